@@ -1,0 +1,58 @@
+# `make demo` shows the model, `make test` proves the code, `make check` is what CI and people run.
+# Needed: Python 3.11 or newer with pip. Everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+TORCH  := torch==2.13.0
+PYTEST_OPTIONS ?=
+CODE   := src tests $(wildcard examples)
+
+.PHONY: help setup demo test check format clean
+
+help:
+	@echo "make setup    install everything into $(VENV), for development"
+	@echo "make demo     install what running needs, then predict videos with the shipped model"
+	@echo "make test     setup, then the tests; those that render are skipped without a GL library"
+	@echo "make check    setup, then formatting, lint, import rules and tests: what CI runs"
+	@echo "make format   setup, then let ruff format and tidy the code"
+	@echo "make clean    remove $(VENV) and every cache"
+
+setup: $(VENV)/dev.stamp
+
+demo: $(VENV)/core.stamp
+	$(BIN)/aid demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written last, so a broken installation is tried again, and a changed pyproject.toml
+# installs anew. Some systems ship Python without ensurepip: there pip of the system fills the venv.
+$(VENV)/core.stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed. Say which: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
+		{ $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+		  $(PYTHON) -m pip --python $(BIN)/python install pip; }
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install '$(TORCH)'
+	$(BIN)/python -m pip install -e .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/core.stamp pyproject.toml
+	$(BIN)/python -m pip install -e '.[dev,tabletop]'
+	touch $@

@@ -1,0 +1,133 @@
+"""The door for people at a terminal: `aid COMMAND --flags`, made from functions with types.
+
+Every command takes `--config recipe.yaml`, whose unknown keys are refused by name, and flags that
+override it. Exit codes: 0 done, 2 the user can mend it (a wrong flag or a `ValueError`), 1 anything
+else, 130 interrupted. Errors are one sentence on stderr; `--debug` adds where they came from.
+"""
+
+import inspect
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from aid import __version__
+from aid.cli import drawing, training
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "predict": drawing.predict,
+    "demo": drawing.demo,
+    "tabletop": training.tabletop,
+    "pretrain": training.pretrain,
+    "prepare": training.prepare,
+    "train": training.train,
+    "evaluate": training.evaluate,
+}
+POSITIONAL = {"predict": " FRAME INSTRUCTION"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Args:
+        arguments: those after `aid`; None takes the terminal's.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")  # their notices are about their own code
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if not arguments:
+        make_parser(only="").print_help(sys.stderr)
+        return 2
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            _run(arguments)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        except Exception as error:  # the door: every failure becomes a sentence and an exit code
+            if "--debug" in arguments:
+                traceback.print_exc()
+            print(f"error: {_sentence(error)}", file=sys.stderr)
+            return 2 if isinstance(error, ValueError) else 1
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    parser = make_parser(only=arguments[0])
+    parsed = parser.instantiate(parser.parse_args(_with_values(arguments)))
+    values = parsed[parsed["command"]].as_dict()
+    del values["config"], values["debug"]
+    COMMANDS[parsed["command"]](**values)
+
+
+def make_parser(only: str | None = None) -> ArgumentParser:
+    """The parser of all commands.
+
+    Args:
+        only: one command, whose flags are enough; None makes those of all.
+    """
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = _Parser(
+        prog="aid",
+        version=__version__,
+        usage="aid COMMAND ...",
+        description="One frame and one instruction become the video of what happens next.",
+    )
+    subcommands = parser.add_subcommands(required=True, dest="command", metavar="COMMAND")
+    for name, function in COMMANDS.items():
+        summary = inspect.getdoc(function).splitlines()[0]
+        own = _Parser(usage=f"aid {name}{POSITIONAL.get(name, '')} ...", description=summary)
+        if only in (name, None):
+            own.add_argument("--config", action="config", help="a recipe (YAML) of these settings")
+            own.add_argument("--debug", type=bool, default=False, help="show where errors are from")
+            own.add_function_arguments(function, as_group=False, as_positional=name in POSITIONAL)
+        subcommands.add_subcommand(name, own, help=summary)
+    return parser
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """The arguments as the parser wants them.
+
+    `--gif` alone means `--gif=true`, for every setting of a command that is true or false, and
+    `--text-guidance` means `--text_guidance`.
+    """
+    function = COMMANDS.get(arguments[0])
+    parameters = inspect.signature(function).parameters.values() if function else ()
+    switches = {"--debug", *(f"--{p.name}" for p in parameters if p.annotation is bool)}
+    made = []
+    for argument, following in pairwise([*arguments, ""]):
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            argument = f"--{name.replace('-', '_')}{equals}{value}"
+        is_bare = argument in switches and following.lower() not in ("true", "false")
+        made.append(f"{argument}=true" if is_bare else argument)
+    return made
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, in one line; the kind of error where the words alone would puzzle."""
+    words = " ".join(str(error).split())
+    if isinstance(error, ValueError):
+        return words
+    return f"{type(error).__name__}: {words or 'no more is known'} (--debug shows where)"
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong with the flags in one sentence."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints the sentence and leaves with 2."""
+        command = "".join(f" {word}" for word in self.prog.split()[-1:] if word in COMMANDS)
+        sys.stderr.write(f"error: {' '.join(message.split())}. See: aid{command} --help\n")
+        raise SystemExit(2)

@@ -1,0 +1,103 @@
+"""Commands that draw videos with a model.
+
+Each checks what it can before it imports torch and loads weights.
+"""
+
+import time
+from pathlib import Path
+
+from aid.cli.terminal import check_folder, check_output, progress_bar
+
+
+def predict(
+    frame: Path,
+    instruction: str,
+    out: Path = Path("prediction.mp4"),
+    gif: bool = False,
+    sheet: bool = False,
+    num_videos: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    image_guidance: float | None = None,
+    text_guidance: float | None = None,
+    states: list[str] | None = None,
+    model: str = "tabletop",
+    backbone: str | None = None,
+    device: str | None = None,
+) -> None:
+    """Predicts the video of what happens next to one frame.
+
+    Args:
+        frame: an image file; its centre is used if it is not square.
+        instruction: what is to happen, such as "put the red block in the blue bowl".
+        out: the file to write: .mp4, .gif or .png (a contact sheet).
+        gif: write a .gif as well.
+        sheet: write a .png contact sheet as well.
+        num_videos: how many to draw.
+        seed: of the first; the next ones count up.
+        steps: sampling steps; fewer are faster and coarser.
+        image_guidance: s_V, how far to go towards what the frame asks.
+        text_guidance: s_T, how far to go towards what the instruction asks.
+        states: what the video passes through, as '["first ...", "then ..."]'.
+        model: "tabletop", a checkpoint's folder, or one with `aid/` and `backbone/`.
+        backbone: folder of the backbone, if it is not the model's own.
+        device: cpu or cuda; by default the GPU if there is one.
+    """
+    if not instruction.strip():
+        raise ValueError("the instruction is empty. Say what should happen, in quotes.")
+    outs = [out]
+    outs += [out.with_suffix(".gif")] if gif else []
+    outs += [out.with_suffix(".png")] if sheet else []
+    for path in outs:
+        check_output(path)
+    from aid.video import read_image
+
+    read_image(frame)
+    from aid.predict import Predictor
+
+    predictor = Predictor.from_pretrained(model, backbone, device)
+    print(predictor.describe())
+    start = time.monotonic()
+    with progress_bar("sampling") as on_step:
+        prediction = predictor(
+            frame, instruction, num_videos=num_videos, seed=seed, num_steps=steps,
+            image_guidance=image_guidance, text_guidance=text_guidance, states=states,
+            on_step=on_step,
+        )  # fmt: skip
+    for state in prediction.states:
+        print(f"state            {state}")
+    print(f"time             {time.monotonic() - start:.1f} s")
+    for path in dict.fromkeys(outs):
+        for written in prediction.save(path):
+            print(written)
+
+
+def demo(
+    out: Path = Path("demo"),
+    model: str = "tabletop",
+    backbone: str | None = None,
+    frames: Path | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+) -> None:
+    """Several instructions on each of some unseen first frames, as videos and contact sheets.
+
+    Args:
+        out: folder to write into; made if only its parent exists.
+        model: as for `aid predict`.
+        backbone: as for `aid predict`.
+        frames: a folder with frames.json; by default the frames that come with the model.
+        steps: sampling steps.
+        seed: of every video.
+        device: cpu or cuda.
+    """
+    check_folder(out if out.exists() else out.parent)
+    from aid.demo import make_demo, read_frames
+    from aid.predict import Predictor
+
+    read_frames(frames)
+    predictor = Predictor.from_pretrained(model, backbone, device)
+    print(predictor.describe())
+    with progress_bar("sampling") as on_step:
+        make_demo(predictor, out, frames, num_steps=steps, seed=seed, on_step=on_step)

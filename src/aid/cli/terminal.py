@@ -1,0 +1,45 @@
+"""What the commands share: checks of places to write to, and a progress bar."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def check_output(path: Path) -> None:
+    """Refuses a file that could not be written, before anything is loaded or drawn."""
+    if path.suffix.lower() not in (".mp4", ".gif", ".png"):
+        raise ValueError(f"{str(path)!r} must end in .mp4, .gif or .png. Try {path.stem}.mp4")
+    if path.is_dir():
+        raise ValueError(f"{str(path)!r} is a folder. Choose another --out.")
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder that does not exist or cannot be written to."""
+    if not folder.is_dir():
+        raise ValueError(f"folder {str(folder)!r} does not exist. Create it: mkdir -p '{folder}'")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to folder {str(folder)!r} ({error.strerror}). Choose another --out."
+        ) from None
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar with the time left, on a terminal only; it takes (done, all)."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Paths that go into a file or a pipe stay out of the bar's way.
+    settings = {"transient": True, "redirect_stdout": sys.stdout.isatty()}
+    with Progress(console=Console(stderr=True), **settings) as progress:
+        bar = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -1,0 +1,226 @@
+"""Commands that make data, models and scores.
+
+Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from aid.cli.terminal import check_folder, progress_bar
+from aid.config import ModelConfig, PretrainConfig, SamplerConfig, TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """Number of scenes of each split of a table-top data set; 0 leaves the split out."""
+
+    play: int = 0
+    """Without instructions, in many looks, for pretraining; up to 2 videos a scene."""
+    train: int = 0
+    """To learn instructions from; 4 videos a scene."""
+    test: int = 0
+    """Unseen scenes; 4 videos a scene."""
+    forks: int = 0
+    """Unseen scenes for comparing instructions on one frame; 4 videos a scene."""
+    combos: int = 0
+    """Combinations of words that `train` never asks for; 1 video a scene."""
+
+
+def tabletop(
+    out: Path,
+    scenes: Scenes,
+    size: int = 64,
+    num_frames: int = 16,
+    seed: int = 0,
+    num_workers: int | None = None,
+    shadows: bool = False,
+) -> None:
+    """Makes videos of the built-in table-top world. Run again, it goes on where it stopped.
+
+    Args:
+        out: folder of the data set; each split becomes a folder in it.
+        scenes: how many of each split.
+        size: height and width in pixels, a multiple of 8 from 64 to 256.
+        num_frames: frames of a video.
+        seed: data sets of different seeds share no scene.
+        num_workers: processes; by default one per core.
+        shadows: cast shadows, several times slower.
+    """
+    from aid.tabletop.generate import generate
+
+    splits = {name: number for name, number in asdict(scenes).items() if number}
+    if not splits:
+        raise ValueError("no split was asked for. Say how many scenes: --scenes.train 1000")
+    generate(
+        out, splits=splits, size=size, num_frames=num_frames, seed=seed,
+        num_workers=num_workers, shadows=shadows,
+    )  # fmt: skip
+    print(out)
+
+
+def pretrain(
+    data: Path,
+    out: Path,
+    pretrain: PretrainConfig,
+    stage: Literal["all", "autoencoder", "clip", "unet"] = "all",
+    run: Path | None = None,
+) -> None:
+    """Trains a small image-to-video backbone from nothing. Run again, it goes on where it stopped.
+
+    Args:
+        data: the `play` split of a table-top data set.
+        out: folder of the backbone.
+        pretrain: sizes and training of the parts.
+        stage: which part; the UNet needs the other two.
+        run: folder of logs and saved states; by default `runs` in the backbone's folder.
+    """
+    run = run or out / "runs"
+    if stage in ("all", "autoencoder"):
+        from aid.pretrain.autoencoder import train_autoencoder
+
+        loop = pretrain.autoencoder_loop
+        train_autoencoder(data, out, run / "autoencoder", pretrain.autoencoder, loop)
+    if stage in ("all", "clip"):
+        from aid.pretrain.clip import train_clip
+
+        train_clip(data, out, run / "clip", pretrain.clip, pretrain.clip_loop)
+    if stage in ("all", "unet"):
+        from aid.pretrain.image_to_video import train_unet
+
+        train_unet(data, out, run / "unet", pretrain)
+    print(out)
+
+
+def prepare(
+    data: Path,
+    out: Path,
+    model: ModelConfig,
+    backbone: str = "tabletop",
+    states: Literal["replay", "tabletop-rules", "none"] = "replay",
+    limit: int | None = None,
+    train: TrainConfig | None = None,
+    sampler: SamplerConfig | None = None,
+) -> None:
+    """Encodes videos and instructions once, into a cache. Run again, it goes on where it stopped.
+
+    Args:
+        data: folder with a manifest.jsonl.
+        out: folder of the cache.
+        model: the recipe's; frames and conditions are encoded as it says.
+        backbone: "tabletop" or a folder.
+        states: who says what the videos pass through; "replay" repeats what the manifest records.
+        limit: only the first so many videos.
+        train: not used; here so that one recipe serves prepare and train.
+        sampler: not used; likewise.
+    """
+    from aid.conditioning.states import choose_state_writer
+    from aid.data.manifest import read_manifest
+    from aid.predict import find_backbone
+    from aid.prepare import prepare as encode
+
+    writer = choose_state_writer(states, read_manifest(data)[:limit])
+    encode(
+        data, out, find_backbone(backbone), condition=model.condition,
+        num_frames=model.num_frames, states=writer, limit=limit,
+    )  # fmt: skip
+    print(out)
+
+
+def train(
+    cache: Path,
+    out: Path,
+    model: ModelConfig,
+    train: TrainConfig,
+    sampler: SamplerConfig,
+    backbone: str = "tabletop",
+    held_out: Path | None = None,
+) -> None:
+    """Trains AID on a cache. Run again, it goes on where it stopped, exactly.
+
+    Args:
+        cache: folder that `aid prepare` wrote.
+        out: folder of the run: checkpoint, log, sheets.
+        model: shape of the trained part.
+        train: the training loop.
+        sampler: how sheets are drawn, and the checkpoint's defaults.
+        backbone: "tabletop" or a folder; the one the cache was made with.
+        held_out: a cache of unseen videos, for checks while training.
+    """
+    from aid.predict import find_backbone
+    from aid.train import train as learn
+
+    print(
+        learn(
+            cache, out, find_backbone(backbone), model=model, train=train, sampler=sampler,
+            held_out=held_out,
+        )
+    )  # fmt: skip
+
+
+def evaluate(
+    data: Path,
+    out: Path,
+    predictor: Literal["model", "backbone", "none"] = "model",
+    model: str = "tabletop",
+    backbone: str | None = None,
+    shuffled: bool = False,
+    empty: bool = False,
+    limit: int | None = None,
+    steps: int | None = None,
+    image_guidance: float | None = None,
+    text_guidance: float | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    device: str | None = None,
+) -> None:
+    """Measures whether predicted videos show what was asked, next to real ones, as a score card.
+
+    Args:
+        data: a split of a table-top data set: test, forks or combos.
+        out: folder of report.json, report.md and sheet.png; made if only its parent exists.
+        predictor: the model, its bare backbone (which reads no instruction), or none.
+        model: as for `aid predict`.
+        backbone: as for `aid predict`.
+        shuffled: also tell the model another instruction of the same frame; whoever obeys the
+            words does worse then.
+        empty: also tell it nothing.
+        limit: only the first so many videos.
+        steps: sampling steps.
+        image_guidance: s_V.
+        text_guidance: s_T.
+        seed: of the first video; the next ones count up.
+        batch_size: videos drawn at once.
+        device: cpu or cuda; by default the GPU if there is one.
+    """
+    check_folder(out if out.exists() else out.parent)
+    from aid.data.manifest import read_manifest
+    from aid.evaluate import evaluate as score
+
+    rows = read_manifest(data)[:limit]
+    predict, title = None, "no model"
+    if predictor != "none":
+        loaded = _predictor(predictor, model, backbone, device, rows)
+        sampler = loaded.sampler_with(steps, image_guidance, text_guidance)
+        print(loaded.describe())
+        predict = partial(loaded.predict_many, sampler=sampler, batch_size=batch_size)
+        title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
+    modes = ["true", *["shuffled"] * shuffled, *["empty"] * empty]
+    with progress_bar("videos") as on_video:
+        card = score(
+            rows, data, predict, out=out, modes=modes, seed=seed,
+            batch_size=batch_size, title=f"{title} on {data.name}", on_video=on_video,
+        )  # fmt: skip
+    print(card.to_markdown())
+    print(out / "report.json")
+
+
+def _predictor(kind: str, model: str, backbone: str | None, device: str | None, rows: list) -> Any:
+    from aid.predict import Predictor, find_model
+
+    if kind == "model":
+        return Predictor.from_pretrained(model, backbone, device)
+    fps = sum(row.fps for row in rows) / len(rows)  # not each video's own, which tells its length
+    folder = backbone or find_model(model)[1]
+    return Predictor.backbone_only(folder, device, num_frames=rows[0].num_frames, fps=fps)

@@ -1,0 +1,85 @@
+"""Sentences -> tokens, with the text tower that comes with the backbone.
+
+`prepare.py` encodes a data set's sentences once; `predict.py` encodes what a user says. The tokens
+are the DQFormer's t_1 (instruction) and t_2 (states).
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+BATCH = 64
+
+
+@torch.no_grad()
+def encode_sentences(
+    tokenizer: Any,
+    text_encoder: nn.Module,
+    sentences: Sequence[str],
+    layer: Literal["last", "penultimate"] = "last",
+) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
+    """Tokens of each sentence, and a mask that is True at words, start and end; padding is zero.
+
+    All are padded to the tower's longest sentence n (77 in CLIP). Equal ones are encoded once.
+
+    Args:
+        tokenizer: the backbone's CLIP tokenizer.
+        text_encoder: the backbone's CLIP text tower.
+        sentences: any; "" is the sentence of start and end alone.
+        layer: "last" is the tower's output; "penultimate" leaves its last layer out but not the
+            final normalisation, as SD 2.1 does. (SD 2.1's own folder already lacks that layer, so
+            there "last" is right.)
+    """
+    distinct = list(dict.fromkeys(sentences))
+    length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
+    _warn_of_truncation(tokenizer, distinct, length)
+    words = tokenizer(
+        distinct, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+    )
+    mask = words["attention_mask"].bool()
+    parts = [_tower(text_encoder, ids, layer) for ids in words["input_ids"].split(BATCH)]
+    tokens = torch.cat(parts) * mask[..., None].to(parts[0].device)
+    number = {sentence: index for index, sentence in enumerate(distinct)}
+    order = torch.tensor([number[sentence] for sentence in sentences])
+    return tokens[order.to(tokens.device)], mask[order].to(tokens.device)
+
+
+def _tower(
+    text_encoder: nn.Module, ids: Tensor, layer: Literal["last", "penultimate"]
+) -> Float[Tensor, "b n d"]:
+    """The tower is causal, so padding behind a sentence does not change its words' tokens."""
+    output = text_encoder(ids.to(text_encoder.device), output_hidden_states=layer == "penultimate")
+    if layer == "last":
+        return output.last_hidden_state
+    tower = getattr(text_encoder, "text_model", text_encoder)  # its place differs by version
+    return tower.final_layer_norm(output.hidden_states[-2])
+
+
+def _warn_of_truncation(tokenizer: Any, sentences: list[str], length: int) -> None:
+    ids = tokenizer(sentences, verbose=False)["input_ids"]
+    long = [sentence for sentence, own in zip(sentences, ids, strict=True) if len(own) > length]
+    if long:
+        warnings.warn(
+            f"{len(long)} of {len(sentences)} sentences are longer than the text encoder reads "
+            f"({length - 2} tokens); their ends are cut off. Say this one shorter: {long[0]!r}",
+            stacklevel=4,
+        )
+
+
+def join_states(
+    tokens: Float[Tensor, "s n d"], mask: Bool[Tensor, "s n"]
+) -> tuple[Float[Tensor, "m d"], Bool[Tensor, "m"]]:
+    """The states of one video one after another, m = s n; several would not fit into 77 tokens.
+
+    A video without states is given the empty sentence as its only one: see `state_sentences`.
+    """
+    return tokens.flatten(0, 1), mask.flatten()
+
+
+def state_sentences(states: Sequence[str]) -> list[str]:
+    """The sentences to encode for a video's states: the empty one if there are none."""
+    return list(states) or [""]

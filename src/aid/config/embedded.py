@@ -1,0 +1,102 @@
+"""The embedded backbone from nothing: the sizes of its parts and how each is trained."""
+
+from dataclasses import dataclass, field
+
+from aid.config.run import LoopConfig, NoiseConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """The embedded autoencoder: SVD's class, small."""
+
+    image_size: int = 64
+    """Height and width of the frames it is trained on."""
+    channels: tuple[int, ...] = (32, 32, 96)
+    """Width of each level; there is one halving between levels. The last must hold 3 channels for
+    each of 32 normalisation groups: the encoder is set in closed form (pretrain/autoencoder.py)."""
+    layers_per_block: int = 1
+    """Residual blocks per level."""
+    latent_channels: int = 8
+    """Principal components kept of each patch; at most 32."""
+    whitening: float = 0.5
+    """Each component is divided by its standard deviation to this power."""
+    window: int = 4
+    """Neighbouring frames that the decoder is trained on at a time."""
+    num_videos: int = 3000
+    """How many videos of `play` the autoencoder sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """The embedded CLIP pair."""
+
+    dim: int = 128
+    """Width of both towers and of the shared space, which is the UNet's cross-attention width."""
+    num_heads: int = 4
+    """Attention heads of both towers."""
+    text_layers: int = 3
+    """Transformer layers of the text tower."""
+    image_layers: int = 4
+    """Transformer layers of the image tower."""
+    patch_size: int = 28
+    """Pixels of a patch after the stock pipeline's resize to 224."""
+    max_length: int = 24
+    """Tokens of the longest sentence, start and end included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """The embedded image-to-video UNet: SVD's class, small."""
+
+    latent_size: int = 16
+    """Height and width of the latents it is trained on."""
+    latent_channels: int = 8
+    """Channels of a latent; the UNet reads twice as many (noise and condition)."""
+    channels: tuple[int, ...] = (32, 96, 160)
+    """Width of each level."""
+    heads: tuple[int, ...] = (0, 3, 5)
+    """Attention heads of each level; 0 means convolutions only."""
+    layers_per_block: int = 1
+    """Residual blocks per level on the way down; one more on the way up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoStageConfig:
+    """One stage of the UNet's pretraining: how the frames are taken, and the loop."""
+
+    frame_stride: int = 1
+    """Every how many frames one is kept; 2 halves a step's work, and the fps condition says so."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    """The noise levels drawn."""
+    image_dropout: float = 0.05
+    """Share of samples without the given frame, so that image guidance has its null."""
+    noise_aug_mean: float = -3.0
+    """Mean of ln(noise) added to the given frame (SVD)."""
+    noise_aug_std: float = 0.5
+    """Standard deviation of that ln(noise) (SVD)."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """Steps, rates, intervals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """The embedded backbone from nothing: its parts and how each is trained."""
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    """Sizes of the autoencoder."""
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    """Sizes of the CLIP pair."""
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    """Sizes of the UNet."""
+    sigma_min: float = 0.02
+    """Lowest noise level of the saved scheduler."""
+    sigma_max: float = 60.0
+    """Highest noise level of the saved scheduler; SVD's 700 is for far larger latents."""
+    autoencoder_loop: LoopConfig = field(default_factory=LoopConfig)
+    """The decoder's training; a batch counts pairs of neighbouring frames."""
+    clip_loop: LoopConfig = field(default_factory=LoopConfig)
+    """The CLIP pair's training; a batch counts image-text pairs."""
+    coarse: VideoStageConfig = field(default_factory=lambda: VideoStageConfig(frame_stride=2))
+    """The UNet's first stage, on every second frame."""
+    fine: VideoStageConfig = field(default_factory=VideoStageConfig)
+    """The UNet's second stage, on all frames; it goes on from the first."""

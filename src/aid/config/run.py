@@ -1,0 +1,96 @@
+"""How a model is trained and how a video is drawn."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseConfig:
+    """The noise levels that training draws: ln(sigma) ~ N(mean, std)."""
+
+    mean: float = 0.7
+    """Mean of ln(sigma) (SVD's image-to-video training, as publicly reported)."""
+    std: float = 1.6
+    """Standard deviation of ln(sigma) (same source)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerConfig:
+    """How a video is drawn."""
+
+    num_steps: int = 25
+    """Euler steps, one UNet evaluation of up to three conditions each."""
+    image_guidance: float = 1.5
+    """s_V, how far to go towards what the given frame asks. Ours."""
+    text_guidance: float = 7.5
+    """s_T, how far to go towards what the instruction asks. Ours (InstructPix2Pix)."""
+    sigma_min: float = 0.002
+    """Lowest noise level (SVD)."""
+    sigma_max: float = 700.0
+    """Highest noise level (SVD)."""
+    rho: float = 7.0
+    """Curvature of the noise schedule (Karras et al. 2022, Eq. 5)."""
+    guidance_interval: tuple[float, float] = (0.0, float("inf"))
+    """Noise levels (lowest, highest) at which guidance acts; outside it does not. Ours."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}. SVD uses 25.")
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(
+                f"sigma_min and sigma_max must satisfy 0 < min < max, got {self.sigma_min} and "
+                f"{self.sigma_max}. SVD uses 0.002 and 700."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """One training loop: how long, how fast, what is written when."""
+
+    steps: int = 20_000
+    """Optimizer steps. Ours."""
+    batch_size: int = 8
+    """Videos per optimizer step and process. Ours."""
+    learning_rate: float = 5e-5
+    """Peak rate of AdamW. Ours (SimDA)."""
+    warmup_steps: int = 1000
+    """Steps in which the rate rises linearly from 0. Ours."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """What the rate does after the warm-up. Ours."""
+    weight_decay: float = 1e-2
+    """AdamW's weight decay. Ours."""
+    beta2: float = 0.999
+    """AdamW's second beta; lower forgets old gradients sooner. Ours."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm. Ours."""
+    ema_decay: float = 0.999
+    """Decay of the averaged weights, which are the ones shipped. Ours."""
+    seed: int = 0
+    """All randomness is a function of (seed, step)."""
+    log_every: int = 50
+    """Steps between lines of the log."""
+    check_every: int = 1000
+    """Steps between checks on held-out videos, with pictures."""
+    save_every: int = 1000
+    """Steps between saved states, from which a run goes on exactly."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        for name in ("steps", "batch_size", "log_every", "check_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(LoopConfig):
+    """AID's training."""
+
+    cross_attention_learning_rate: float = 1e-5
+    """Peak rate for the trained cross-attention, which starts from pretrained weights. Ours."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    """The noise levels drawn."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Arithmetic of the forward pass (accelerate)."""
+    use_gradient_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass, to save memory."""

@@ -1,0 +1,1 @@
+"""Videos and instructions on disk: manifests, and the cache that training reads."""

@@ -1,0 +1,51 @@
+"""A manifest: one JSON line per video, beside the videos it names.
+
+Called by the verbs; the rows come from the table-top or from a reader of a published data set.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from aid.types import VideoRow
+from aid.video import whole_file
+
+MANIFEST = "manifest.jsonl"
+
+
+def read_manifest(folder: Path) -> list[VideoRow]:
+    """The rows of `folder/manifest.jsonl`, in order.
+
+    Raises:
+        ValueError: there is no manifest, a line is no JSON or no row, or a video lies outside the
+            folder.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ValueError(
+            f"{str(folder)!r} holds no {MANIFEST}. Make a data set first: aid tabletop --out data"
+        )
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{str(path)!r}, line {number}: not JSON ({error}).") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"{str(path)!r}, line {number}: not a JSON object, got {values!r}.")
+        row = VideoRow.from_json(values)
+        if not (folder / row.video).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"{str(path)!r}, line {number}: video {row.video!r} lies outside the folder. "
+                "Give paths below the manifest."
+            )
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"{str(path)!r} is empty. Make the data set again.")
+    return rows
+
+
+def write_manifest(folder: Path, rows: Iterable[VideoRow]) -> None:
+    """Writes `folder/manifest.jsonl`, whole or not at all."""
+    with whole_file(folder / MANIFEST) as temporary:
+        temporary.write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows), "utf-8")

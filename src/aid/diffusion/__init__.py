@@ -1,0 +1,1 @@
+"""Pure maths of noising and denoising: torch only, no weights, no files."""

@@ -1,0 +1,48 @@
+"""How three predictions of one video become one that follows frame and instruction more closely.
+
+`models/denoiser.py` makes the predictions and mixes them here.
+
+Reference: AID, dual classifier-free guidance; Brooks et al. 2023 (InstructPix2Pix), Eq. 3.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+Weight = float | Float[Tensor, "#f 1 1 1"]
+
+
+def guidance_weights(
+    image_guidance: float | Float[Tensor, " f"], text_guidance: float
+) -> tuple[Weight, Weight, Weight]:
+    """Weights of the (unconditional, image-only, full) predictions: 1 - s_V, s_V - s_T, s_T.
+
+    They sum to 1. Denoised latents, v and noise are the same affine function of each other for all
+    three predictions, so mixing any one of them with these weights mixes the others alike; we mix
+    denoised latents.
+
+    Args:
+        image_guidance: s_V, one number, or one per frame (SVD's own ramp is `linspace(1, 3, f)`).
+        text_guidance: s_T.
+    """
+    if isinstance(image_guidance, Tensor):
+        image_guidance = image_guidance[:, None, None, None]  # f 1 1 1
+    return 1 - image_guidance, image_guidance - text_guidance, text_guidance
+
+
+def guide(
+    uncond: Float[Tensor, "b f c h w"],
+    image_only: Float[Tensor, "b f c h w"],
+    full: Float[Tensor, "b f c h w"],
+    image_guidance: float | Float[Tensor, " f"],
+    text_guidance: float,
+) -> Float[Tensor, "b f c h w"]:
+    """The guided prediction.
+
+    e = e(0, 0) + s_V (e(0, c_V) - e(0, 0)) + s_T (e(c_T, c_V) - e(0, c_V))
+
+    (AID prints the first term and the two factors; the differences are InstructPix2Pix, Eq. 3.)
+    """
+    weights = guidance_weights(image_guidance, text_guidance)
+    return sum(
+        weight * part for weight, part in zip(weights, (uncond, image_only, full), strict=True)
+    )

@@ -1,0 +1,298 @@
+"""The frozen parts: Stable Video Diffusion's UNet, VAE and image encoder, and a text encoder.
+
+Every verb starts with `load_backbone`. `prepare.py` and `predict.py` use its VAE and image-encoder
+methods; `denoiser.py` gets its UNet. The folder has SVD's own layout (`unet/ vae/ image_encoder/
+feature_extractor/ scheduler/ model_index.json`) plus `text_encoder/` and `tokenizer/`.
+
+Reference: Blattmann et al. 2023 (SVD); diffusers' `StableVideoDiffusionPipeline`, which is repeated
+here exactly where it turns images into conditions.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
+    _resize_with_antialiasing,
+)
+from einops import rearrange, repeat
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+NETWORKS = {
+    "unet": UNetSpatioTemporalConditionModel,
+    "vae": AutoencoderKLTemporalDecoder,
+    "image_encoder": CLIPVisionModelWithProjection,
+    "text_encoder": CLIPTextModel,
+}
+PARTS = (*NETWORKS, "tokenizer")
+
+
+@dataclass(kw_only=True)
+class Backbone:
+    """The loaded parts; a part that was not asked for is None and using it is an error.
+
+    `image_mean` and `image_std` are the feature extractor's, per colour of an image in [0, 1].
+    """
+
+    folder: Path
+    unet: nn.Module | None = None
+    vae: nn.Module | None = None
+    image_encoder: nn.Module | None = None
+    text_encoder: nn.Module | None = None
+    tokenizer: CLIPTokenizer | None = None
+    image_mean: Sequence[float] = ()
+    image_std: Sequence[float] = ()
+
+    @property
+    def name(self) -> str:
+        """The folder's name, for people; `backbone_hash` is for machines."""
+        return self.folder.resolve().name
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents: 4 in SVD, others elsewhere."""
+        return self.part("vae").config.latent_channels
+
+    @property
+    def down_scaling(self) -> int:
+        """Pixels per latent cell and side: 8 in SVD."""
+        return 2 ** (len(self.part("vae").config.block_out_channels) - 1)
+
+    @property
+    def text_dim(self) -> int:
+        """Width of the text encoder's tokens."""
+        return self.part("text_encoder").config.hidden_size
+
+    @property
+    def image_dim(self) -> int:
+        """Width of `image_tokens`."""
+        return self.part("image_encoder").config.hidden_size
+
+    def part(self, name: str) -> nn.Module:
+        """A loaded part.
+
+        Raises:
+            ValueError: it was not asked for.
+        """
+        if (found := getattr(self, name)) is None:
+            raise ValueError(
+                f"this backbone was loaded without {name!r}. "
+                f"Ask for it: load_backbone(folder, parts=({name!r}, ...))"
+            )
+        return found
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Backbone":
+        """Moves every loaded network, in place."""
+        for name in NETWORKS:
+            if (network := getattr(self, name)) is not None:
+                network.to(device) if dtype is None else network.to(device, dtype)
+        return self
+
+    def _mode(self, frames: Float[Tensor, "n 3 H W"], chunk: int) -> Float[Tensor, "n c h w"]:
+        """The most likely latents of each frame, not scaled."""
+        vae = self.part("vae")
+        parts = [vae.encode(part.to(vae.dtype)).latent_dist.mode() for part in frames.split(chunk)]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def encode(
+        self, frames: Float[Tensor, "b f 3 H W"], chunk: int = 16
+    ) -> Float[Tensor, "b f c h w"]:
+        """Latents: the VAE's mode times its scaling factor. `chunk` frames at a time."""
+        latents = self._mode(rearrange(frames, "b f c h w -> (b f) c h w"), chunk)
+        latents = latents * self.part("vae").config.scaling_factor
+        return rearrange(latents, "(b f) c h w -> b f c h w", f=frames.shape[1])
+
+    @torch.no_grad()
+    def encode_condition(
+        self,
+        given_frames: Float[Tensor, "b k 3 H W"],
+        num_frames: int,
+        frame_condition: Literal["grey_pixels", "repeat_first", "zero_latents"],
+        chunk: int = 16,
+    ) -> Float[Tensor, "b f c h w"]:
+        """Condition latents of whole videos: the VAE's mode of the given frames, *not* scaled.
+
+        The unknown frames are grey (0 in [-1, 1]), the first frame, or zero latents. Noise
+        augmentation, if any, is already in `given_frames`; the filling gets none.
+
+        Raises:
+            ValueError: more given than all frames, or "repeat_first" with more than one given.
+        """
+        b, k = given_frames.shape[:2]
+        if k > num_frames:
+            raise ValueError(
+                f"{k} given frames do not fit in a video of {num_frames} frames. "
+                f"Give at most {num_frames}, or ask for more frames."
+            )
+        if frame_condition == "repeat_first" and k != 1:
+            raise ValueError(
+                f"frame_condition='repeat_first' knows one given frame, got {k}. "
+                "Set num_given_frames=1 or frame_condition='grey_pixels'."
+            )
+        flat = rearrange(given_frames, "b k c h w -> (b k) c h w")
+        given = rearrange(self._mode(flat, chunk), "(b k) c h w -> b k c h w", b=b)
+        if frame_condition == "repeat_first":
+            return repeat(given, "b 1 c h w -> b f c h w", f=num_frames)
+        if frame_condition == "grey_pixels":
+            # The encoder sees each frame alone, so all grey frames share one result.
+            grey = torch.zeros_like(flat[:1], memory_format=torch.contiguous_format)
+            one = self._mode(grey, chunk)
+        else:
+            one = torch.zeros_like(given[0, :1])
+        unknown = repeat(one, "1 c h w -> b n c h w", b=b, n=num_frames - k)
+        return torch.cat([given, unknown], dim=1)
+
+    @torch.no_grad()
+    def decode(
+        self, latents: Float[Tensor, "b f c h w"], chunk: int = 16
+    ) -> Float[Tensor, "b f 3 H W"]:
+        """Frames in [-1, 1] of scaled latents.
+
+        Frames of one video are decoded `chunk` at a time; the decoder mixes those over time.
+        """
+        vae = self.part("vae")
+        latents = (latents / vae.config.scaling_factor).to(vae.dtype)
+        parts = []
+        for part in latents.split(chunk, dim=1):
+            n = part.shape[1]
+            flat = rearrange(part, "b n c h w -> (b n) c h w")
+            frames = vae.decode(flat, num_frames=n).sample
+            parts.append(rearrange(frames, "(b n) c h w -> b n c h w", n=n))
+        return torch.cat(parts, dim=1).float().clamp(-1, 1)
+
+    @torch.no_grad()
+    def encode_image(
+        self, frame: Float[Tensor, "b 3 H W"]
+    ) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b p image"]]:
+        """`image_embedding` and `image_tokens` of frames in [-1, 1].
+
+        The first is SVD's own context, the encoder's projected, pooled output. The second is AID's
+        v, the last hidden state: class token, then patches. The steps are the stock pipeline's:
+        blurred bicubic resize without crop, to [0, 1], then the feature extractor's normalization.
+        """
+        encoder = self.part("image_encoder")
+        size, mean, std = encoder.config.image_size, self.image_mean, self.image_std
+        pixels = clip_pixels(frame, size, mean, std)
+        output = encoder(pixels.to(encoder.dtype))
+        return rearrange(output.image_embeds, "b d -> b 1 d"), output.last_hidden_state
+
+    def image_embedding(self, frame: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 1 d"]:
+        """The first of `encode_image`."""
+        return self.encode_image(frame)[0]
+
+
+def clip_pixels(
+    frame: Float[Tensor, "b 3 H W"], size: int, mean: Sequence[float], std: Sequence[float]
+) -> Float[Tensor, "b 3 size size"]:
+    """What CLIP's image encoder reads of frames in [-1, 1], by the stock pipeline's own steps."""
+    image = (_resize_with_antialiasing(frame.float(), (size, size)) + 1) / 2
+    mean, std = (torch.tensor(values, device=image.device)[:, None, None] for values in (mean, std))
+    return (image - mean) / std
+
+
+def load_backbone(
+    folder: Path | str, parts: Sequence[str] = ("unet", "vae", "image_encoder")
+) -> Backbone:
+    """The asked parts of a backbone folder: frozen, in evaluation mode, float32.
+
+    Weights come from safetensors only and must fit exactly.
+
+    Args:
+        folder: SVD's layout.
+        parts: any of "unet", "vae", "image_encoder", "text_encoder", "tokenizer".
+
+    Raises:
+        ValueError: folder, part or file is missing, or a file is damaged or does not fit.
+    """
+    folder = Path(folder)
+    if not (folder / "model_index.json").is_file():
+        raise ValueError(
+            f"{str(folder)!r} is not a backbone: it has no model_index.json. Give the folder that "
+            "holds unet/, vae/ and image_encoder/."
+        )
+    if unknown := sorted(set(parts) - set(PARTS)):
+        raise ValueError(f"no part is called {', '.join(unknown)}. Known: {', '.join(PARTS)}.")
+    loaded = {name: _load_network(folder, name) for name in parts if name in NETWORKS}
+    if "tokenizer" in parts:
+        loaded["tokenizer"] = CLIPTokenizer.from_pretrained(_part_folder(folder, "tokenizer"))
+    if "image_encoder" in parts:
+        file = _part_folder(folder, "feature_extractor") / "preprocessor_config.json"
+        if not file.is_file():
+            raise ValueError(f"{str(file)!r} is missing. Copy the backbone's folder again.")
+        settings = json.loads(file.read_text())
+        loaded |= {"image_mean": settings["image_mean"], "image_std": settings["image_std"]}
+    return Backbone(folder=folder, **loaded)
+
+
+def backbone_hash(folder: Path | str) -> str:
+    """16 hex digits that change with any weight of the frozen networks in a backbone folder."""
+    digest = hashlib.sha256()
+    for name in sorted(NETWORKS):
+        if name == "text_encoder" and not (Path(folder) / name).is_dir():
+            continue  # Stability's own folders have none
+        for file in _weight_files(Path(folder), name):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _part_folder(folder: Path, name: str) -> Path:
+    if not (folder / name).is_dir():
+        raise ValueError(
+            f"backbone {str(folder)!r} has no {name!r} folder. Copy it there from where the "
+            "backbone came from; AID needs SVD's parts and text_encoder/ with tokenizer/."
+        )
+    return folder / name
+
+
+def _weight_files(folder: Path, name: str) -> list[Path]:
+    """The safetensors files of a part, checked; half-precision ones as a last resort."""
+    files = sorted(_part_folder(folder, name).glob("*.safetensors"))
+    files = [file for file in files if ".fp16." not in file.name] or files
+    if not files:
+        raise ValueError(
+            f"{str(folder / name)!r} has no .safetensors file. Download the safetensors variant; "
+            "pickled .bin files are not read."
+        )
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(
+                f"{str(file)!r} is damaged or incomplete ({error}). Download or copy it again."
+            ) from None
+    return files
+
+
+def _load_network(folder: Path, name: str) -> nn.Module:
+    files = _weight_files(folder, name)
+    if not (folder / name / "config.json").is_file():
+        raise ValueError(f"{str(folder / name / 'config.json')!r} is missing. Copy it again.")
+    dtype = "dtype" if name in ("image_encoder", "text_encoder") else "torch_dtype"
+    network, report = NETWORKS[name].from_pretrained(
+        folder / name,
+        use_safetensors=True,
+        variant="fp16" if ".fp16." in files[0].name else None,
+        output_loading_info=True,
+        local_files_only=True,
+        **{dtype: torch.float32},
+    )
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        # Older CLIP files carry the numbers 0, 1, 2, ... as a tensor.
+        keys = sorted(str(key) for key in report[problem] if not str(key).endswith("position_ids"))
+        if keys:
+            raise ValueError(
+                f"weights of {str(folder / name)!r} do not fit its config.json: "
+                f"{problem.replace('_', ' ')} {', '.join(keys[:5])}. Copy both files again."
+            )
+    return network.requires_grad_(False).eval()

@@ -1,0 +1,158 @@
+"""A checkpoint: AID's trained tensors and what is needed to use them again, as a folder.
+
+`train.py` saves, `predict.py` and `evaluate.py` load. The folder holds `trained.safetensors` and
+`config.json`; the backbone is not in it, only named and recognised by its hash. Nothing is pickled,
+nothing is half-written, and loading is strict.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from aid.config import ModelConfig, SamplerConfig, from_json, to_json
+from aid.models.denoiser import Denoiser
+
+WEIGHTS, CONFIG = "trained.safetensors", "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """All that a checkpoint knows besides its tensors.
+
+    `backbone_hash` is `models.backbone.backbone_hash` of the frozen weights; `backbone_name` is for
+    people. `sampler` holds the settings to predict with unless told otherwise. `state_writer` names
+    who wrote the states of the training data, `data_fingerprint` which data that was, and `step` is
+    the number of optimizer steps made. `height`, `width` (pixels) and `fps` are those of the
+    training videos.
+    """
+
+    model: ModelConfig
+    sampler: SamplerConfig
+    text_dim: int
+    image_dim: int
+    backbone_hash: str
+    backbone_name: str
+    state_writer: str
+    data_fingerprint: str
+    step: int
+    height: int
+    width: int
+    fps: float
+    aid_version: str = field(default_factory=lambda: version("aid-video"))
+
+
+@contextmanager
+def whole_folder(folder: Path | str) -> Iterator[Path]:
+    """A temporary folder that takes `folder`'s place, old content and all, if all goes well."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        made = room / "new"
+        made.mkdir()
+        yield made
+        if folder.exists():
+            folder.rename(room / "old")
+        made.rename(folder)
+    finally:
+        shutil.rmtree(room)
+
+
+def save_checkpoint(
+    folder: Path | str,
+    denoiser: Denoiser,
+    info: CheckpointInfo,
+    trained: dict[str, Tensor] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes a checkpoint folder, whole or not at all; one that exists is replaced.
+
+    Args:
+        folder: where.
+        denoiser: gives the trained tensors.
+        info: goes into `config.json`.
+        trained: other tensors under the same names to save instead, such as averaged ones.
+        dtype: of the saved tensors; float16 halves the file.
+    """
+    tensors = denoiser.trained_state_dict() if trained is None else trained
+    tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items()}
+    # `1e999` is infinity in valid JSON, `Infinity` is not.
+    text = json.dumps(to_json(info), indent=2).replace("Infinity", "1e999")
+    with whole_folder(folder) as made:
+        save_file(tensors, made / WEIGHTS, metadata={"format": "pt"})
+        (made / CONFIG).write_text(text + "\n")
+
+
+def read_info(folder: Path | str) -> CheckpointInfo:
+    """A checkpoint's `config.json`.
+
+    Raises:
+        ValueError: the folder is no checkpoint, or its config does not fit this version.
+    """
+    file = Path(folder) / CONFIG
+    if not file.is_file():
+        raise ValueError(
+            f"{str(folder)!r} is not a checkpoint: it has no {CONFIG}. "
+            f"Give a folder that `aid train` wrote ({CONFIG} and {WEIGHTS})."
+        )
+    try:
+        values = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{str(file)!r} is damaged ({error}). Copy it again.") from None
+    if missing := sorted({f.name for f in fields(CheckpointInfo)} - set(values)):
+        raise ValueError(
+            f"{str(file)!r} lacks {', '.join(missing)}; this is aid {version('aid-video')}. "
+            "Load it with the version of aid that wrote it."
+        )
+    return from_json(CheckpointInfo, values)
+
+
+def load_checkpoint(
+    folder: Path | str, unet: nn.Module, backbone_hash: str
+) -> tuple[Denoiser, CheckpointInfo]:
+    """A denoiser on `unet` with the checkpoint's trained tensors, and what is known about it.
+
+    Args:
+        folder: the checkpoint.
+        unet: the backbone's, not yet joined by another denoiser.
+        backbone_hash: of the backbone that `unet` comes from.
+
+    Raises:
+        ValueError: another backbone, a missing or damaged file, or names that do not fit.
+    """
+    info = read_info(folder)
+    if info.backbone_hash != backbone_hash:
+        raise ValueError(
+            f"checkpoint {str(folder)!r} was trained on backbone {info.backbone_name!r} "
+            f"({info.backbone_hash}), but this backbone is {backbone_hash}. Load the backbone it "
+            "was trained on, or train on this one."
+        )
+    tensors = _read_tensors(Path(folder) / WEIGHTS)
+    denoiser = Denoiser(unet, info.text_dim, info.image_dim, info.model)
+    try:
+        denoiser.load_trained_state_dict(tensors)
+    except ValueError as error:
+        denoiser.insertion.detach()
+        raise ValueError(f"{str(Path(folder) / WEIGHTS)!r}: {error}") from None
+    return denoiser.eval(), info
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise ValueError(f"{str(file)!r} is missing. Copy the whole checkpoint folder again.")
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{str(file)!r} is damaged or incomplete ({error}). Copy the checkpoint again."
+        ) from None

@@ -1,0 +1,259 @@
+"""The denoiser: frozen Stable Video Diffusion with AID's trained parts, in Karras's coordinates.
+
+The one object in which training and prediction meet. `train.py` calls `loss`; `predict.py` hands
+`guided_denoise` to the sampler; `checkpoint.py` saves and loads the trained part.
+
+Reference: AID, method; Karras et al. 2022, Eq. 7; SVD for preconditioning and micro-conditions.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from aid.config import ModelConfig, SamplerConfig
+from aid.diffusion.edm import Scalings, add_noise, edm_loss, over_latents
+from aid.diffusion.guidance import guidance_weights
+from aid.models.conditions import Conditions, TextTokens
+from aid.models.dqformer import Context, DQFormer
+from aid.models.insertion import Insertion
+
+__all__ = ["Conditions", "Context", "Denoiser", "TextTokens", "guided_denoise"]
+
+
+class Denoiser(nn.Module):
+    """D(x; sigma), the clean latents that noisy latents and conditions point to.
+
+    D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)                    (Karras et al. 2022, Eq. 7)
+
+    F is SVD's UNet with AID's adapters and trained cross-attention; its `context` (MCondition)
+    comes from the DQFormer. The UNet is frozen and its state dict untouched; everything trained is
+    in `trained`, under the groups "dqformer", "adapters" and "cross_attention".
+
+    Args:
+        unet: SVD's, from `load_backbone`; it carries AID's joins from here on.
+        text_dim: width of the text encoder's tokens.
+        image_dim: width of the image encoder's tokens.
+        config: what AID's part looks like.
+    """
+
+    def __init__(self, unet: nn.Module, text_dim: int, image_dim: int, config: ModelConfig):
+        super().__init__()
+        self.config, self.text_dim, self.image_dim = config, text_dim, image_dim
+        self.unet = unet.requires_grad_(False).eval()
+        self.insertion = Insertion(unet, config)
+        self.trained = nn.ModuleDict(
+            {
+                "adapters": self.insertion.adapters,
+                "cross_attention": self.insertion.cross_attention,
+            }
+        )
+        if self.reads_text:
+            self.trained["dqformer"] = DQFormer(
+                text_dim,
+                image_dim,
+                unet.config.cross_attention_dim,
+                config.num_frames,
+                config.dqformer,
+            )
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a DQFormer exists; without one the UNet reads SVD's image token only."""
+        return self.config.dqformer.branches != "none"
+
+    def train(self, mode: bool = True) -> "Denoiser":
+        """As usual, except that the frozen UNet stays in evaluation mode."""
+        super().train(mode)
+        self.unet.eval()
+        return self
+
+    def context(self, conditions: Conditions) -> Context | None:
+        """What cross-attention reads; the same for all noise levels, so make it once per video."""
+        if not self.reads_text:
+            return None
+        text = conditions.text
+        if text is None:
+            raise ValueError(
+                f"dqformer.branches={self.config.dqformer.branches!r} reads an instruction, but "
+                "the conditions have text=None. Give them TextTokens, or use branches='none'."
+            )
+        made = self.trained["dqformer"](
+            conditions.num_frames,
+            text.instruction_tokens,
+            text.instruction_mask,
+            text.state_tokens,
+            text.state_mask,
+            conditions.image_tokens,
+        )
+        if not self.config.cross_attention.prepend_image_token:
+            return made
+        readable = made.shared_mask.new_ones(len(conditions), 1)
+        return replace(
+            made,
+            shared=torch.cat(
+                [conditions.image_embedding.to(made.shared.dtype), made.shared], dim=1
+            ),
+            shared_mask=torch.cat([readable, made.shared_mask], dim=1),
+        )
+
+    def model_output(
+        self,
+        noisy_latents: Float[Tensor, "b f c h w"],
+        sigma: Float[Tensor, " b"],
+        conditions: Conditions,
+        context: Context | None = None,
+    ) -> Float[Tensor, "b f c h w"]:
+        """The raw network F(c_in x; c_noise), trained to answer v.
+
+        Args:
+            noisy_latents: x = x_0 + sigma n.
+            sigma: noise level of each sample.
+            conditions: what the videos should show.
+            context: `self.context(conditions)` if already at hand.
+        """
+        context = self.context(conditions) if context is None else context
+        scalings = Scalings.at(sigma)
+        scaled = over_latents(scalings.c_in) * noisy_latents
+        both = torch.cat([scaled, conditions.condition_latents], dim=2)  # b f 2c h w
+        with self.insertion.reading(context):
+            return self.unet(
+                both,
+                scalings.c_noise,
+                encoder_hidden_states=conditions.image_embedding,
+                added_time_ids=conditions.added_time_ids,
+                return_dict=False,
+            )[0]
+
+    def forward(
+        self,
+        noisy_latents: Float[Tensor, "b f c h w"],
+        sigma: Float[Tensor, " b"],
+        conditions: Conditions,
+        context: Context | None = None,
+    ) -> Float[Tensor, "b f c h w"]:
+        """The denoised latents D(x; sigma). Arguments as for `model_output`."""
+        scalings = Scalings.at(sigma)
+        output = self.model_output(noisy_latents, sigma, conditions, context)
+        return over_latents(scalings.c_skip) * noisy_latents + over_latents(scalings.c_out) * output
+
+    def loss(
+        self,
+        latents: Float[Tensor, "b f c h w"],
+        conditions: Conditions,
+        sigma: Float[Tensor, " b"],
+        noise: Float[Tensor, "b f c h w"],
+    ) -> Float[Tensor, " b"]:
+        """The loss of every sample (`diffusion.edm.edm_loss`), given frames counted or not."""
+        output = self.model_output(add_noise(latents, noise, sigma), sigma, conditions)
+        weights = None
+        if not self.config.condition.loss_on_given_frames:
+            weights = torch.ones(latents.shape[1], device=latents.device)
+            weights[: self.config.condition.num_given_frames] = 0
+        return edm_loss(output, latents, noise, sigma, weights)
+
+    def null_text(self, empty: TextTokens | None) -> TextTokens | None:
+        """What stands for "no instruction": `empty`, or None for zeros (`condition.null_text`).
+
+        Raises:
+            ValueError: the empty sentence's tokens are needed and were not given.
+        """
+        if not self.reads_text or self.config.condition.null_text == "zeros":
+            return None
+        if empty is None:
+            raise ValueError(
+                "condition.null_text='empty' needs the tokens of the empty sentence, got None. "
+                "Encode '' with the text encoder, or use condition.null_text='zeros'."
+            )
+        return empty
+
+    def drop_conditions(
+        self, conditions: Conditions, empty: TextTokens | None, generator: torch.Generator
+    ) -> Conditions:
+        """For training: the conditions with parts dropped at random, as `condition` says."""
+        share = self.config.condition.text_dropout
+        return conditions.dropped_at_random(self.null_text(empty), share, generator)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Less memory, more time: the UNet's blocks run again in the backward pass."""
+        self.insertion.enable_gradient_checkpointing()
+
+    def trainable_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The trained tensors, grouped as their learning rates are."""
+        names = ("dqformer", "adapters", "cross_attention")
+        return {n: list(self.trained[n].parameters()) if n in self.trained else [] for n in names}
+
+    def trained_state_dict(self) -> dict[str, Tensor]:
+        """The trained tensors by stable names, none of the backbone's."""
+        return self.trained.state_dict()
+
+    def load_trained_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Puts trained tensors back.
+
+        Raises:
+            ValueError: names or shapes differ from this model's in any way.
+        """
+        own = self.trained.state_dict()
+        missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unexpected:
+            raise ValueError(
+                f"trained weights do not fit: missing {_some(missing)}; unexpected "
+                f"{_some(unexpected)}. Build the denoiser with the config they were trained with."
+            )
+        for name, tensor in state.items():
+            if tensor.shape != own[name].shape:
+                raise ValueError(
+                    f"trained weights do not fit: {name} has shape {tuple(tensor.shape)}, here "
+                    f"{tuple(own[name].shape)}. Use the config they were trained with."
+                )
+        self.trained.load_state_dict(state)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5]) or "none"
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+@torch.no_grad()
+def guided_denoise(
+    denoiser: Denoiser,
+    conditions: Conditions,
+    null_text: TextTokens | None,
+    config: SamplerConfig,
+) -> Callable[[Float[Tensor, "b f c h w"], Float[Tensor, " b"]], Float[Tensor, "b f c h w"]]:
+    """The function `(noisy_latents, sigma) -> denoised` for the sampler, with dual guidance.
+
+    See `diffusion.guidance.guide` for the formula. The predictions run as one batch; those of
+    weight 0 are left out, and their contexts are made here, once for all steps. A denoiser that
+    reads no text has only the image to be guided by.
+
+    Args:
+        denoiser: makes the predictions.
+        conditions: the full ones, c_V and c_T.
+        null_text: the empty sentence's tokens; may be None if `condition.null_text` is "zeros".
+        config: guidance weights and the noise levels at which guidance acts.
+    """
+    text_guidance = config.text_guidance if denoiser.reads_text else config.image_guidance
+    weights = guidance_weights(config.image_guidance, text_guidance)
+    image_only = conditions.without_text(denoiser.null_text(null_text))
+    told = (image_only.without_image(), image_only, conditions)
+    passes = [(weight, part) for weight, part in zip(weights, told, strict=True) if weight != 0]
+    batch = Conditions.cat([part for _, part in passes])
+    batch_context, full_context = denoiser.context(batch), denoiser.context(conditions)
+    low, high = config.guidance_interval
+
+    @torch.no_grad()
+    def denoise(
+        noisy_latents: Float[Tensor, "b f c h w"], sigma: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b f c h w"]:
+        if not low <= float(sigma[0]) <= high:
+            return denoiser(noisy_latents, sigma, conditions, full_context)
+        x = repeat(noisy_latents, "b ... -> (p b) ...", p=len(passes))
+        denoised = denoiser(x, sigma.repeat(len(passes)), batch, batch_context)
+        parts = rearrange(denoised, "(p b) f c h w -> p b f c h w", p=len(passes))
+        return sum(weight * part for (weight, _), part in zip(passes, parts, strict=True))
+
+    return denoise

@@ -1,0 +1,11 @@
+"""Verb 3: a frame and an instruction -> the video of what happens next.
+
+`Predictor` is the left column of the figure in docs/architecture.md. The command line, the demo and
+the evaluation use it.
+"""
+
+from aid.predict.loading import find_backbone, find_model
+from aid.predict.prediction import Prediction
+from aid.predict.predictor import Predictor
+
+__all__ = ["Prediction", "Predictor", "find_backbone", "find_model"]

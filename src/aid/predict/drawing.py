@@ -1,0 +1,111 @@
+"""Given frames and tokens -> pixels: the left column of the figure below the words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from aid.conditioning.encoders import encode_sentences, join_states, state_sentences
+from aid.config import SamplerConfig
+from aid.diffusion.edm import karras_sigmas
+from aid.diffusion.sampler import Callback, sample_euler
+from aid.models.backbone import Backbone
+from aid.models.denoiser import Conditions, Denoiser, TextTokens, guided_denoise
+from aid.video import to_uint8
+
+
+def text_tokens(
+    backbone: Backbone, instructions: Sequence[str], states: Sequence[Sequence[str]]
+) -> TextTokens:
+    """The tokens of each video's instruction and states, every distinct sentence encoded once.
+
+    No instruction is "", and no states are the one state "".
+    """
+    staged = [state_sentences(stages) for stages in states]
+    sentences = list(dict.fromkeys([*instructions, *(s for stages in staged for s in stages)]))
+    tokens, mask = encode_sentences(backbone.tokenizer, backbone.text_encoder, sentences)
+    number = {sentence: index for index, sentence in enumerate(sentences)}
+    made = []
+    for instruction, stages in zip(instructions, staged, strict=True):
+        own = number[instruction]
+        of_states = [number[stage] for stage in stages]
+        state_tokens, state_mask = join_states(tokens[of_states], mask[of_states])
+        made.append(
+            TextTokens(
+                instruction_tokens=tokens[own][None],
+                instruction_mask=mask[own][None],
+                state_tokens=state_tokens[None],
+                state_mask=state_mask[None],
+            )
+        )
+    return TextTokens.cat(made)
+
+
+def randomness(
+    given: Float[Tensor, "b k 3 H W"],
+    seeds: Sequence[int],
+    noise_aug_strength: float,
+    latent_shape: tuple[int, int, int, int],
+) -> tuple[Float[Tensor, "b k 3 H W"], Float[Tensor, "b f c h w"]]:
+    """Noise-augmented given frames and the starting noise, each video's from its own seed.
+
+    Drawn on the CPU and in the stock pipeline's order, so that a seed means the same everywhere.
+    """
+    noised, noise = [], []
+    for frames, seed in zip(given, seeds, strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        added = torch.randn(frames.shape, generator=generator)
+        noised.append(frames + noise_aug_strength * added)
+        noise.append(torch.randn(latent_shape, generator=generator))
+    return torch.stack(noised), torch.stack(noise)
+
+
+@torch.no_grad()
+def draw_videos(
+    backbone: Backbone,
+    denoiser: Denoiser,
+    given: Float[Tensor, "b k 3 H W"],
+    text: TextTokens | None,
+    seeds: Sequence[int],
+    fps: Sequence[float],
+    sampler: SamplerConfig,
+    callback: Callback | None = None,
+) -> list[UInt8[np.ndarray, "f H W 3"]]:
+    """A batch of videos.
+
+    Args:
+        backbone: encodes and decodes.
+        denoiser: on the same device.
+        given: the given frames in [-1, 1].
+        text: instruction and states; None for a denoiser that reads none.
+        seeds: one for each video.
+        fps: of each video; a model with `condition.fps` is told that instead.
+        sampler: how to draw.
+        callback: called after each sampling step.
+    """
+    condition, num_frames = denoiser.config.condition, denoiser.config.num_frames
+    device, scale = denoiser.unet.device, backbone.down_scaling
+    b, _, _, height, width = given.shape
+    latent_shape = (num_frames, backbone.latent_channels, height // scale, width // scale)
+    told_fps = fps if condition.fps is None else [condition.fps] * b
+    noised, noise = randomness(given, seeds, condition.noise_aug_strength, latent_shape)
+    image_embedding, image_tokens = backbone.encode_image(given[:, 0].to(device))
+    conditions = Conditions(
+        condition_latents=backbone.encode_condition(
+            noised.to(device), num_frames, condition.frame_condition
+        ),
+        image_embedding=image_embedding,
+        image_tokens=image_tokens,
+        fps=torch.tensor(told_fps, dtype=torch.float32, device=device),
+        motion_bucket_id=torch.full((b,), float(condition.motion_bucket_id), device=device),
+        noise_aug_strength=torch.full((b,), condition.noise_aug_strength, device=device),
+        text=text,
+    )
+    null_text = None if text is None else text_tokens(backbone, [""], [[]])
+    sigmas = karras_sigmas(sampler.num_steps, sampler.sigma_min, sampler.sigma_max, sampler.rho)
+    denoise = guided_denoise(denoiser, conditions, null_text, sampler)
+    sigmas = sigmas.to(device)
+    latents = sample_euler(denoise, noise.to(device) * sigmas[0], sigmas, callback)
+    return [to_uint8(video) for video in backbone.decode(latents)]

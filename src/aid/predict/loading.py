@@ -1,0 +1,114 @@
+"""Where models are and what is loaded from there."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from aid.config import (
+    AdapterConfig,
+    ConditionConfig,
+    CrossAttentionConfig,
+    DQFormerConfig,
+    ModelConfig,
+    SamplerConfig,
+)
+from aid.models.backbone import Backbone, backbone_hash, load_backbone
+from aid.models.checkpoint import CheckpointInfo, load_checkpoint
+from aid.models.denoiser import Denoiser
+
+SHIPPED = "tabletop"
+PARTS = ("unet", "vae", "image_encoder", "text_encoder", "tokenizer")
+
+
+def find_model(
+    name_or_folder: str | Path = SHIPPED, backbone: str | Path | None = None
+) -> tuple[Path, Path]:
+    """The folders of a checkpoint and of its backbone.
+
+    Args:
+        name_or_folder: "tabletop" for the shipped model, a checkpoint folder, or a folder that
+            holds `aid/` (the checkpoint) and `backbone/`.
+        backbone: the backbone's folder, or "tabletop"; None takes the model's own `backbone/`, and
+            without one the shipped backbone.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    folder = Path(name_or_folder)
+    if str(name_or_folder) == SHIPPED:
+        folder = Path(str(files("aid") / "assets" / SHIPPED))
+        if not (folder / "backbone" / "model_index.json").is_file():
+            raise ValueError(
+                f"the table-top model is not in this installation (nothing in {str(folder)!r}). "
+                "Install a release, which holds it, or train it: configs/tabletop/ says how."
+            )
+    elif not folder.is_dir():
+        raise ValueError(
+            f"model {str(folder)!r} does not exist. Give a checkpoint's folder, or {SHIPPED!r}."
+        )
+    if backbone is not None:
+        frozen = find_backbone(backbone)
+    elif (folder / "backbone").is_dir():
+        frozen = folder / "backbone"
+    else:
+        frozen = find_backbone(SHIPPED)
+    return (folder / "aid" if (folder / "aid").is_dir() else folder), frozen
+
+
+def find_backbone(name_or_folder: str | Path) -> Path:
+    """The folder of a backbone: "tabletop" means the shipped one, all else is a folder."""
+    return find_model(SHIPPED)[1] if str(name_or_folder) == SHIPPED else Path(name_or_folder)
+
+
+def load_model(
+    name_or_folder: str | Path, backbone: str | Path | None
+) -> tuple[Backbone, Denoiser, CheckpointInfo]:
+    """A checkpoint on its backbone. Arguments and errors as for `find_model`."""
+    checkpoint, folder = find_model(name_or_folder, backbone)
+    parts = load_backbone(folder, PARTS)
+    denoiser, info = load_checkpoint(checkpoint, parts.part("unet"), backbone_hash(folder))
+    return parts, denoiser, info
+
+
+def load_backbone_only(
+    backbone: str | Path, num_frames: int | None
+) -> tuple[Backbone, Denoiser, SamplerConfig]:
+    """The bare backbone as a denoiser without any trained part, conditioned as SVD is.
+
+    The sampler settings have the noise levels of the backbone's own scheduler.
+
+    Args:
+        backbone: "tabletop" or a folder.
+        num_frames: of a video; None takes what the UNet was made for.
+    """
+    folder = find_backbone(backbone)
+    parts = load_backbone(folder, ("unet", "vae", "image_encoder"))
+    config = ModelConfig(
+        num_frames=num_frames or parts.part("unet").config.num_frames,
+        dqformer=DQFormerConfig(branches="none"),
+        adapter=AdapterConfig(use_spatial=False, use_short_term=False, use_long_term=False),
+        cross_attention=CrossAttentionConfig(trained="none"),
+        condition=ConditionConfig(frame_condition="repeat_first", fps=None),
+    )
+    denoiser = Denoiser(parts.part("unet"), 0, parts.image_dim, config).eval()
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    levels = json.loads(scheduler.read_text()) if scheduler.is_file() else {}
+    names = ("sigma_min", "sigma_max")
+    return parts, denoiser, SamplerConfig(**{n: levels[n] for n in names if levels.get(n)})
+
+
+def describe_trained(denoiser: Denoiser) -> list[str]:
+    """A line for each group of trained tensors, and how many adapters are no longer zero."""
+    lines = []
+    for group, parameters in denoiser.trainable_parameters().items():
+        if parameters:
+            norm = sum(float(p.detach().float().square().sum()) for p in parameters) ** 0.5
+            numbers = sum(p.numel() for p in parameters)
+            lines.append(
+                f"{group:<16} {len(parameters)} tensors, {numbers:,} numbers, norm {norm:.4g}"
+            )
+    ups = [p for name, p in denoiser.trained.named_parameters() if name.endswith(".up.weight")]
+    if ups:
+        active = sum(bool(p.detach().any()) for p in ups)
+        lines.append(f"                 {active} of {len(ups)} adapters have left their zero start")
+    return lines

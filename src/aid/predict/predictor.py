@@ -1,0 +1,296 @@
+"""One loaded model, ready to predict."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from aid.conditioning.rules import RuleStateWriter
+from aid.conditioning.states import NoStateWriter, StateWriter, choose_state_writer
+from aid.config import SamplerConfig
+from aid.models.backbone import Backbone
+from aid.models.checkpoint import CheckpointInfo
+from aid.models.denoiser import Denoiser
+from aid.predict.drawing import draw_videos, text_tokens
+from aid.predict.frames import as_pixels, given_frames, warn_if_fitted
+from aid.predict.loading import SHIPPED, describe_trained, load_backbone_only, load_model
+from aid.predict.prediction import Prediction, Video
+from aid.video import to_uint8
+
+DEFAULT_FPS = 7.0  # SVD's
+OnStep = Callable[[int, int], None]
+
+
+class Predictor:
+    """`predictor(frame, instruction)` predicts; build it with `from_pretrained`.
+
+    Args:
+        backbone: with all its parts.
+        denoiser: on the backbone's UNet.
+        sampler: the settings to draw with unless told otherwise.
+        state_writer: says the states unless they are given.
+        height: of the videos, in pixels; frames of other sizes are fitted.
+        width: of the videos, in pixels.
+        fps: frames per second that files are written with, and that a model is told which has no
+            `condition.fps` of its own.
+        keep_given_frames: whether a video starts with the given frames themselves instead of the
+            model's rendering of them. Choice: they are known, so a prediction should show them.
+        info: the checkpoint's, for `describe`.
+
+    Raises:
+        ValueError: a size that the networks cannot halve often enough.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        denoiser: Denoiser,
+        sampler: SamplerConfig,
+        state_writer: StateWriter,
+        *,
+        height: int,
+        width: int,
+        fps: float = DEFAULT_FPS,
+        keep_given_frames: bool = True,
+        info: CheckpointInfo | None = None,
+    ) -> None:
+        side = backbone.down_scaling * 2 ** (len(denoiser.unet.config.block_out_channels) - 1)
+        if height % side or width % side:
+            raise ValueError(
+                f"height and width must be multiples of {side} for this backbone, got {height} and "
+                f"{width}. Try {max(1, height // side) * side} and {max(1, width // side) * side}."
+            )
+        self.backbone, self.denoiser, self.sampler = backbone, denoiser, sampler
+        self.state_writer, self.info = state_writer, info
+        self.height, self.width, self.fps = height, width, fps
+        self.keep_given_frames = keep_given_frames
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path = SHIPPED,
+        backbone: str | Path | None = None,
+        device: str | None = None,
+        *,
+        state_writer: StateWriter | None = None,
+        **settings: int | float | bool,
+    ) -> "Predictor":
+        """Loads a checkpoint on its backbone.
+
+        Args:
+            name_or_folder: "tabletop", a checkpoint folder, or one with `aid/` and `backbone/`.
+            backbone: the backbone's folder; None takes the model's own or the shipped one.
+            device: "cpu", "cuda", ...; None takes the GPU if there is one.
+            state_writer: None takes the kind that the checkpoint was trained with, or the
+                table-top's rules for "replay", because what has not happened cannot be replayed.
+            settings: `height`, `width`, `fps`, `keep_given_frames` of the `Predictor`; the first
+                three are otherwise those of the training data.
+
+        Raises:
+            ValueError: a folder is missing, damaged, or of another backbone.
+        """
+        parts, denoiser, info = load_model(name_or_folder, backbone)
+        known = {"height": info.height, "width": info.width, "fps": info.fps}
+        return cls._on(
+            device, parts, denoiser, info.sampler, state_writer or _default_state_writer(info),
+            info=info, **known | settings,
+        )  # fmt: skip
+
+    @classmethod
+    def backbone_only(
+        cls,
+        backbone: str | Path = SHIPPED,
+        device: str | None = None,
+        *,
+        num_frames: int | None = None,
+        **settings: int | float | bool,
+    ) -> "Predictor":
+        """The bare image-to-video backbone, which reads no instruction: the baseline to beat.
+
+        Args:
+            backbone: "tabletop" or a folder.
+            device: "cpu", "cuda", ...; None takes the GPU if there is one.
+            num_frames: of a video; None takes what the UNet was made for.
+            settings: `height`, `width`, `fps`, `keep_given_frames` of the `Predictor`; the size is
+                otherwise the one the UNet was made for.
+        """
+        parts, denoiser, sampler = load_backbone_only(backbone, num_frames)
+        side = denoiser.unet.config.sample_size * parts.down_scaling
+        known = {"height": side, "width": side}
+        return cls._on(device, parts, denoiser, sampler, NoStateWriter(), **known | settings)
+
+    @classmethod
+    def _on(cls, device: str | None, parts: Backbone, denoiser: Denoiser, *args, **settings):
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(parts.to(device), denoiser.to(device), *args, **settings)
+
+    def __call__(
+        self,
+        frame: str | Path | Image.Image | np.ndarray,
+        instruction: str | None,
+        *,
+        num_videos: int = 1,
+        seed: int = 0,
+        num_steps: int | None = None,
+        image_guidance: float | None = None,
+        text_guidance: float | None = None,
+        states: list[str] | None = None,
+        on_step: OnStep | None = None,
+    ) -> Prediction:
+        """What happens next.
+
+        Args:
+            frame: a path, a PIL image or uint8 pixels `H W 3` in [0, 255].
+            instruction: what is to happen; None only for `backbone_only`.
+            num_videos: how many; video i is drawn with seed + i.
+            seed: of the first video.
+            num_steps: sampling steps; None, here and for the guidance, takes the model's own.
+            image_guidance: s_V.
+            text_guidance: s_T.
+            states: what the video passes through, instead of what the state writer says.
+            on_step: called with (sampling steps done, all of them).
+
+        Raises:
+            ValueError: empty instruction, unreadable frame, or a number out of range.
+        """
+        said = self._checked_instruction(instruction)
+        if num_videos < 1:
+            raise ValueError(f"num_videos must be at least 1, got {num_videos}.")
+        pixels = as_pixels(frame)
+        warn_if_fitted(pixels, self.height, self.width)
+        writer = "caller" if states is not None else self.state_writer.name
+        if states is None:
+            states = self.state_writer.write([pixels], [said])[0]
+        sampler = self.sampler_with(num_steps, image_guidance, text_guidance)
+        videos = self.predict_many(
+            [pixels] * num_videos,
+            [said] * num_videos,
+            range(seed, seed + num_videos),
+            states=[states] * num_videos,
+            sampler=sampler,
+            on_step=on_step,
+        )
+        return Prediction(
+            videos=videos,
+            instruction=instruction,
+            states=states,
+            state_writer=writer,
+            seed=seed,
+            sampler=sampler,
+            fps=self.fps,
+        )
+
+    def predict_many(
+        self,
+        frames: Sequence[UInt8[np.ndarray, "..."]],
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        states: Sequence[list[str]] | None = None,
+        fps: Sequence[float] | None = None,
+        sampler: SamplerConfig | None = None,
+        batch_size: int = 8,
+        on_step: OnStep | None = None,
+    ) -> list[Video]:
+        """One video for each frame, instruction and seed.
+
+        A video depends on its own seed and not, up to rounding, on the batch it is drawn in.
+
+        Args:
+            frames: uint8 `H W 3`, or `k H W 3` for a model of k given frames.
+            instructions: "" is allowed and says nothing.
+            seeds: one for each video.
+            states: of each video; None asks the state writer.
+            fps: of each video, for a model without `condition.fps`; None takes the predictor's.
+            sampler: None takes the model's own; see `sampler_with`.
+            batch_size: videos drawn at once; with guidance the UNet sees three times as many.
+            on_step: called with (sampling steps done, all of them).
+        """
+        if not len(frames) == len(instructions) == len(seeds):
+            numbers = f"{len(frames)}, {len(instructions)} and {len(seeds)}"
+            raise ValueError(f"frames, instructions and seeds must be as many, got {numbers}.")
+        sampler = sampler or self.sampler
+        k = self.denoiser.config.condition.num_given_frames
+        given = [given_frames(frame, k, self.height, self.width) for frame in frames]
+        if states is None:
+            firsts = [frame if frame.ndim == 3 else frame[0] for frame in frames]
+            states = self.state_writer.write(firsts, list(instructions))
+        fps = fps if fps is not None else [self.fps] * len(frames)
+        batches = [slice(i, i + batch_size) for i in range(0, len(frames), batch_size)]
+        videos: list[Video] = []
+        for number, batch in enumerate(batches):
+
+            def count(step: int, *_: object, before: int = number * sampler.num_steps) -> None:
+                if on_step is not None:
+                    on_step(before + step + 1, len(batches) * sampler.num_steps)
+
+            text = None
+            if self.denoiser.reads_text:
+                text = text_tokens(self.backbone, instructions[batch], states[batch])
+            known = torch.stack(given[batch])
+            drawn = draw_videos(
+                self.backbone, self.denoiser, known, text, seeds[batch], fps[batch], sampler, count
+            )
+            if self.keep_given_frames:
+                for video, frames_of_it in zip(drawn, known, strict=True):
+                    video[: len(frames_of_it)] = to_uint8(frames_of_it)
+            videos += drawn
+        return videos
+
+    def sampler_with(
+        self,
+        num_steps: int | None = None,
+        image_guidance: float | None = None,
+        text_guidance: float | None = None,
+    ) -> SamplerConfig:
+        """The model's sampler settings with those changed that are not None."""
+        names = ("num_steps", "image_guidance", "text_guidance")
+        asked = zip(names, (num_steps, image_guidance, text_guidance), strict=True)
+        return replace(self.sampler, **{name: v for name, v in asked if v is not None})
+
+    def describe(self) -> str:
+        """What is loaded and active, a line each, and whether the adapters change anything."""
+        backbone = f"{self.backbone.name}, bare: it reads no instruction"
+        lines = []
+        if self.info is not None:
+            backbone = f"{self.info.backbone_name} {self.info.backbone_hash}"
+            lines = [f"checkpoint       step {self.info.step}, aid {self.info.aid_version}"]
+        s, config = self.sampler, self.denoiser.config
+        lines += [
+            *describe_trained(self.denoiser),
+            f"backbone         {backbone}",
+            f"states           {self.state_writer.name}",
+            f"video            {config.num_frames} frames, {self.width}x{self.height}, "
+            f"{self.fps:g} a second",
+            f"sampler          {s.num_steps} steps, image guidance {s.image_guidance:g}, "
+            f"text guidance {s.text_guidance:g}",
+        ]
+        return "\n".join(lines)
+
+    def _checked_instruction(self, instruction: str | None) -> str:
+        if instruction is None:
+            if self.denoiser.reads_text:
+                raise ValueError("this model reads an instruction, got None. Say what to do.")
+            return ""
+        if not instruction.strip():
+            raise ValueError(
+                "the instruction is empty. Say what should happen, for example "
+                "'put the red block in the blue bowl'."
+            )
+        if not self.denoiser.reads_text:
+            warnings.warn("this model reads no instruction; yours has no effect.", stacklevel=3)
+        return instruction
+
+
+def _default_state_writer(info: CheckpointInfo) -> StateWriter:
+    dqformer = info.model.dqformer
+    if not dqformer.use_states or dqformer.branches in ("none", "multimodal"):
+        return NoStateWriter()
+    if info.state_writer == "replay":
+        return RuleStateWriter()
+    return choose_state_writer(info.state_writer)

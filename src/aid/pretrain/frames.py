@@ -1,0 +1,47 @@
+"""Decoded videos in memory, which is where a data set of 64-pixel videos fits."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from rich.progress import track
+from torch import Tensor
+
+from aid.types import VideoRow
+from aid.video import read_video
+
+
+def load_videos(
+    folder: Path, rows: Sequence[VideoRow], frames: Sequence[int] | None = None
+) -> UInt8[Tensor, "n f 3 H W"]:
+    """Every video of the rows, decoded; all must have one size and frame count.
+
+    Args:
+        frames: which frames to keep; all if None.
+    """
+    first = rows[0]
+    shape = (first.num_frames, first.height, first.width)
+    chosen = list(range(first.num_frames) if frames is None else frames)
+    videos = torch.empty(len(rows), len(chosen), 3, *shape[1:], dtype=torch.uint8)
+
+    def load(index: int) -> None:
+        pixels = read_video(folder / rows[index].video)
+        if pixels.shape[:3] != shape:
+            raise ValueError(
+                f"video {rows[index].video!r} is {pixels.shape[:3]} (frames, height, width), the "
+                f"first one is {shape}. Give videos of one shape."
+            )
+        videos[index] = torch.from_numpy(np.moveaxis(pixels[chosen], -1, 1))
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in track(pool.map(load, range(len(rows))), "decode", total=len(rows)):
+            pass
+    return videos
+
+
+def as_floats(videos: UInt8[Tensor, "*shape"]) -> Tensor:
+    """uint8 in [0, 255] -> float in [-1, 1]."""
+    return videos.float() / 127.5 - 1

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from aid.conditioning.states import WRITERS, ReplayStateWriter, choose_state_writer
+from aid.types import State, VideoRow
+
+FRAME = np.zeros((8, 8, 3), np.uint8)
+
+
+def row(identity, instruction, *states):
+    return VideoRow(
+        id=identity,
+        video="a.mp4",
+        instruction=instruction,
+        num_frames=3,
+        fps=3.0,
+        height=8,
+        width=8,
+        states=[State(text=text, first_frame=0, last_frame=1) for text in states],
+    )
+
+
+ROWS = [row("a", "push it", "it moves"), row("b", "push it", "it falls", "it lies"), row("c", "go")]
+
+
+def test_replay_tells_equal_instructions_apart_by_their_rows():
+    written = ReplayStateWriter(ROWS).write([FRAME] * 3, ["push it", "push it", "go"])
+    assert written == [["it moves"], ["it falls", "it lies"], []]
+
+
+@pytest.mark.parametrize("asked", [["go", "push it", "push it"], ["push it"], ["x", "y", "z"]])
+def test_replay_refuses_other_questions_than_its_rows(asked):
+    with pytest.raises(ValueError, match="3 recorded videos"):
+        ReplayStateWriter(ROWS).write([FRAME] * len(asked), asked)
+
+
+def test_writers_are_chosen_by_the_name_they_carry():
+    for name in WRITERS:
+        assert choose_state_writer(name, ROWS).name == name
+
+
+def test_no_writer_says_nothing():
+    assert choose_state_writer("none").write([FRAME] * 2, ["push it", "go"]) == [[], []]
+
+
+def test_an_unknown_writer_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'oracle'. Known: replay, tabletop-rules, none"):
+        choose_state_writer("oracle")
+
+
+def test_replay_without_rows_is_refused():
+    with pytest.raises(ValueError, match="no recorded video"):
+        choose_state_writer("replay")
+
+
+def test_only_replay_has_seen_the_video():
+    seen = {name: choose_state_writer(name, ROWS).sees for name in WRITERS}
+    assert seen == {"replay": "video", "tabletop-rules": "text", "none": "text"}

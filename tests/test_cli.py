@@ -1,0 +1,224 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from checkpoints import write_tiny_model
+from PIL import Image
+
+import aid.cli
+from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
+from aid.video import read_video
+
+RECIPES = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "aid.cli", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("frames") / "a.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_help_lists_the_commands_and_does_not_import_torch():
+    code = (
+        "import sys\n"
+        "from aid.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'numpy', 'av', 'mujoco'}\n"
+        "assert not heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in aid.cli.COMMANDS:
+        assert f"    {command} " in done.stdout
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, aid; aid.__version__; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_predict_writes_what_was_asked_and_warns_of_unknown_words(tiny_backbone, tmp_path, picture):
+    config = ModelConfig(
+        num_frames=3,
+        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
+        adapter=AdapterConfig(long_term_heads=2),
+    )
+    write_tiny_model(tmp_path / "aid", tiny_backbone, config)
+    done = run(
+        "predict", picture, "lift the hammer", "--model", tmp_path / "aid", "--backbone",
+        tiny_backbone, "--out", tmp_path / "x.mp4", "--gif", "--sheet", "--steps", 1,
+        "--text-guidance", "1.5",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warning: no states" in done.stderr
+    assert "'hammer'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-3:] == [
+        str(tmp_path / f"x.{s}") for s in ("mp4", "gif", "png")
+    ]
+    assert "12 of 12 adapters" in done.stdout
+    assert read_video(tmp_path / "x.mp4").shape == (3, 64, 64, 3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["aid", "x.gif", "x.mp4", "x.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.png", "lift it"], "frame 'nowhere.png' does not exist"),
+        (["broken.png", "lift it"], "'broken.png' is not a readable image"),
+        (["{picture}", "  "], "the instruction is empty"),
+        (["{picture}", "lift it", "--out", "nowhere/x.mp4"], "mkdir -p 'nowhere'"),
+        (["{picture}", "lift it", "--out", "x.avi"], "must end in .mp4, .gif or .png. Try x.mp4"),
+        (["{picture}", "lift it", "--out", "folder.mp4"], "is a folder"),
+        (["{picture}", "lift it", "--text_guidence", "3"], "--text_guidence"),
+        (["{picture}", "lift it", "--steps", "many"], "steps"),
+        (["{picture}"], "instruction"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_exit_code_2(arguments, words, picture, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    (tmp_path / "folder.mp4").mkdir()
+    done = run("predict", *(a.format(picture=picture) for a in arguments), cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="needs a place that nobody may write to"
+)
+def test_a_read_only_folder_is_refused_before_anything_is_loaded(picture):
+    done = run("predict", picture, "lift it", "--out", "/proc/x.mp4", "--model", "nowhere")
+    assert done.returncode == 2
+    assert "cannot write to folder '/proc'" in done.stderr
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """`aid demo` that fails with a given error."""
+
+    def make(error):
+        def demo(out: Path = Path("demo"), fast: bool = False) -> None:
+            """Fails."""
+            raise error
+
+        monkeypatch.setitem(aid.cli.COMMANDS, "demo", demo)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ValueError("five is\n too many"), 2, "error: five is too many\n"),
+        (OSError(28, "No space left"), 1, "OSError: [Errno 28] No space left (--debug"),
+        (RuntimeError(), 1, "RuntimeError: no more is known"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_exit_codes_say_whose_fault_it_was(failing, capsys, error, code, words):
+    failing(error)
+    assert aid.cli.main(["demo"]) == code
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_where_an_error_is_from(failing, capsys):
+    failing(ValueError("five"))
+    assert aid.cli.main(["demo", "--debug"]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.endswith("error: five\n")
+
+
+def test_a_switch_needs_no_value_but_takes_one(failing, capsys):
+    failing(ValueError("reached"))
+    for flags in (["--fast"], ["--fast", "true"], ["--fast=false"], ["--fast", "--out", "x"]):
+        assert aid.cli.main(["demo", *flags]) == 2
+        assert "reached" in capsys.readouterr().err
+
+
+def test_no_command_shows_the_help(capsys):
+    assert aid.cli.main([]) == 2
+    assert "predict" in capsys.readouterr().err
+
+
+def test_an_unknown_key_of_a_recipe_is_refused_by_name(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("train:\n  learning_rat: 1.0e-4\n")
+    flags = ["--cache", "a", "--out", "b", "--config", str(tmp_path / "recipe.yaml")]
+    with pytest.raises(SystemExit) as end:
+        aid.cli.main(["train", *flags])
+    assert end.value.code == 2
+    assert "train.learning_rat" in capsys.readouterr().err
+
+
+def test_a_setting_that_cannot_be_run_is_a_sentence(capsys):
+    assert aid.cli.main(["train", "--cache", "a", "--out", "b", "--sampler.num_steps", "0"]) == 2
+    assert "num_steps must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_a_data_set_without_scenes_is_refused(tmp_path, capsys):
+    assert aid.cli.main(["tabletop", "--out", str(tmp_path)]) == 2
+    assert "--scenes.train 1000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("model", "shuffled"), ("backbone", "empty")])
+def test_evaluate_hands_rows_and_predictor_on(
+    kind, mode, tiny_backbone, tiny_manifest, tmp_path, monkeypatch, capsys
+):
+    import aid.evaluate
+
+    config = ModelConfig(
+        num_frames=3,
+        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2, use_states=False),
+        adapter=AdapterConfig(long_term_heads=2),
+    )
+    write_tiny_model(tmp_path / "aid", tiny_backbone, config)
+    seen = {}
+
+    def score(rows, folder, predict, **settings):
+        frames = [read_video(folder / row.video)[0] for row in rows]
+        seen.update(settings, videos=predict(frames, [row.instruction for row in rows], [4, 5]))
+        return SimpleNamespace(to_markdown=lambda: "the table")
+
+    monkeypatch.setattr(aid.evaluate, "evaluate", score)
+    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--limit", 2, "--steps", 1]
+    flags += ["--data", tiny_manifest, "--out", tmp_path / "r", f"--{mode}"]
+    assert aid.cli.main(["evaluate", "--predictor", kind, *map(str, flags)]) == 0
+    assert [video.shape[1:] for video in seen["videos"]] == [(64, 64, 3)] * 2
+    assert seen["modes"] == ["true", mode]
+    assert "the table" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_recipe_loads_and_a_flag_overrides_it(recipe):
+    if "pretrain" in yaml.safe_load(recipe.read_text()):
+        flags = ["pretrain", "--data", "a", "--out", "b", "--pretrain.clip_loop.seed", "7"]
+    else:
+        flags = ["train", "--cache", "a", "--out", "b", "--train.seed", "7"]
+    parser = aid.cli.make_parser(only=flags[0])
+    values = parser.instantiate(parser.parse_args([*flags, "--config", str(recipe)]))[flags[0]]
+    seed = values.pretrain.clip_loop.seed if flags[0] == "pretrain" else values.train.seed
+    assert seed == 7

@@ -1,0 +1,160 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from blobs import camera_facts, video
+
+from aid.evaluate import evaluate
+from aid.types import VideoRow
+from aid.video import read_image, write_mp4
+from aid.wording import Task, instructions
+
+START = {
+    "red block": (0.30, -0.10, 0.0),
+    "green can": (0.24, 0.05, 0.0),
+    "blue bowl": (0.36, 0.08, 0.0),
+}
+SCENES = {
+    7: START,
+    8: START | {"red block": (0.32, -0.06, 0.0), "green can": (0.27, 0.06, 0.0)},
+}
+ENDS = {
+    Task("put", "red block", "blue bowl"): (0.36, 0.08, 0.004),
+    Task("put", "green can", "blue bowl"): (0.36, 0.08, 0.004),
+}
+REAL, COPIED, TRUE = "real videos", "first frame, repeated", "the instruction"
+OTHER, EMPTY = "another instruction of the same frame", "no instruction"
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Two scenes with two tasks each: rows, folder, and the video of each frame and sentence."""
+    folder = tmp_path / "forks"
+    (folder / "videos").mkdir(parents=True)
+    rows, answers = [], {}
+    for scene, start in SCENES.items():
+        for number, (task, end) in enumerate(ENDS.items()):
+            pixels = video(start, start | {task.object: end})
+            sentence = instructions(task)[number]
+            row = VideoRow(
+                id=f"forks-{scene}-{number}",
+                video=f"videos/{scene}-{number}.mp4",
+                instruction=sentence,
+                num_frames=4,
+                fps=4.0,
+                height=64,
+                width=64,
+                world={
+                    "scene": scene,
+                    "items": [{"name": name} for name in start],
+                    "camera": camera_facts(),
+                    "task": {**vars(task), "object_index": 0, "target_index": 2},
+                    "alternatives": [vars(one) for one in ENDS],
+                },
+            )
+            write_mp4(folder / row.video, pixels, 4.0, lossless=True)
+            rows.append(row)
+            answers[pixels[0].tobytes(), sentence] = pixels
+    return rows, folder, answers
+
+
+@pytest.fixture
+def obedient(split):
+    """A model that does what it is told; told nothing, it does nothing."""
+
+    def predict(frames, told, seeds):
+        assert len(frames) == len(told) == len(seeds)
+        return [
+            split[2].get((frame.tobytes(), words), np.repeat(frame[None], 4, 0))
+            for frame, words in zip(frames, told, strict=True)
+        ]
+
+    return predict
+
+
+def test_an_obedient_model_is_scored_by_its_words(split, obedient, tmp_path):
+    rows, folder, _ = split
+    out = tmp_path / "runs" / "report"
+    steps = []
+    card = evaluate(
+        rows,
+        folder,
+        obedient,
+        out=out,
+        modes=("true", "shuffled", "empty"),
+        batch_size=3,
+        title="Obedient, forks",
+        on_video=lambda done, total: steps.append((done, total)),
+    )
+    accuracy = {name: scores.accuracy for name, scores in card.scores.items()}
+    assert accuracy == {REAL: 1, COPIED: 0, TRUE: 1, OTHER: 0, EMPTY: 0}
+    assert card.scores[OTHER].obeys_told == 1 and card.scores[TRUE].obeys_told is None
+    assert card.scores[OTHER].bystander_displacement < 0.005
+    assert card.scores[TRUE].families == {"put": (4, 4)}
+    assert steps[-1] == (20, 20)
+
+    assert sorted(path.name for path in out.iterdir()) == ["report.json", "report.md", "sheet.png"]
+    report = json.loads((out / "report.json").read_text())
+    assert report["scores"][TRUE]["num_obeyed"] == 4
+    line = next(one for one in report["videos"] if one["set"] == OTHER)
+    assert line["asked"] == rows[0].instruction and line["told"] == rows[1].instruction
+    assert line["shown"] == "put the green can in the blue bowl" and not line["is_obeyed"]
+    assert (out / "report.md").read_text().startswith("# Obedient, forks\n")
+    sheet = read_image(out / "sheet.png")
+    assert sheet.shape[0] == 2 * len(rows) * (2 * 64 + 21)  # the real one and the first mode's
+
+
+def test_every_mode_draws_with_the_same_seeds(split, obedient, tmp_path):
+    rows, folder, _ = split
+    calls = []
+
+    def predict(frames, told, seeds):
+        calls.append((told, seeds))
+        return obedient(frames, told, seeds)
+
+    evaluate(rows, folder, predict, out=tmp_path, modes=("true", "empty"), seed=5, batch_size=2)
+    assert [seeds for _, seeds in calls] == [[5, 6], [5, 6], [7, 8], [7, 8]]
+    assert [told for told, _ in calls[1::2]] == [["", ""], ["", ""]]
+
+
+def test_without_a_model_the_baselines_are_scored(split, tmp_path):
+    rows, folder, _ = split
+    card = evaluate(rows, folder, None, out=tmp_path)
+    assert list(card.scores) == [REAL, COPIED]
+    assert (tmp_path / "sheet.png").is_file()
+
+
+def test_a_split_with_one_instruction_per_frame_cannot_be_shuffled(split, obedient, tmp_path):
+    rows, folder, _ = split
+    with pytest.raises(ValueError, match=r"only one of its first frame.*forks"):
+        evaluate(rows[:1], folder, obedient, out=tmp_path / "out", modes=("shuffled",))
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_without_the_facts_are_refused_before_anything_is_drawn(split, tmp_path):
+    rows, folder, _ = split
+    world = {key: value for key, value in rows[1].world.items() if key != "alternatives"}
+    rows[1] = replace(rows[1], world=world)
+    with pytest.raises(ValueError, match=r"forks-7-1' does not say alternatives.*test, forks"):
+        evaluate(rows, folder, lambda *_: pytest.fail("drawn"), out=tmp_path)
+    with pytest.raises(ValueError, match="no videos to evaluate"):
+        evaluate([], folder, None, out=tmp_path)
+    with pytest.raises(ValueError, match="mode 'swapped' is unknown"):
+        evaluate(rows[:1], folder, None, out=tmp_path, modes=("swapped",))
+
+
+def test_a_model_that_returns_too_little_or_another_size_is_refused(split, tmp_path):
+    rows, folder, _ = split
+    with pytest.raises(ValueError, match="a video for each frame, 4, got 0"):
+        evaluate(rows, folder, lambda *_: [], out=tmp_path)
+    large = np.zeros((4, 96, 96, 3), np.uint8)
+    with pytest.raises(ValueError, match="96x96"):
+        evaluate(rows, folder, lambda frames, *_: [large] * len(frames), out=tmp_path)
+
+
+def test_a_row_whose_frame_does_not_show_its_items_is_named(split, tmp_path):
+    rows, folder, _ = split
+    rows[0].world["items"].append({"name": "yellow ball"})
+    with pytest.raises(ValueError, match=r"row 'forks-7-0': .*does not show yellow ball"):
+        evaluate(rows, folder, None, out=tmp_path)

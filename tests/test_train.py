@@ -1,0 +1,165 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from backbones import build_tiny_backbone
+from safetensors.torch import load_file
+
+import aid.train as train_module
+from aid.conditioning.states import choose_state_writer
+from aid.config import ConditionConfig, DQFormerConfig, NoiseConfig, SamplerConfig, TrainConfig
+from aid.data.cache import Cache
+from aid.data.manifest import read_manifest
+from aid.models.backbone import backbone_hash, load_backbone
+from aid.models.checkpoint import load_checkpoint
+from aid.prepare import prepare
+from aid.train import conditions_of, other_instruction, train
+
+LOOP = TrainConfig(
+    steps=4,
+    batch_size=2,
+    learning_rate=1e-2,
+    cross_attention_learning_rate=1e-3,
+    warmup_steps=1,
+    noise=NoiseConfig(mean=0.0, std=1.0),
+    log_every=1,
+    check_every=2,
+    save_every=2,
+)
+SAMPLER = SamplerConfig(num_steps=2, sigma_max=20.0, text_guidance=2.0)
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing in the code under test catches it."""
+
+
+@pytest.fixture(scope="module")
+def cache(tiny_manifest, tiny_backbone, tmp_path_factory):
+    out = tmp_path_factory.mktemp("caches") / "train"
+    states = choose_state_writer("replay", read_manifest(tiny_manifest))
+    prepare(
+        tiny_manifest, out, tiny_backbone, condition=ConditionConfig(), num_frames=3, states=states
+    )
+    return out
+
+
+@pytest.fixture
+def run(cache, tiny_backbone, tiny_config):
+    """Trains into a folder; `kill_at` is a step that is not begun any more."""
+
+    def make(out, kill_at=None, model=tiny_config, loop=LOOP, backbone=tiny_backbone, **options):
+        with pytest.MonkeyPatch.context() as patch:
+            if kill_at is not None:
+                draw = train_module.batch_indices
+
+                def killing(length, batch_size, seed, step):
+                    if step == kill_at:
+                        raise Killed
+                    return draw(length, batch_size, seed, step)
+
+                patch.setattr(train_module, "batch_indices", killing)
+            return train(cache, out, backbone, model=model, train=loop, sampler=SAMPLER, **options)
+
+    return make
+
+
+def log_of(folder):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def test_a_killed_and_resumed_training_is_the_same_training_bit_for_bit(
+    run, cache, tiny_backbone, tmp_path
+):
+    straight = run(tmp_path / "straight", held_out=cache)
+    with pytest.raises(Killed):
+        run(tmp_path / "resumed", kill_at=3, held_out=cache)
+    resumed = run(tmp_path / "resumed", held_out=cache)
+    weights, others = (load_file(f / "trained.safetensors") for f in (straight, resumed))
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    states = [tmp_path / name / "state/trainer.safetensors" for name in ("straight", "resumed")]
+    assert states[0].read_bytes() == states[1].read_bytes()
+    log = log_of(tmp_path / "straight")
+    assert log == log_of(tmp_path / "resumed")
+
+    # What the log says: every step's loss, and at every check the swap gap at four noise levels.
+    losses = {line["step"]: line["loss"] for line in log if "loss" in line}
+    assert losses.keys() == {1, 2, 3, 4}
+    checks = {line["step"]: line for line in log if "swap_gap_1.5" in line}
+    assert checks.keys() == {2, 4}
+    for name in ("true", "swap_gap", "empty_gap"):
+        assert all(math.isfinite(checks[4][f"{name}_{s}"]) for s in ("0.5", "1.5", "4", "12"))
+    assert {path.name for path in (tmp_path / "straight").iterdir()} == {
+        "checkpoint", "state", "log.jsonl", "sheet-000002.png", "sheet-000004.png",
+    }  # fmt: skip
+
+    # The checkpoint holds the averaged weights and loads on the backbone it was trained on.
+    unet = load_backbone(tiny_backbone, ("unet",)).unet
+    denoiser, info = load_checkpoint(straight, unet, backbone_hash(tiny_backbone))
+    saved = load_file(states[0])
+    for name, parameter in denoiser.trained.named_parameters():
+        assert torch.equal(parameter, saved[f"average/{name}"])
+    assert (info.step, info.state_writer, info.sampler) == (4, "replay", SAMPLER)
+
+
+def test_training_changes_every_group_and_nothing_of_the_backbone(run, tiny_backbone, tmp_path):
+    before = backbone_hash(tiny_backbone)
+    run(tmp_path, loop=replace(LOOP, steps=2))
+    saved = load_file(tmp_path / "state/trainer.safetensors")
+    names = {name.removeprefix("weights/") for name in saved if name.startswith("weights/")}
+    assert {name.split(".")[0] for name in names} == {"dqformer", "adapters", "cross_attention"}
+    up = [name for name in names if name.startswith("adapters") and ".up." in name]
+    assert up
+    assert all(saved[f"weights/{name}"].any() for name in up), "W_up has left its zeros"
+    assert backbone_hash(tiny_backbone) == before
+
+
+def test_an_empty_state_writer_and_no_held_out_cache_will_do(run, tmp_path):
+    checkpoint = run(tmp_path, loop=replace(LOOP, steps=1))
+    assert (checkpoint / "trained.safetensors").is_file()
+    assert not list(tmp_path.glob("sheet-*"))
+
+
+def test_a_model_without_text_trains_too(run, cache, tmp_path, tiny_config):
+    model = replace(tiny_config, dqformer=DQFormerConfig(branches="none"))
+    run(tmp_path, model=model, loop=replace(LOOP, steps=1), held_out=cache)
+    checked = log_of(tmp_path)[-1]
+    assert checked["swap_gap_1.5"] == checked["empty_gap_1.5"] == 0
+
+
+def test_a_resumed_training_refuses_another_model_by_name(run, tmp_path, tiny_config):
+    run(tmp_path, loop=replace(LOOP, steps=1))
+    condition = replace(tiny_config.condition, text_dropout=0.2)
+    with pytest.raises(ValueError, match="made with model"):
+        run(tmp_path, model=replace(tiny_config, condition=condition))
+    with pytest.raises(ValueError, match="made with seed = 0, this run has 1"):
+        run(tmp_path, loop=replace(LOOP, seed=1))
+
+
+def test_a_cache_made_otherwise_is_refused(run, tmp_path, tmp_path_factory, tiny_config):
+    with pytest.raises(ValueError, match="made with num_frames = 3, this run needs 4"):
+        run(tmp_path, model=replace(tiny_config, num_frames=4))
+    condition = replace(tiny_config.condition, frame_condition="zero_latents")
+    with pytest.raises(ValueError, match="made with frame_condition = 'grey_pixels'"):
+        run(tmp_path, model=replace(tiny_config, condition=condition))
+    other = build_tiny_backbone(tmp_path_factory.mktemp("backbones") / "other", seed=1)
+    with pytest.raises(ValueError, match="made with backbone"):
+        run(tmp_path, backbone=other)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_swapped_instruction_is_one_of_the_same_frame(cache):
+    data = Cache(cache)
+    assert other_instruction(data, range(6)) == [1, 0, 3, 2, 5, 4]
+    del data.rows[5]
+    assert other_instruction(data, [4]) == [4], "alone with its frame"
+
+
+def test_a_batch_tells_the_denoiser_the_configured_or_the_videos_own_fps(cache, tiny_config):
+    batch, config = Cache(cache).batch([0, 1]), tiny_config.condition
+    assert conditions_of(batch, replace(config, fps=7.0)).fps.tolist() == [7, 7]
+    assert conditions_of(batch, replace(config, fps=None)).fps.tolist() == [2, 2]
+    assert conditions_of(batch, config).motion_bucket_id.tolist() == [127, 127]
