@@ -22,6 +22,7 @@ from aid.config.model import (
     ConditionConfig,
     CrossAttentionConfig,
     DQFormerConfig,
+    LoraConfig,
     ModelConfig,
 )
 from aid.config.run import LoopConfig, NoiseConfig, SamplerConfig, TrainConfig
@@ -34,6 +35,7 @@ __all__ = [
     "CrossAttentionConfig",
     "DQFormerConfig",
     "LoopConfig",
+    "LoraConfig",
     "ModelConfig",
     "NoiseConfig",
     "PretrainConfig",

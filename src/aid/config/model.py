@@ -71,6 +71,27 @@ class CrossAttentionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank updates of frozen projections, instead of the adapters or beside them."""
+
+    rank: int = 0
+    """Inner width of each update; 0 means no LoRA. Ours (the paper has none)."""
+    alpha: float | None = None
+    """Updates are scaled by alpha / rank; None takes alpha = rank. Ours."""
+    blocks: Literal["spatial", "temporal", "both"] = "both"
+    """Which transformer blocks get updates. Ours."""
+    layers: Literal["attention", "attention_and_feed_forward"] = "attention"
+    """Which projections of a block: those of both attentions, or all of its matrices. Ours."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        if self.rank < 0:
+            raise ValueError(f"lora.rank must be 0 (no LoRA) or more, got {self.rank}. Try 16.")
+        if self.alpha is not None and self.alpha <= 0:
+            raise ValueError(f"lora.alpha must be above 0, got {self.alpha}. Try the rank.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConditionConfig:
     """How the given frames, the micro-conditions and the dropped conditions are made."""
 
@@ -107,4 +128,5 @@ class ModelConfig:
     dqformer: DQFormerConfig = field(default_factory=DQFormerConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     cross_attention: CrossAttentionConfig = field(default_factory=CrossAttentionConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     condition: ConditionConfig = field(default_factory=ConditionConfig)

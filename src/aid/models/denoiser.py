@@ -31,7 +31,7 @@ class Denoiser(nn.Module):
 
     F is SVD's UNet with AID's adapters and trained cross-attention; its `context` (MCondition)
     comes from the DQFormer. The UNet is frozen and its state dict untouched; everything trained is
-    in `trained`, under the groups "dqformer", "adapters" and "cross_attention".
+    in `trained`, under the groups "dqformer", "adapters", "cross_attention" and "lora".
 
     Args:
         unet: SVD's, from `load_backbone`; it carries AID's joins from here on.
@@ -51,6 +51,8 @@ class Denoiser(nn.Module):
                 "cross_attention": self.insertion.cross_attention,
             }
         )
+        if config.lora.rank:
+            self.trained["lora"] = self.insertion.lora.trained
         if self.reads_text:
             self.trained["dqformer"] = DQFormer(
                 text_dim,
@@ -183,7 +185,7 @@ class Denoiser(nn.Module):
 
     def trainable_parameters(self) -> dict[str, list[nn.Parameter]]:
         """The trained tensors, grouped as their learning rates are."""
-        names = ("dqformer", "adapters", "cross_attention")
+        names = ("dqformer", "adapters", "cross_attention", "lora")
         return {n: list(self.trained[n].parameters()) if n in self.trained else [] for n in names}
 
     def trained_state_dict(self) -> dict[str, Tensor]:

@@ -7,6 +7,14 @@ from importlib.metadata import version
 
 from torch import nn
 
+from aid.config import CrossAttentionConfig
+
+PROJECTIONS = {
+    "all": ("to_q", "to_k", "to_v", "to_out"),
+    "keys_values": ("to_k", "to_v"),
+    "none": (),
+}
+
 
 def part(unet: nn.Module, path: str) -> nn.Module:
     """The UNet's module at `path`.
@@ -71,3 +79,12 @@ def transformer_blocks(unet: nn.Module, kind: str) -> list[str]:
     """Paths of all blocks of a kind, `transformer_blocks` or `temporal_transformer_blocks`."""
     sites = [f"{transformer}.{kind}" for _, transformer in attention_sites(unet)]
     return [f"{site}.{i}" for site in sites for i in indices(unet, site)]
+
+
+def trained_projections(config: CrossAttentionConfig, kind: str) -> tuple[str, ...]:
+    """Which projections of cross-attention have trained copies, in blocks of a kind."""
+    spatial = PROJECTIONS[config.trained]
+    if kind == "transformer_blocks":
+        return spatial
+    # Choice: temporal cross-attention, if trained at all, in the parts the spatial one is.
+    return (spatial or PROJECTIONS["all"]) if config.train_temporal else ()

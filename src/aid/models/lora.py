@@ -1,0 +1,127 @@
+"""LoRA by peft: low-rank updates of frozen projections, instead of the adapters or beside them.
+
+    W x + (alpha / rank) W_up W_down x                                           (Hu et al. 2021)
+
+W_up starts at zero, so a new model is Stable Video Diffusion. `insertion.py` is the only caller and
+this the only file that knows peft. While attached, peft's layers stand where the frozen projections
+stood (as their `base_layer`); detached, the UNet is stock again.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from aid.config import CrossAttentionConfig, LoraConfig
+from aid.models.sites import part, trained_projections, transformer_blocks
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+NAME = "aid"
+
+
+def lora_sites(
+    unet: nn.Module, config: LoraConfig, cross_attention: CrossAttentionConfig
+) -> list[str]:
+    """Paths of the frozen projections that get an update.
+
+    Projections that have trained copies get none: the frozen ones are not read. Neither do queries
+    and keys of temporal cross-attention: it reads one token, whatever they say.
+    """
+    kinds = {"spatial": ["transformer_blocks"], "temporal": ["temporal_transformer_blocks"]}
+    kinds["both"] = kinds["spatial"] + kinds["temporal"]
+    paths = []
+    for kind in kinds[config.blocks]:
+        copied = trained_projections(cross_attention, kind)
+        is_inert = ("to_q", "to_k") if kind == "temporal_transformer_blocks" else ()
+        own = [f"attn1.{name}" for name in ATTENTION]
+        own += [
+            f"attn2.{name}"
+            for name in ATTENTION
+            if name.removesuffix(".0") not in copied and name not in is_inert
+        ]
+        own += FEED_FORWARD if config.layers == "attention_and_feed_forward" else ()
+        paths += [f"{block}.{name}" for block in transformer_blocks(unet, kind) for name in own]
+    return paths
+
+
+class LowRankUpdates:
+    """The updates of one UNet.
+
+    `trained` holds their tensors, `down` (W_down) and `up` (W_up), named after the site.
+
+    Raises:
+        ValueError: peft is not installed.
+    """
+
+    def __init__(
+        self, unet: nn.Module, config: LoraConfig, cross_attention: CrossAttentionConfig
+    ) -> None:
+        self.unet = unet
+        self.layers: dict[str, nn.Module] = {}
+        self._frozen: dict[str, Tensor] = {}
+        if config.rank > 0:
+            self._make(lora_sites(unet, config, cross_attention), config)
+        self.trained = nn.ModuleDict(
+            {
+                path.replace(".", "-"): nn.ModuleDict(
+                    {"down": layer.lora_A[NAME], "up": layer.lora_B[NAME]}
+                )
+                for path, layer in self.layers.items()
+            }
+        )
+
+    def _make(self, paths: list[str], config: LoraConfig) -> None:
+        try:
+            import peft
+        except ImportError:
+            raise ValueError(
+                f"model.lora.rank={config.rank} needs peft, which is not installed. "
+                "Install it: pip install 'aid-video[lora]'"
+            ) from None
+        alpha = config.rank if config.alpha is None else config.alpha
+        settings = peft.LoraConfig(r=config.rank, lora_alpha=alpha, target_modules=paths)
+        peft.inject_adapter_in_model(settings, self.unet, adapter_name=NAME)
+        self.layers = {path: part(self.unet, path) for path in paths}
+        for layer in self.layers.values():
+            # Trained in float32 even where the frozen weights are stored in less.
+            layer.lora_A.float(), layer.lora_B.float()
+
+    def attach(self) -> None:
+        """Puts peft's layers where the frozen projections are."""
+        for path, layer in self.layers.items():
+            _put(self.unet, path, layer)
+
+    def detach(self) -> None:
+        """Puts the frozen projections back, with their own weights."""
+        self.unmerge()
+        for path, layer in self.layers.items():
+            _put(self.unet, path, layer.get_base_layer())
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether the frozen weights carry the updates at present."""
+        return bool(self._frozen)
+
+    def merge(self) -> None:
+        """Adds the updates to the weights, so that predicting costs no more than the bare UNet.
+
+        Equal up to rounding in the weights' own precision. The frozen weights are kept aside.
+        """
+        if self.is_merged:
+            return
+        for path, layer in self.layers.items():
+            self._frozen[path] = layer.get_base_layer().weight.detach().clone()
+            layer.merge()
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Takes the updates out again; the frozen weights come back bit for bit."""
+        for path, weight in self._frozen.items():
+            layer = self.layers[path]
+            layer.unmerge()
+            layer.get_base_layer().weight.copy_(weight)  # subtraction alone leaves rounding behind
+        self._frozen.clear()
+
+
+def _put(unet: nn.Module, path: str, layer: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(part(unet, parent), name, layer)
