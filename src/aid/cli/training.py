@@ -3,6 +3,7 @@
 Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
 
+import shutil
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,7 @@ def pretrain(
     pretrain: PretrainConfig,
     stage: Literal["all", "autoencoder", "clip", "unet"] = "all",
     run: Path | None = None,
+    start: Path | None = None,
 ) -> None:
     """Trains a small image-to-video backbone from nothing. Run again, it goes on where it stopped.
 
@@ -75,13 +77,16 @@ def pretrain(
         pretrain: sizes and training of the parts.
         stage: which part; the UNet needs the other two.
         run: folder of logs and saved states; by default `runs` in the backbone's folder.
+        start: a backbone of the same sizes to go on from instead of from nothing.
     """
     run = run or out / "runs"
+    if start is not None and not out.exists():
+        shutil.copytree(start, out)
     if stage in ("all", "autoencoder"):
         from aid.pretrain.autoencoder import train_autoencoder
 
         loop = pretrain.autoencoder_loop
-        train_autoencoder(data, out, run / "autoencoder", pretrain.autoencoder, loop)
+        train_autoencoder(data, out, run / "autoencoder", pretrain.autoencoder, loop, start)
     if stage in ("all", "clip"):
         from aid.pretrain.clip import train_clip
 
@@ -89,7 +94,7 @@ def pretrain(
     if stage in ("all", "unet"):
         from aid.pretrain.image_to_video import train_unet
 
-        train_unet(data, out, run / "unet", pretrain)
+        train_unet(data, out, run / "unet", pretrain, start)
     print(out)
 
 

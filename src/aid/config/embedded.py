@@ -68,6 +68,8 @@ class VideoStageConfig:
     """Every how many frames one is kept; 2 halves a step's work, and the fps condition says so."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """The noise levels drawn."""
+    motion_weight: float = 0.0
+    """How many times more the loss counts places that change than places that stay."""
     image_dropout: float = 0.05
     """Share of samples without the given frame, so that image guidance has its null."""
     noise_aug_mean: float = -3.0

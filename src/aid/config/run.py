@@ -66,6 +66,8 @@ class LoopConfig:
     """Gradients are scaled down to this norm. Ours."""
     ema_decay: float = 0.999
     """Decay of the averaged weights, which are the ones shipped. Ours."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Arithmetic of the forward pass (accelerate)."""
     seed: int = 0
     """All randomness is a function of (seed, step)."""
     log_every: int = 50
@@ -90,7 +92,7 @@ class TrainConfig(LoopConfig):
     """Peak rate for the trained cross-attention, which starts from pretrained weights. Ours."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """The noise levels drawn."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Arithmetic of the forward pass (accelerate)."""
+    motion_weight: float = 0.0
+    """How many times more the loss counts places that change than places that stay. Ours."""
     use_gradient_checkpointing: bool = False
     """Whether activations are computed again in the backward pass, to save memory."""

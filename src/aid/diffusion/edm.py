@@ -83,6 +83,7 @@ def edm_loss(
     noise: Float[Tensor, "b f c h w"],
     sigma: Float[Tensor, " b"],
     frame_weights: Float[Tensor, " f"] | None = None,
+    place_weights: Float[Tensor, "b f 1 h w"] | None = None,
 ) -> Float[Tensor, " b"]:
     """The training loss of every sample: lambda(sigma) |D - x_0|^2, averaged over each sample.
 
@@ -96,12 +97,30 @@ def edm_loss(
         noise: the standard normal n in x = x_0 + sigma n.
         sigma: noise level of each sample.
         frame_weights: share of each frame, for example 0 for given frames; None counts all alike.
+        place_weights: share of each latent cell, of mean 1; None counts all alike.
     """
     error = (model_output.float() - v_target(latents, noise, sigma).float()) ** 2
+    if place_weights is not None:
+        error = error * place_weights
     per_frame = error.mean(dim=(2, 3, 4))  # b f
     if frame_weights is None:
         return per_frame.mean(dim=1)
     return (per_frame * frame_weights).sum(dim=1) / frame_weights.sum()
+
+
+def motion_weights(
+    latents: Float[Tensor, "b f c h w"], strength: float
+) -> Float[Tensor, "b f 1 h w"]:
+    """How much the loss counts each place: more where a video differs from its first frame.
+
+    w = (1 + strength m) / mean(1 + strength m),   m = d / (d + 0.1),   d = mean_c (x_f - x_1)^2
+
+    A small thing that is carried away covers a few of 256 cells and hardly counts otherwise.
+    Latents have unit variance; the mean is taken per video, so the loss keeps its scale.
+    """
+    change = (latents - latents[:, :1]).square().mean(dim=2, keepdim=True)  # b f 1 h w
+    weights = 1 + strength * change / (change + 0.1)
+    return weights / weights.mean(dim=(1, 2, 3, 4), keepdim=True)
 
 
 def karras_sigmas(

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from aid.config import ModelConfig, SamplerConfig
-from aid.diffusion.edm import Scalings, add_noise, edm_loss, over_latents
+from aid.diffusion.edm import Scalings, add_noise, edm_loss, motion_weights, over_latents
 from aid.diffusion.guidance import guidance_weights
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.dqformer import Context, DQFormer
@@ -148,6 +148,7 @@ class Denoiser(nn.Module):
         conditions: Conditions,
         sigma: Float[Tensor, " b"],
         noise: Float[Tensor, "b f c h w"],
+        motion_weight: float = 0.0,
     ) -> Float[Tensor, " b"]:
         """The loss of every sample (`diffusion.edm.edm_loss`), given frames counted or not."""
         output = self.model_output(add_noise(latents, noise, sigma), sigma, conditions)
@@ -155,7 +156,8 @@ class Denoiser(nn.Module):
         if not self.config.condition.loss_on_given_frames:
             weights = torch.ones(latents.shape[1], device=latents.device)
             weights[: self.config.condition.num_given_frames] = 0
-        return edm_loss(output, latents, noise, sigma, weights)
+        places = motion_weights(latents, motion_weight) if motion_weight else None
+        return edm_loss(output, latents, noise, sigma, weights, places)
 
     def null_text(self, empty: TextTokens | None) -> TextTokens | None:
         """What stands for "no instruction": `empty`, or None for zeros (`condition.null_text`).

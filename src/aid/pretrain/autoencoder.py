@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from einops import rearrange
 from jaxtyping import Float, UInt8
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from aid.config import AutoencoderConfig, LoopConfig
 from aid.data.manifest import read_manifest
+from aid.models.backbone import load_backbone
 from aid.models.embedded import build_autoencoder, save_part
 from aid.optim import fit, generator_for
 from aid.pretrain.frames import as_floats, load_videos
@@ -107,6 +109,14 @@ def set_encoder(vae: nn.Module, components: Components, whitening: float) -> Non
     moments.bias[number:] = LOG_VARIANCE
 
 
+def linear_encode(vae: nn.Module, frames: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
+    """What the closed-form encoder computes, read from its weights: 40 times fewer operations."""
+    conv = vae.encoder.down_blocks[1].downsamplers[0].conv
+    channels = vae.config.latent_channels
+    quarters = rearrange(frames, "n c (h y) (w x) -> n (c y x) h w", y=2, x=2)
+    return F.conv2d(quarters, conv.weight[:channels, :12, :2, :2], conv.bias[:channels], stride=2)
+
+
 def fit_encoder(
     vae: nn.Module, videos: UInt8[Tensor, "n f 3 H W"], config: AutoencoderConfig
 ) -> None:
@@ -138,19 +148,30 @@ def psnr(decoded: Tensor, frames: Tensor) -> float:
 
 
 def train_autoencoder(
-    data: Path, out: Path, run: Path, config: AutoencoderConfig, loop: LoopConfig
+    data: Path,
+    out: Path,
+    run: Path,
+    config: AutoencoderConfig,
+    loop: LoopConfig,
+    start: Path | None = None,
 ) -> None:
     """Sets the encoder, trains the decoder, writes `out/vae`. Goes on where `run` stopped.
 
     The encoder is written at once (with a decoder yet untrained), so that latents can be made.
+
+    Args:
+        start: folder of a backbone whose encoder is kept and whose decoder is trained on.
     """
     rows = [row for row in read_manifest(data)][: config.num_videos]
     videos = load_videos(data, rows)
     held_out, videos = videos[:24, ::3], videos[24:]
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision=loop.mixed_precision)
     torch.manual_seed(loop.seed)
-    vae = build_autoencoder(config)
-    fit_encoder(vae, videos, config)
+    if start is None:
+        vae = build_autoencoder(config)
+        fit_encoder(vae, videos, config)
+    else:
+        vae = load_backbone(start, ("vae",)).part("vae").requires_grad_(True).train()
     if not (out / "vae").exists():
         save_part(out, "vae", copy.deepcopy(vae))
     vae.encoder.requires_grad_(False)
@@ -160,21 +181,23 @@ def train_autoencoder(
 
     def decode(frames: Tensor, latents: Tensor, num_frames: int) -> Tensor:
         still = torch.zeros(len(frames) // num_frames, num_frames, device=latents.device)
-        return vae.decoder(latents, num_frames=num_frames, image_only_indicator=still)
+        with accelerator.autocast():
+            decoded = vae.decoder(latents, num_frames=num_frames, image_only_indicator=still)
+        return decoded.float()
 
     def loss(step: int) -> Tensor:
         generator = generator_for(loop.seed, step)
         frames = _random_windows(videos, loop.batch_size, config.window, generator)
         frames = as_floats(frames.to(accelerator.device)).flatten(0, 1)
         with torch.no_grad():
-            latents = vae.encode(frames).latent_dist.mode()
+            latents = linear_encode(vae, frames)
         return decoder_loss(decode(frames, latents, config.window), frames)
 
     @torch.no_grad()
     def check(step: int) -> dict[str, float]:
         frames = as_floats(held_out.to(accelerator.device))
         flat = frames.flatten(0, 1)
-        decoded = decode(flat, vae.encode(flat).latent_dist.mode(), frames.shape[1])
+        decoded = decode(flat, linear_encode(vae, flat), frames.shape[1])
         pairs = []
         for index in range(6):
             pairs.append(("real", to_uint8(frames[index])))

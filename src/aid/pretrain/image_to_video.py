@@ -4,13 +4,11 @@ The loss is SVD's (EDM with v-prediction) on latents made once; the context is t
 Two stages: `coarse` on every second frame, which costs half, then `fine` on all of them.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
-from einops import rearrange
 from jaxtyping import Float, UInt8
 from rich.progress import track
 from safetensors.torch import load_file, save_file
@@ -18,10 +16,18 @@ from torch import Tensor, nn
 
 from aid.config import PretrainConfig, VideoStageConfig
 from aid.data.manifest import read_manifest
-from aid.diffusion.edm import sample_sigmas, v_target
-from aid.models.backbone import load_backbone
+from aid.diffusion.edm import (
+    Scalings,
+    add_noise,
+    edm_loss,
+    motion_weights,
+    over_latents,
+    sample_sigmas,
+)
+from aid.models.backbone import load_backbone, use_plain_attention
 from aid.models.embedded import build_scheduler, build_unet, save_part
 from aid.optim import fit, generator_for
+from aid.pretrain.autoencoder import linear_encode
 from aid.pretrain.frames import as_floats, load_videos
 from aid.types import VideoRow
 from aid.video import whole_file
@@ -39,14 +45,6 @@ class Encoded:
     noise_aug_strength: Float[Tensor, "n m"]
     image_embedding: Float[Tensor, "n 1 d"]
     fps: Float[Tensor, " n"]
-
-
-def linear_encode(vae: nn.Module, frames: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
-    """What the closed-form encoder computes, read from its weights: 40 times fewer operations."""
-    conv = vae.encoder.down_blocks[1].downsamplers[0].conv
-    channels = vae.config.latent_channels
-    quarters = rearrange(frames, "n c (h y) (w x) -> n (c y x) h w", y=2, x=2)
-    return F.conv2d(quarters, conv.weight[:channels, :12, :2, :2], conv.bias[:channels], stride=2)
 
 
 @torch.no_grad()
@@ -113,19 +111,25 @@ def video_loss(
     condition = data.condition_latents[chosen, pick].float().to(device) * keep[:, None, None, None]
     condition = condition[:, None].expand(-1, f, -1, -1, -1)
     image = data.image_embedding[chosen].to(device) * keep[:, None, None]
-    s = sigma[:, None, None, None, None]
-    noisy = (latents + s * noise) / (1 + s**2).sqrt()
+    noisy = add_noise(latents, noise, sigma) * over_latents(Scalings.at(sigma).c_in)
     fps = data.fps[chosen] / config.frame_stride
     strength = data.noise_aug_strength[chosen, pick]
     ids = torch.stack([fps - 1, torch.full_like(fps, 127.0), strength], dim=1).to(device)
     output = unet(
         torch.cat([noisy, condition], dim=2), 0.25 * sigma.log(), image, added_time_ids=ids
     ).sample
-    return (output - v_target(latents, noise, sigma)).square().flatten(1).mean(1)
+    places = motion_weights(latents, config.motion_weight) if config.motion_weight else None
+    return edm_loss(output, latents, noise, sigma, place_weights=places)
 
 
-def train_unet(data: Path, out: Path, run: Path, config: PretrainConfig) -> None:
-    """Trains the UNet in two stages on `data` and writes `out/unet` and `out/scheduler`."""
+def train_unet(
+    data: Path, out: Path, run: Path, config: PretrainConfig, start: Path | None = None
+) -> None:
+    """Trains the UNet in two stages on `data` and writes `out/unet` and `out/scheduler`.
+
+    Args:
+        start: folder of a backbone whose UNet is where the weights start; at random if None.
+    """
     rows = read_manifest(data)
     if len(rows) <= NUM_HELD_OUT:
         raise ValueError(
@@ -133,10 +137,15 @@ def train_unet(data: Path, out: Path, run: Path, config: PretrainConfig) -> None
             "more are needed. Make more scenes: aid tabletop --scenes.play 1000"
         )
     encoded = encoded_once(data, rows, out, run / "encoded.safetensors", config.coarse)
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision=config.coarse.loop.mixed_precision)
     torch.manual_seed(config.coarse.loop.seed)
-    unet = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])
-    unet = accelerator.prepare(unet)
+    if start is None:
+        unet = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])
+    else:
+        unet = load_backbone(start, ("unet",)).part("unet").requires_grad_(True)
+    if accelerator.device.type == "cpu":
+        use_plain_attention(unet)
+    unet = accelerator.prepare(unet.train())
     parameters = dict(unet.named_parameters())
 
     for name, stage in (("coarse", config.coarse), ("fine", config.fine)):
@@ -148,10 +157,12 @@ def train_unet(data: Path, out: Path, run: Path, config: PretrainConfig) -> None
             chosen = torch.randint(NUM_HELD_OUT, len(rows), size, generator=generator)
             return video_loss(unet, encoded, chosen, stage, stage.loop.seed, step).mean()
 
+        plain = replace(stage, motion_weight=0.0)
+
         @torch.no_grad()
-        def check(step: int, stage: VideoStageConfig = stage) -> dict[str, float]:
+        def check(step: int, plain: VideoStageConfig = plain) -> dict[str, float]:
             losses = [
-                video_loss(unet, encoded, torch.arange(i, i + 16), stage, seed=-1, step=i)
+                video_loss(unet, encoded, torch.arange(i, i + 16), plain, seed=-1, step=i)
                 for i in range(0, NUM_HELD_OUT, 16)
             ]
             return {"held_out_loss": round(float(torch.cat(losses).mean()), 5)}
