@@ -163,3 +163,20 @@ def test_a_batch_tells_the_denoiser_the_configured_or_the_videos_own_fps(cache, 
     assert conditions_of(batch, replace(config, fps=7.0)).fps.tolist() == [7, 7]
     assert conditions_of(batch, replace(config, fps=None)).fps.tolist() == [2, 2]
     assert conditions_of(batch, config).motion_bucket_id.tolist() == [127, 127]
+
+
+def test_a_run_on_every_second_frame_starts_another_on_all_of_them(
+    run, cache, tmp_path, tiny_config
+):
+    coarse = replace(LOOP, frame_stride=2, motion_weight=4.0)
+    first = run(tmp_path / "coarse", loop=coarse, held_out=cache)
+    begun = load_file(first / "trained.safetensors")
+    still = replace(LOOP, steps=1, learning_rate=0.0, cross_attention_learning_rate=0.0)
+    second = run(tmp_path / "fine", loop=still, start=first, held_out=cache)
+    went_on = load_file(second / "trained.safetensors")
+    assert begun.keys() == went_on.keys()
+    assert all(torch.equal(begun[name], went_on[name]) for name in begun)
+    assert log_of(tmp_path / "coarse")[-1].keys() == log_of(tmp_path / "fine")[-1].keys()
+    other = replace(tiny_config, dqformer=replace(tiny_config.dqformer, queries_per_frame=3))
+    with pytest.raises(ValueError, match="another shape"):
+        run(tmp_path / "other", model=other, start=first)

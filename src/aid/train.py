@@ -18,8 +18,9 @@ from aid.config import ConditionConfig, ModelConfig, SamplerConfig, TrainConfig,
 from aid.data.cache import Batch, Cache, batch_indices
 from aid.diffusion.edm import karras_sigmas, sample_sigmas
 from aid.diffusion.sampler import sample_euler
+from aid.models.attention import use_plain_attention
 from aid.models.backbone import backbone_hash, load_backbone
-from aid.models.checkpoint import CheckpointInfo, save_checkpoint
+from aid.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser, guided_denoise
 from aid.optim import fit, generator_for
@@ -29,8 +30,18 @@ CHECKED_SIGMAS = (0.5, 1.5, 4.0, 12.0)
 NUM_CHECKED = 32
 
 
-def conditions_of(batch: Batch, config: ConditionConfig) -> Conditions:
-    """A cached batch as what the denoiser is told."""
+def every(batch: Batch, stride: int) -> Batch:
+    """The batch with one frame of `stride` kept; its fps falls alike."""
+    return replace(
+        batch,
+        latents=batch.latents[:, ::stride],
+        condition_latents=batch.condition_latents[:, ::stride],
+        fps=batch.fps / stride,
+    )
+
+
+def conditions_of(batch: Batch, config: ConditionConfig, stride: int = 1) -> Conditions:
+    """A cached batch, one frame of `stride` kept, as what the denoiser is told."""
     text = TextTokens(
         instruction_tokens=batch.instruction_tokens,
         instruction_mask=batch.instruction_mask,
@@ -41,7 +52,7 @@ def conditions_of(batch: Batch, config: ConditionConfig) -> Conditions:
         condition_latents=batch.condition_latents,
         image_embedding=batch.image_embedding,
         image_tokens=batch.image_tokens,
-        fps=batch.fps if config.fps is None else torch.full_like(batch.fps, config.fps),
+        fps=batch.fps if config.fps is None else torch.full_like(batch.fps, config.fps / stride),
         motion_bucket_id=torch.full_like(batch.fps, config.motion_bucket_id),
         noise_aug_strength=batch.noise_aug_strength,
         text=text,
@@ -78,6 +89,7 @@ class Checker:
     folder: Path
     backbone: Path
     device: torch.device
+    frame_stride: int = 1
 
     @torch.no_grad()
     def swap_gap(self) -> dict[str, Any]:
@@ -88,19 +100,23 @@ class Checker:
         """
         config = self.denoiser.config.condition
         empty = empty_text(self.cache).to(self.device)
+        stride = self.frame_stride
         found: dict[str, list[Tensor]] = {}
         for start in range(0, min(NUM_CHECKED, len(self.cache)), 16):
             indices = list(range(start, min(start + 16, len(self.cache))))
-            true = conditions_of(self.cache.batch(indices), config).to(self.device)
-            swapped = self.cache.batch(indices, text_of=other_instruction(self.cache, indices))
-            latents = swapped.latents.to(self.device)
+            batch = every(self.cache.batch(indices), stride)
+            true = conditions_of(batch, config, stride).to(self.device)
+            others = other_instruction(self.cache, indices)
+            batch = every(self.cache.batch(indices, text_of=others), stride)
+            swapped = conditions_of(batch, config, stride).to(self.device)
+            latents = batch.latents.to(self.device)
             generator = generator_for(0, start, stream=9)
             noise = torch.randn(latents.shape, generator=generator).to(self.device)
             for sigma in CHECKED_SIGMAS:
                 level = torch.full((len(indices),), sigma, device=self.device)
                 for name, conditions in (
                     ("true", true),
-                    ("swap", conditions_of(swapped, config).to(self.device)),
+                    ("swap", swapped),
                     ("empty", true.without_text(self.denoiser.null_text(empty))),
                 ):
                     loss = self.denoiser.loss(latents, conditions, level, noise)
@@ -117,9 +133,9 @@ class Checker:
     def sheet(self, step: int, num_videos: int = 6) -> None:
         """Samples the first held-out videos and draws them under the real ones."""
         indices = list(range(min(num_videos, len(self.cache))))
-        batch = self.cache.batch(indices)
+        batch = every(self.cache.batch(indices), self.frame_stride)
         config = self.denoiser.config.condition
-        conditions = conditions_of(batch, config).to(self.device)
+        conditions = conditions_of(batch, config, self.frame_stride).to(self.device)
         denoise = guided_denoise(
             self.denoiser, conditions, empty_text(self.cache).to(self.device), self.sampler
         )
@@ -146,6 +162,7 @@ def train(
     train: TrainConfig,
     sampler: SamplerConfig,
     held_out: Path | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Trains AID on `cache` and returns the checkpoint folder `out/checkpoint`.
 
@@ -153,6 +170,7 @@ def train(
         backbone: folder of the frozen backbone; the cache must have been made with it.
         sampler: how sheets are sampled, and the checkpoint's defaults for predicting.
         held_out: a cache of unseen videos for the checks; none are made without it.
+        start: a checkpoint whose weights the run starts from, such as one on every second frame.
 
     Raises:
         ValueError: the cache was made with another backbone or recipe, or `out` holds another run.
@@ -169,13 +187,23 @@ def train(
     data.require(**needed)
     torch.manual_seed(train.seed)
     unet = load_backbone(backbone, ("unet",)).part("unet")
+    if accelerator.device.type == "cpu":
+        use_plain_attention(unet)
     example = data.batch([0])
-    denoiser = Denoiser(
-        unet, example.instruction_tokens.shape[-1], example.image_tokens.shape[-1], model
-    )
+    if start is None:
+        denoiser = Denoiser(
+            unet, example.instruction_tokens.shape[-1], example.image_tokens.shape[-1], model
+        )
+    else:
+        denoiser, begun = load_checkpoint(start, unet, backbone_id)
+        if begun.model != model:
+            raise ValueError(
+                f"checkpoint {str(start)!r} has another shape than this recipe's `model` settings. "
+                "Start from a checkpoint of the same recipe, or from nothing."
+            )
     if train.use_gradient_checkpointing:
         denoiser.enable_gradient_checkpointing()
-    wrapped = accelerator.prepare(_Loss(denoiser))
+    wrapped = accelerator.prepare(_Loss(denoiser, train.motion_weight))
     empty = empty_text(data).to(accelerator.device)
     size = train.batch_size * accelerator.num_processes
     mine = slice(
@@ -186,8 +214,9 @@ def train(
     def loss(step: int) -> Tensor:
         indices = batch_indices(len(data), size, train.seed, step)[mine]
         generator = generator_for(train.seed, step, stream=accelerator.process_index)
-        batch = data.batch(indices, generator)
-        conditions = conditions_of(batch, model.condition).to(accelerator.device)
+        batch = every(data.batch(indices, generator), train.frame_stride)
+        conditions = conditions_of(batch, model.condition, train.frame_stride)
+        conditions = conditions.to(accelerator.device)
         conditions = denoiser.drop_conditions(conditions, empty, generator)
         sigma = sample_sigmas(len(indices), train.noise, generator).to(accelerator.device)
         noise = torch.randn(batch.latents.shape, generator=generator).to(accelerator.device)
@@ -197,7 +226,9 @@ def train(
     if held_out is not None:
         seen = Cache(held_out)
         seen.require(**needed)
-        checker = Checker(seen, denoiser, sampler, out, backbone, accelerator.device)
+        checker = Checker(
+            seen, denoiser, sampler, out, backbone, accelerator.device, train.frame_stride
+        )
     made_with = data.settings["fingerprint"]
     info = CheckpointInfo(
         model=model,
@@ -242,11 +273,11 @@ def train(
 class _Loss(nn.Module):
     """The mean loss as a forward pass, which is what accelerate can spread over devices."""
 
-    def __init__(self, denoiser: Denoiser) -> None:
+    def __init__(self, denoiser: Denoiser, motion_weight: float) -> None:
         super().__init__()
-        self.denoiser = denoiser
+        self.denoiser, self.motion_weight = denoiser, motion_weight
 
     def forward(
         self, latents: Tensor, conditions: Conditions, sigma: Tensor, noise: Tensor
     ) -> Float[Tensor, ""]:
-        return self.denoiser.loss(latents, conditions, sigma, noise).mean()
+        return self.denoiser.loss(latents, conditions, sigma, noise, self.motion_weight).mean()

@@ -10,6 +10,7 @@ from aid.diffusion.edm import (
     add_noise,
     edm_loss,
     karras_sigmas,
+    motion_weights,
     over_latents,
     sample_sigmas,
     v_target,
@@ -115,3 +116,13 @@ def test_sampling_sigmas_match_the_published_vector():
 
 def test_one_step_goes_from_the_highest_noise_to_none():
     assert karras_sigmas(1, 0.002, 700.0, 7.0).tolist() == [700, 0]
+
+
+def test_motion_weights_count_what_changes_more_and_keep_the_scale():
+    latents = torch.zeros(2, 4, 3, 6, 6)
+    latents[0, 2:, :, 1, 1] = 2.0  # one cell changes, from the third frame on
+    weights = motion_weights(latents, 4.0)
+    assert weights.shape == (2, 4, 1, 6, 6)
+    torch.testing.assert_close(weights.mean(dim=(1, 2, 3, 4)), torch.ones(2))
+    assert weights[0, 3, 0, 1, 1] > 4 * weights[0, 3, 0, 0, 0]
+    assert torch.equal(weights[1], torch.ones(4, 1, 6, 6))

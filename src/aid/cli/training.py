@@ -141,6 +141,7 @@ def train(
     sampler: SamplerConfig,
     backbone: str = "tabletop",
     held_out: Path | None = None,
+    start: Path | None = None,
 ) -> None:
     """Trains AID on a cache. Run again, it goes on where it stopped, exactly.
 
@@ -152,6 +153,7 @@ def train(
         sampler: how sheets are drawn, and the checkpoint's defaults.
         backbone: "tabletop" or a folder; the one the cache was made with.
         held_out: a cache of unseen videos, for checks while training.
+        start: a checkpoint whose weights the run starts from.
     """
     from aid.predict import find_backbone
     from aid.train import train as learn
@@ -159,7 +161,7 @@ def train(
     print(
         learn(
             cache, out, find_backbone(backbone), model=model, train=train, sampler=sampler,
-            held_out=held_out,
+            held_out=held_out, start=start,
         )
     )  # fmt: skip
 

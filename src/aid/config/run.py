@@ -92,6 +92,9 @@ class TrainConfig(LoopConfig):
     """Peak rate for the trained cross-attention, which starts from pretrained weights. Ours."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """The noise levels drawn."""
+    frame_stride: int = 1
+    """Training sees every how many frames one; 2 halves a step's work, and the fps condition says
+    so. A run on all frames then starts from it (`aid train --start`). Ours."""
     motion_weight: float = 0.0
     """How many times more the loss counts places that change than places that stay. Ours."""
     use_gradient_checkpointing: bool = False

@@ -17,7 +17,6 @@ from typing import Literal
 
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
     _resize_with_antialiasing,
 )
@@ -34,15 +33,6 @@ NETWORKS = {
     "text_encoder": CLIPTextModel,
 }
 PARTS = (*NETWORKS, "tokenizer")
-
-
-def use_plain_attention(unet: nn.Module) -> None:
-    """Lets the UNet's attention multiply plainly instead of by the fused kernel.
-
-    The same numbers up to rounding. On a CPU the fused kernel's backward pass over many short
-    sequences, which temporal attention is, costs a fifth of a training step.
-    """
-    unet.set_attn_processor(AttnProcessor())
 
 
 @dataclass(kw_only=True)

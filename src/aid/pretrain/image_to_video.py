@@ -24,7 +24,8 @@ from aid.diffusion.edm import (
     over_latents,
     sample_sigmas,
 )
-from aid.models.backbone import load_backbone, use_plain_attention
+from aid.models.attention import use_plain_attention
+from aid.models.backbone import load_backbone
 from aid.models.embedded import build_scheduler, build_unet, save_part
 from aid.optim import fit, generator_for
 from aid.pretrain.autoencoder import linear_encode
