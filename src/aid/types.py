@@ -17,9 +17,13 @@ class State:
 class VideoRow:
     """One line of a manifest: a video, what it shows and where it is.
 
-    `video` is relative to the manifest's folder. `instruction` is empty where a video has none.
-    `wordings` are other ways to say the instruction. `world` is what the source knows beyond that
-    (for the table-top: seed, task, items with their true positions, camera, success).
+    `video` is relative to the manifest's folder: a file, or a folder of frame images in the order
+    of their numbers. `start` and `stop` are the seconds of the file that the video spans; None is
+    its end. `num_frames`, `fps`, `height` and `width` are 0 where nobody knows them before the
+    pixels are read (a damaged file, frames without a rate). `instruction` is empty where a video
+    has none. `wordings` are other ways to say the instruction. `camera` and `split` are the
+    source's own names. `world` is what the source knows beyond that (for the table-top: seed, task,
+    items with their true positions, camera, success).
     """
 
     id: str
@@ -32,6 +36,10 @@ class VideoRow:
     wordings: list[str] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     world: dict[str, Any] = field(default_factory=dict)
+    camera: str = ""
+    split: str = ""
+    start: float = 0.0
+    stop: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values."""
@@ -39,9 +47,41 @@ class VideoRow:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "VideoRow":
-        """The row again; unknown or missing keys raise a `ValueError` that names them."""
+        """The row again.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value is not what it must be.
+        """
         try:
             states = [State(**state) for state in row.get("states", [])]
-            return cls(**{**row, "states": states})
-        except TypeError as error:
+            made = cls(**{**row, "states": states})
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"manifest row {row.get('id', '?')!r} is malformed: {error}") from None
+        if wrong := made._first_wrong():
+            raise ValueError(
+                f"manifest row {row['id']!r} is malformed: {wrong} = {getattr(made, wrong)!r}."
+            )
+        return made
+
+    def _first_wrong(self) -> str | None:
+        """The name of the first field whose value cannot be, None if all can."""
+        words = ("id", "video", "instruction", "camera", "split")
+        counts = ("num_frames", "height", "width")
+        seconds = ("fps", "start", *(() if self.stop is None else ("stop",)))
+        fits = {
+            **{name: isinstance(getattr(self, name), str) for name in words},
+            "id": isinstance(self.id, str) and self.id != "",
+            **{name: _is_number(getattr(self, name), int) for name in counts},
+            **{name: _is_number(getattr(self, name), int, float) for name in seconds},
+            "wordings": isinstance(self.wordings, list)
+            and all(isinstance(wording, str) for wording in self.wordings),
+            "world": isinstance(self.world, dict),
+        }
+        if all(fits.values()) and self.stop is not None:
+            fits["stop"] = self.stop > self.start
+        return next((name for name, fit in fits.items() if not fit), None)
+
+
+def _is_number(value: Any, *kinds: type) -> bool:
+    """Whether it is a finite number of one of these kinds and not below zero; True is no number."""
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value < float("inf")

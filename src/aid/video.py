@@ -5,6 +5,7 @@ uint8 arrays `f H W 3` in [0, 255]. Every file is written whole or not at all.
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".avi", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg"})
 
 
 def to_float(pixels: UInt8[np.ndarray, "f H W 3"]) -> Float[Tensor, "f 3 H W"]:
@@ -120,6 +124,12 @@ def read_video(path: Path) -> UInt8[np.ndarray, "f H W 3"]:
     if not frames:
         raise ValueError(f"video {str(path)!r} holds no frame.")
     return np.stack(frames)
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The frame images of a folder in the order of their numbers (`frame_10` after `frame_9`)."""
+    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(files, key=lambda path: ([int(n) for n in re.findall(r"\d+", path.stem)], path))
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:

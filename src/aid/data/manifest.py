@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from aid.data.files import inside, read_json_lines
 from aid.types import VideoRow
 from aid.video import whole_file
 
@@ -26,19 +27,12 @@ def read_manifest(folder: Path) -> list[VideoRow]:
             f"{str(folder)!r} holds no {MANIFEST}. Make a data set first: aid tabletop --out data"
         )
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{str(path)!r}, line {number}: not JSON ({error}).") from None
-        if not isinstance(values, dict):
-            raise ValueError(f"{str(path)!r}, line {number}: not a JSON object, got {values!r}.")
+    for number, values in read_json_lines(folder, MANIFEST):
         row = VideoRow.from_json(values)
-        if not (folder / row.video).resolve().is_relative_to(folder.resolve()):
-            raise ValueError(
-                f"{str(path)!r}, line {number}: video {row.video!r} lies outside the folder. "
-                "Give paths below the manifest."
-            )
+        try:
+            inside(folder, row.video)
+        except ValueError as error:
+            raise ValueError(f"{str(path)!r}, line {number}: {error}") from None
         rows.append(row)
     if not rows:
         raise ValueError(f"{str(path)!r} is empty. Make the data set again.")
