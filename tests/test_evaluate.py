@@ -94,7 +94,8 @@ def test_an_obedient_model_is_scored_by_its_words(split, obedient, tmp_path):
     assert card.scores[TRUE].families == {"put": (4, 4)}
     assert steps[-1] == (20, 20)
 
-    assert sorted(path.name for path in out.iterdir()) == ["report.json", "report.md", "sheet.png"]
+    names = ["predictions", "report.json", "report.md", "sheet.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
     report = json.loads((out / "report.json").read_text())
     assert report["scores"][TRUE]["num_obeyed"] == 4
     line = next(one for one in report["videos"] if one["set"] == OTHER)
@@ -116,6 +117,47 @@ def test_every_mode_draws_with_the_same_seeds(split, obedient, tmp_path):
     evaluate(rows, folder, predict, out=tmp_path, modes=("true", "empty"), seed=5, batch_size=2)
     assert [seeds for _, seeds in calls] == [[5, 6], [5, 6], [7, 8], [7, 8]]
     assert [told for told, _ in calls[1::2]] == [["", ""], ["", ""]]
+
+
+def test_a_second_call_draws_only_what_is_missing_and_scores_the_same(split, obedient, tmp_path):
+    rows, folder, _ = split
+    drawn = []
+
+    def predict(frames, told, seeds):
+        if len(drawn) == 1:
+            drawn.append(())
+            raise RuntimeError("killed")
+        drawn.append(seeds)
+        return obedient(frames, told, seeds)
+
+    settings = {"out": tmp_path, "batch_size": 2, "made_with": {"trained": "a"}}
+    with pytest.raises(RuntimeError, match="killed"):
+        evaluate(rows, folder, predict, **settings)
+    resumed = evaluate(rows, folder, predict, **settings)
+    assert [seeds for seeds in drawn if seeds] == [[0, 1], [2, 3]]
+    whole = evaluate(rows, folder, obedient, **settings | {"out": tmp_path / "whole"})
+    assert resumed.to_json() == whole.to_json()
+    for path in (tmp_path / "predictions/true").iterdir():
+        assert path.read_bytes() == (tmp_path / "whole/predictions/true" / path.name).read_bytes()
+    # Another seed or other words are other videos; another model is refused.
+    evaluate(rows, folder, predict, seed=9, modes=("empty",), **settings)
+    assert drawn[-1] == [11, 12]
+    with pytest.raises(ValueError, match=r"trained = .a., asked is .b.\. Choose another"):
+        evaluate(rows, folder, predict, **settings | {"made_with": {"trained": "b"}})
+
+
+def test_the_textless_backbone_is_a_line_of_its_own(split, obedient, tmp_path):
+    rows, folder, _ = split
+    told = []
+
+    def textless(frames, words, seeds):
+        told.extend(words)
+        return obedient(frames, words, seeds)
+
+    card = evaluate(rows, folder, obedient, textless=textless, out=tmp_path)
+    assert [*card.scores] == [REAL, COPIED, TRUE, "the backbone alone, without words"]
+    assert told == [""] * len(rows)
+    assert card.scores["the backbone alone, without words"].accuracy == 0
 
 
 def test_without_a_model_the_baselines_are_scored(split, tmp_path):

@@ -17,7 +17,7 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from aid import __version__
-from aid.cli import drawing, training
+from aid.cli import drawing, scoring, training
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": drawing.predict,
@@ -26,7 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pretrain": training.pretrain,
     "prepare": training.prepare,
     "train": training.train,
-    "evaluate": training.evaluate,
+    "evaluate": scoring.evaluate,
 }
 POSITIONAL = {"predict": " FRAME INSTRUCTION"}
 

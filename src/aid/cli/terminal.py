@@ -5,6 +5,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
+
+SECONDS_BETWEEN_LINES = 30
 
 
 def check_output(path: Path) -> None:
@@ -30,10 +33,10 @@ def check_folder(folder: Path) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar with the time left, on a terminal only; it takes (done, all)."""
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with the time left; it takes (done, all). In a log, a line twice a minute."""
     if not sys.stderr.isatty():
-        yield None
+        yield _Lines(title)
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -43,3 +46,17 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(console=Console(stderr=True), **settings) as progress:
         bar = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+class _Lines:
+    """Progress where there is no terminal: done, all and the minutes left, on stderr."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.start, self.said = title, monotonic(), monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = monotonic()
+        if now - self.said >= SECONDS_BETWEEN_LINES:
+            self.said = now
+            left = (now - self.start) / max(1, done) * (total - done) / 60
+            print(f"{self.title} {done} of {total}, {left:.0f} min left", file=sys.stderr)

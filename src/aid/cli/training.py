@@ -1,15 +1,13 @@
-"""Commands that make data, models and scores.
+"""Commands that make data and models.
 
 Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
 
 import shutil
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from aid.cli.terminal import check_folder, progress_bar
 from aid.config import ModelConfig, PretrainConfig, SamplerConfig, TrainConfig
 
 
@@ -164,70 +162,3 @@ def train(
             held_out=held_out, start=start,
         )
     )  # fmt: skip
-
-
-def evaluate(
-    data: Path,
-    out: Path,
-    predictor: Literal["model", "backbone", "none"] = "model",
-    model: str = "tabletop",
-    backbone: str | None = None,
-    shuffled: bool = False,
-    empty: bool = False,
-    limit: int | None = None,
-    steps: int | None = None,
-    image_guidance: float | None = None,
-    text_guidance: float | None = None,
-    seed: int = 0,
-    batch_size: int = 8,
-    device: str | None = None,
-) -> None:
-    """Measures whether predicted videos show what was asked, next to real ones, as a score card.
-
-    Args:
-        data: a split of a table-top data set: test, forks or combos.
-        out: folder of report.json, report.md and sheet.png; made if only its parent exists.
-        predictor: the model, its bare backbone (which reads no instruction), or none.
-        model: as for `aid predict`.
-        backbone: as for `aid predict`.
-        shuffled: also tell the model another instruction of the same frame; whoever obeys the
-            words does worse then.
-        empty: also tell it nothing.
-        limit: only the first so many videos.
-        steps: sampling steps.
-        image_guidance: s_V.
-        text_guidance: s_T.
-        seed: of the first video; the next ones count up.
-        batch_size: videos drawn at once.
-        device: cpu or cuda; by default the GPU if there is one.
-    """
-    check_folder(out if out.exists() else out.parent)
-    from aid.data.manifest import read_manifest
-    from aid.evaluate import evaluate as score
-
-    rows = read_manifest(data)[:limit]
-    predict, title = None, "no model"
-    if predictor != "none":
-        loaded = _predictor(predictor, model, backbone, device, rows)
-        sampler = loaded.sampler_with(steps, image_guidance, text_guidance)
-        print(loaded.describe())
-        predict = partial(loaded.predict_many, sampler=sampler, batch_size=batch_size)
-        title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
-    modes = ["true", *["shuffled"] * shuffled, *["empty"] * empty]
-    with progress_bar("videos") as on_video:
-        card = score(
-            rows, data, predict, out=out, modes=modes, seed=seed,
-            batch_size=batch_size, title=f"{title} on {data.name}", on_video=on_video,
-        )  # fmt: skip
-    print(card.to_markdown())
-    print(out / "report.json")
-
-
-def _predictor(kind: str, model: str, backbone: str | None, device: str | None, rows: list) -> Any:
-    from aid.predict import Predictor, find_model
-
-    if kind == "model":
-        return Predictor.from_pretrained(model, backbone, device)
-    fps = sum(row.fps for row in rows) / len(rows)  # not each video's own, which tells its length
-    folder = backbone or find_model(model)[1]
-    return Predictor.backbone_only(folder, device, num_frames=rows[0].num_frames, fps=fps)
