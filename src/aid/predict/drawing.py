@@ -13,6 +13,7 @@ from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import Callback, sample_euler
 from aid.models.backbone import Backbone
 from aid.models.denoiser import Conditions, Denoiser, TextTokens, guided_denoise
+from aid.predict.encodings import FrameEncodings
 from aid.video import to_uint8
 
 
@@ -72,6 +73,7 @@ def draw_videos(
     fps: Sequence[float],
     sampler: SamplerConfig,
     callback: Callback | None = None,
+    encodings: FrameEncodings | None = None,
 ) -> list[UInt8[np.ndarray, "f H W 3"]]:
     """A batch of videos.
 
@@ -84,6 +86,7 @@ def draw_videos(
         fps: of each video; a model with `condition.fps` is told that instead.
         sampler: how to draw.
         callback: called after each sampling step.
+        encodings: of frames drawn before; None starts with none.
     """
     condition, num_frames = denoiser.config.condition, denoiser.config.num_frames
     device, scale = denoiser.unet.device, backbone.down_scaling
@@ -91,11 +94,17 @@ def draw_videos(
     latent_shape = (num_frames, backbone.latent_channels, height // scale, width // scale)
     told_fps = fps if condition.fps is None else [condition.fps] * b
     noised, noise = randomness(given, seeds, condition.noise_aug_strength, latent_shape)
-    image_embedding, image_tokens = backbone.encode_image(given[:, 0].to(device))
+    encodings = encodings or FrameEncodings()
+    image_embedding, image_tokens = encodings.look_up(
+        "image", given[:, 0].to(device), backbone.encode_image
+    )
+    (condition_latents,) = encodings.look_up(
+        "condition",
+        noised.to(device),
+        lambda rows: (backbone.encode_condition(rows, num_frames, condition.frame_condition),),
+    )
     conditions = Conditions(
-        condition_latents=backbone.encode_condition(
-            noised.to(device), num_frames, condition.frame_condition
-        ),
+        condition_latents=condition_latents,
         image_embedding=image_embedding,
         image_tokens=image_tokens,
         fps=torch.tensor(told_fps, dtype=torch.float32, device=device),
@@ -109,3 +118,15 @@ def draw_videos(
     sigmas = sigmas.to(device)
     latents = sample_euler(denoise, noise.to(device) * sigmas[0], sigmas, callback)
     return [to_uint8(video) for video in backbone.decode(latents)]
+
+
+def preview(
+    backbone: Backbone, latents: Float[Tensor, "b f c h w"], num_frames: int
+) -> list[UInt8[np.ndarray, "n H W 3"]]:
+    """A few frames of each video, evenly spread, as the latents of a half-done sampling show them.
+
+    The last frame is among them. Decoded without their neighbours: rougher than the end.
+    """
+    number = min(num_frames, latents.shape[1])
+    chosen = torch.linspace(latents.shape[1] - 1, 0, number).round().long().flip(0)
+    return [to_uint8(video) for video in backbone.decode(latents[:, chosen])]

@@ -1,4 +1,4 @@
-"""A frame as users have it -> pixels as the model reads them."""
+"""A frame and an instruction as users have them -> as the model reads them."""
 
 import warnings
 from pathlib import Path
@@ -66,3 +66,23 @@ def given_frames(
             f"of shape ({number}, height, width, 3) to predict_many."
         )
     return to_float(np.stack([fit(one, height, width) for one in pixels]))
+
+
+def checked_instruction(instruction: str | None, reads_text: bool) -> str:
+    """The instruction; "" for None, which only a model that reads none allows.
+
+    Raises:
+        ValueError: there is nothing in it, or nothing was said to a model that reads.
+    """
+    if instruction is None:
+        if reads_text:
+            raise ValueError("this model reads an instruction, got None. Say what to do.")
+        return ""
+    if not instruction.strip():
+        raise ValueError(
+            "the instruction is empty. Say what should happen, for example "
+            "'put the red block in the blue bowl'."
+        )
+    if not reads_text:
+        warnings.warn("this model reads no instruction; yours has no effect.", stacklevel=3)
+    return instruction

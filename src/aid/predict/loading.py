@@ -4,6 +4,8 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+from aid.conditioning.rules import RuleStateWriter
+from aid.conditioning.states import NoStateWriter, StateWriter, choose_state_writer
 from aid.config import (
     AdapterConfig,
     ConditionConfig,
@@ -112,3 +114,13 @@ def describe_trained(denoiser: Denoiser) -> list[str]:
         active = sum(bool(p.detach().any()) for p in ups)
         lines.append(f"                 {active} of {len(ups)} adapters have left their zero start")
     return lines
+
+
+def default_state_writer(info: CheckpointInfo) -> StateWriter:
+    """The state writer a checkpoint was trained with; rules instead of a replay."""
+    dqformer = info.model.dqformer
+    if not dqformer.use_states or dqformer.branches in ("none", "multimodal"):
+        return NoStateWriter()
+    if info.state_writer == "replay":
+        return RuleStateWriter()
+    return choose_state_writer(info.state_writer)

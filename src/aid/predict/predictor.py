@@ -1,8 +1,8 @@
 """One loaded model, ready to predict."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +10,28 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from aid.conditioning.rules import RuleStateWriter
-from aid.conditioning.states import NoStateWriter, StateWriter, choose_state_writer
+from aid.conditioning.states import NoStateWriter, StateWriter
 from aid.config import SamplerConfig
 from aid.models.backbone import Backbone
 from aid.models.checkpoint import CheckpointInfo
 from aid.models.denoiser import Denoiser
-from aid.predict.drawing import draw_videos, text_tokens
-from aid.predict.frames import as_pixels, given_frames, warn_if_fitted
-from aid.predict.loading import SHIPPED, describe_trained, load_backbone_only, load_model
+from aid.predict.drawing import draw_videos, preview, text_tokens
+from aid.predict.encodings import FrameEncodings
+from aid.predict.frames import as_pixels, checked_instruction, given_frames, warn_if_fitted
+from aid.predict.loading import (
+    SHIPPED,
+    default_state_writer,
+    describe_trained,
+    load_backbone_only,
+    load_model,
+)
 from aid.predict.prediction import Prediction, Video
 from aid.video import to_uint8
 
 DEFAULT_FPS = 7.0  # SVD's
 OnStep = Callable[[int, int], None]
+Look = Callable[[int], list[Video]]
+"""Decodes that many frames of each video in the batch, as far as they are."""
 
 
 class Predictor:
@@ -69,6 +77,7 @@ class Predictor:
         self.state_writer, self.info = state_writer, info
         self.height, self.width, self.fps = height, width, fps
         self.keep_given_frames = keep_given_frames
+        self.encodings = FrameEncodings()
 
     @classmethod
     def from_pretrained(
@@ -97,7 +106,7 @@ class Predictor:
         parts, denoiser, info = load_model(name_or_folder, backbone)
         known = {"height": info.height, "width": info.width, "fps": info.fps}
         return cls._on(
-            device, parts, denoiser, info.sampler, state_writer or _default_state_writer(info),
+            device, parts, denoiser, info.sampler, state_writer or default_state_writer(info),
             info=info, **known | settings,
         )  # fmt: skip
 
@@ -141,6 +150,7 @@ class Predictor:
         text_guidance: float | None = None,
         states: list[str] | None = None,
         on_step: OnStep | None = None,
+        on_preview: Callable[[Look], None] | None = None,
     ) -> Prediction:
         """What happens next.
 
@@ -154,18 +164,19 @@ class Predictor:
             text_guidance: s_T.
             states: what the video passes through, instead of what the state writer says.
             on_step: called with (sampling steps done, all of them).
+            on_preview: called after each step with a function that shows what is there by then.
 
         Raises:
             ValueError: empty instruction, unreadable frame, or a number out of range.
         """
-        said = self._checked_instruction(instruction)
+        said = checked_instruction(instruction, self.denoiser.reads_text)
         if num_videos < 1:
             raise ValueError(f"num_videos must be at least 1, got {num_videos}.")
         pixels = as_pixels(frame)
         warn_if_fitted(pixels, self.height, self.width)
         writer = "caller" if states is not None else self.state_writer.name
         if states is None:
-            states = self.state_writer.write([pixels], [said])[0]
+            states = self.states_for(pixels, said)
         sampler = self.sampler_with(num_steps, image_guidance, text_guidance)
         videos = self.predict_many(
             [pixels] * num_videos,
@@ -174,6 +185,7 @@ class Predictor:
             states=[states] * num_videos,
             sampler=sampler,
             on_step=on_step,
+            on_preview=on_preview,
         )
         return Prediction(
             videos=videos,
@@ -196,6 +208,7 @@ class Predictor:
         sampler: SamplerConfig | None = None,
         batch_size: int = 8,
         on_step: OnStep | None = None,
+        on_preview: Callable[[Look], None] | None = None,
     ) -> list[Video]:
         """One video for each frame, instruction and seed.
 
@@ -210,6 +223,7 @@ class Predictor:
             sampler: None takes the model's own; see `sampler_with`.
             batch_size: videos drawn at once; with guidance the UNet sees three times as many.
             on_step: called with (sampling steps done, all of them).
+            on_preview: called after each step with a function that shows what is there by then.
         """
         if not len(frames) == len(instructions) == len(seeds):
             numbers = f"{len(frames)}, {len(instructions)} and {len(seeds)}"
@@ -225,22 +239,30 @@ class Predictor:
         videos: list[Video] = []
         for number, batch in enumerate(batches):
 
-            def count(step: int, *_: object, before: int = number * sampler.num_steps) -> None:
+            def tell(step: int, _: float, denoised: torch.Tensor, number: int = number) -> None:
                 if on_step is not None:
-                    on_step(before + step + 1, len(batches) * sampler.num_steps)
+                    done = number * sampler.num_steps + step + 1
+                    on_step(done, len(batches) * sampler.num_steps)
+                if on_preview is not None:
+                    on_preview(partial(preview, self.backbone, denoised))
 
             text = None
             if self.denoiser.reads_text:
                 text = text_tokens(self.backbone, instructions[batch], states[batch])
             known = torch.stack(given[batch])
             drawn = draw_videos(
-                self.backbone, self.denoiser, known, text, seeds[batch], fps[batch], sampler, count
-            )
+                self.backbone, self.denoiser, known, text, seeds[batch], fps[batch], sampler, tell,
+                self.encodings,
+            )  # fmt: skip
             if self.keep_given_frames:
                 for video, frames_of_it in zip(drawn, known, strict=True):
                     video[: len(frames_of_it)] = to_uint8(frames_of_it)
             videos += drawn
         return videos
+
+    def states_for(self, frame: UInt8[np.ndarray, "H W 3"], instruction: str) -> list[str]:
+        """What the state writer says; to be edited and handed back as `states`."""
+        return self.state_writer.write([frame], [instruction])[0]
 
     def sampler_with(
         self,
@@ -271,26 +293,3 @@ class Predictor:
             f"text guidance {s.text_guidance:g}",
         ]
         return "\n".join(lines)
-
-    def _checked_instruction(self, instruction: str | None) -> str:
-        if instruction is None:
-            if self.denoiser.reads_text:
-                raise ValueError("this model reads an instruction, got None. Say what to do.")
-            return ""
-        if not instruction.strip():
-            raise ValueError(
-                "the instruction is empty. Say what should happen, for example "
-                "'put the red block in the blue bowl'."
-            )
-        if not self.denoiser.reads_text:
-            warnings.warn("this model reads no instruction; yours has no effect.", stacklevel=3)
-        return instruction
-
-
-def _default_state_writer(info: CheckpointInfo) -> StateWriter:
-    dqformer = info.model.dqformer
-    if not dqformer.use_states or dqformer.branches in ("none", "multimodal"):
-        return NoStateWriter()
-    if info.state_writer == "replay":
-        return RuleStateWriter()
-    return choose_state_writer(info.state_writer)
