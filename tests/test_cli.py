@@ -12,6 +12,7 @@ from PIL import Image
 
 import aid.cli
 from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
+from aid.types import Stopped
 from aid.video import read_video
 
 RECIPES = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
@@ -143,6 +144,12 @@ def test_exit_codes_say_whose_fault_it_was(failing, capsys, error, code, words):
     said = capsys.readouterr().err
     assert words in said
     assert "Traceback" not in said
+
+
+def test_a_run_that_was_asked_to_stop_says_how_to_go_on_and_has_not_failed(failing, capsys):
+    failing(Stopped("stopped after step 3 of 9; the state is saved"))
+    assert aid.cli.main(["demo", "--out", "a b"]) == 0
+    assert capsys.readouterr().err.endswith("the state is saved. Go on: aid demo --out 'a b'\n")
 
 
 def test_debug_shows_where_an_error_is_from(failing, capsys):

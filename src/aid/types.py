@@ -85,3 +85,7 @@ class VideoRow:
 def _is_number(value: Any, *kinds: type) -> bool:
     """Whether it is a finite number of one of these kinds and not below zero; True is no number."""
     return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+class Stopped(Exception):
+    """A run ended early because somebody asked it to; its state is saved."""

@@ -6,14 +6,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from aid.config import SamplerConfig
+from aid.files import whole_folder
 from aid.models.backbone import backbone_hash, load_backbone
-from aid.models.checkpoint import (
-    CheckpointInfo,
-    load_checkpoint,
-    read_info,
-    save_checkpoint,
-    whole_folder,
-)
+from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 
 
 @pytest.fixture
@@ -116,6 +111,22 @@ def test_a_truncated_file_is_named(saved, unet, info):
     file = saved / "trained.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(ValueError, match=r"trained.safetensors' is damaged or incomplete"):
+        load_checkpoint(saved, unet, info.backbone_hash)
+
+
+def test_a_flipped_bit_of_a_tensor_is_noticed(saved, unet, info):
+    file = saved / "trained.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1  # the smallest possible change of the last number
+    file.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"trained.safetensors' is damaged: .*SHA-256"):
+        load_checkpoint(saved, unet, info.backbone_hash)
+
+
+def test_other_model_settings_than_those_it_was_saved_with_are_refused(saved, unet, info):
+    text = (saved / "config.json").read_text()
+    (saved / "config.json").write_text(text.replace('"is_causal": false', '"is_causal": true'))
+    with pytest.raises(ValueError, match=r"saved with other `model` settings than config\.json"):
         load_checkpoint(saved, unet, info.backbone_hash)
 
 

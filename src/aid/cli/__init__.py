@@ -7,6 +7,7 @@ else, 130 interrupted. Errors are one sentence on stderr; `--debug` adds where t
 
 import inspect
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -18,6 +19,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from aid import __version__
 from aid.cli import drawing, scoring, training
+from aid.types import Stopped
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": drawing.predict,
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             _run(arguments)
+        except Stopped as stop:
+            print(f"{stop}. Go on: {shlex.join(['aid', *arguments])}", file=sys.stderr)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

@@ -5,21 +5,20 @@
 nothing is half-written, and loading is strict.
 """
 
+import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aid.config import ModelConfig, SamplerConfig, from_json, to_json
+from aid.files import whole_folder
 from aid.models.denoiser import Denoiser
 
 WEIGHTS, CONFIG = "trained.safetensors", "config.json"
@@ -51,23 +50,6 @@ class CheckpointInfo:
     aid_version: str = field(default_factory=lambda: version("aid-video"))
 
 
-@contextmanager
-def whole_folder(folder: Path | str) -> Iterator[Path]:
-    """A temporary folder that takes `folder`'s place, old content and all, if all goes well."""
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    room = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        made = room / "new"
-        made.mkdir()
-        yield made
-        if folder.exists():
-            folder.rename(room / "old")
-        made.rename(folder)
-    finally:
-        shutil.rmtree(room)
-
-
 def save_checkpoint(
     folder: Path | str,
     denoiser: Denoiser,
@@ -88,8 +70,9 @@ def save_checkpoint(
     tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items()}
     # `1e999` is infinity in valid JSON, `Infinity` is not.
     text = json.dumps(to_json(info), indent=2).replace("Infinity", "1e999")
+    known = {"format": "pt", "sha256": _digest(tensors), "model": _hash(to_json(info.model))}
     with whole_folder(folder) as made:
-        save_file(tensors, made / WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors, made / WEIGHTS, metadata=known)
         (made / CONFIG).write_text(text + "\n")
 
 
@@ -137,7 +120,9 @@ def load_checkpoint(
             f"({info.backbone_hash}), but this backbone is {backbone_hash}. Load the backbone it "
             "was trained on, or train on this one."
         )
-    tensors = _read_tensors(Path(folder) / WEIGHTS)
+    # Hashed as written, not as read: a setting that a later version adds changes nothing.
+    said = _hash(json.loads((Path(folder) / CONFIG).read_text())["model"])
+    tensors = _read_tensors(Path(folder) / WEIGHTS, said)
     denoiser = Denoiser(unet, info.text_dim, info.image_dim, info.model)
     try:
         denoiser.load_trained_state_dict(tensors)
@@ -147,12 +132,39 @@ def load_checkpoint(
     return denoiser.eval(), info
 
 
-def _read_tensors(file: Path) -> dict[str, Tensor]:
+def _read_tensors(file: Path, model: str) -> dict[str, Tensor]:
     if not file.is_file():
         raise ValueError(f"{str(file)!r} is missing. Copy the whole checkpoint folder again.")
     try:
-        return load_file(file)
+        with safe_open(file, framework="pt") as opened:
+            known = opened.metadata() or {}
+        tensors = load_file(file)
     except SafetensorError as error:
         raise ValueError(
             f"{str(file)!r} is damaged or incomplete ({error}). Copy the checkpoint again."
         ) from None
+    # A file that another program has rewritten names no hash; loading is strict all the same.
+    if known.get("sha256", found := _digest(tensors)) != found:
+        raise ValueError(
+            f"{str(file)!r} is damaged: its tensors do not have the SHA-256 that it names. Copy "
+            "the checkpoint again."
+        )
+    if known.get("model", model) != model:
+        raise ValueError(
+            f"{str(file)!r} was saved with other `model` settings than {CONFIG} has. Copy both "
+            "files of the checkpoint again."
+        )
+    return tensors
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and bits."""
+    made = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        made.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return made.hexdigest()
+
+
+def _hash(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,20 @@
+"""The training loop, once: the rate, the averaged weights, the counted randomness, the saved state.
+
+`train` and `pretrain` say what the loss is; `fit` does the rest. A saved state is safetensors and
+JSON, never a pickle, and a resumed run is the same run (docs/reliability.md).
+"""
+
+from aid.optim.average import AveragedWeights
+from aid.optim.draws import generator_for, sample_generators
+from aid.optim.log import JsonLog
+from aid.optim.loop import fit
+from aid.optim.rate import rate_factor
+
+__all__ = [
+    "AveragedWeights",
+    "JsonLog",
+    "fit",
+    "generator_for",
+    "rate_factor",
+    "sample_generators",
+]
