@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from aid.config import ConditionConfig, DQFormerConfig, NoiseConfig, SamplerConf
 from aid.data.cache import Cache
 from aid.data.manifest import read_manifest
 from aid.models.backbone import backbone_hash, load_backbone
-from aid.models.checkpoint import load_checkpoint
+from aid.models.checkpoint import load_checkpoint, read_info
 from aid.prepare import prepare
 from aid.train import conditions_of, other_instruction, train
 
@@ -149,6 +150,20 @@ def test_a_cache_made_otherwise_is_refused(run, tmp_path, tmp_path_factory, tiny
     with pytest.raises(ValueError, match="made with backbone"):
         run(tmp_path, backbone=other)
     assert not list(tmp_path.iterdir())
+
+
+def test_states_that_saw_the_video_do_not_stand_beside_others_unless_allowed(run, cache, tmp_path):
+    other = shutil.copytree(cache, tmp_path / "other")
+    settings = json.loads((other / "cache.json").read_text())
+    assert settings["fingerprint"]["states_see"] == ["video"]
+    settings["fingerprint"] |= {"states_see": ["first_frame"], "state_writer": "vlm:a/b?prompt=1"}
+    (other / "cache.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"other: first_frame.*train.allow_mixed_states true"):
+        run(tmp_path / "out", held_out=other)
+    assert not (tmp_path / "out").exists()
+    loop = replace(LOOP, steps=1, allow_mixed_states=True)
+    checkpoint = run(tmp_path / "out", held_out=other, loop=loop)
+    assert read_info(checkpoint).states_see == ("video",)  # the checks teach nothing
 
 
 def test_the_swapped_instruction_is_one_of_the_same_frame(cache):

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from aid.conditioning.encoders import encode_sentences
-from aid.conditioning.states import StateWriter
+from aid.conditioning.states import StateWriter, provenances
 from aid.config import ConditionConfig
 from aid.data.cache import SETTINGS, SHARD, write_json, write_tensors
 from aid.data.manifest import MANIFEST, read_manifest
@@ -82,6 +82,7 @@ def prepare(
         "frame_condition": condition.frame_condition,
         "noise_aug": [condition.noise_aug_mean, condition.noise_aug_std],
         "state_writer": states.name,
+        "states_see": provenances(states),
     }
     _claim(out, fingerprint)
     if (out / SETTINGS).exists():

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from aid.config import ConditionConfig, ModelConfig, SamplerConfig, TrainConfig, to_json
-from aid.data.cache import Batch, Cache, batch_indices
+from aid.data.cache import Batch, Cache, batch_indices, refuse_mixed_states
 from aid.diffusion.edm import karras_sigmas, sample_sigmas
 from aid.diffusion.sampler import sample_euler
 from aid.models.attention import use_plain_attention
@@ -201,6 +201,13 @@ def train(
                 f"checkpoint {str(start)!r} has another shape than this recipe's `model` settings. "
                 "Start from a checkpoint of the same recipe, or from nothing."
             )
+    states_see = {str(cache): data.states_see}
+    if start is not None:
+        states_see[str(start)] = begun.states_see or ()
+    if held_out is not None:
+        states_see[str(held_out)] = Cache(held_out).states_see
+    if not train.allow_mixed_states:
+        refuse_mixed_states(states_see)
     if train.use_gradient_checkpointing:
         denoiser.enable_gradient_checkpointing()
     wrapped = accelerator.prepare(_Loss(denoiser, train.motion_weight))
@@ -238,6 +245,7 @@ def train(
         backbone_name=backbone.name,
         backbone_hash=backbone_id,
         state_writer=made_with["state_writer"],
+        states_see=tuple(sorted({*data.states_see, *states_see.get(str(start), ())})),
         data_fingerprint=made_with["manifest"],
         step=train.steps,
         height=made_with["height"],

@@ -1,12 +1,17 @@
 """Plain records that several rooms hand to each other. Imports nothing of ours."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
+
+Provenance = Literal["video", "first_frame", "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """One stage of a video in words, with the frames it spans (both ends included)."""
+    """One stage of a video in words, with the frames it spans (both ends included).
+
+    It spans the whole video where nobody knows more.
+    """
 
     text: str
     first_frame: int
@@ -21,9 +26,10 @@ class VideoRow:
     of their numbers. `start` and `stop` are the seconds of the file that the video spans; None is
     its end. `num_frames`, `fps`, `height` and `width` are 0 where nobody knows them before the
     pixels are read (a damaged file, frames without a rate). `instruction` is empty where a video
-    has none. `wordings` are other ways to say the instruction. `camera` and `split` are the
-    source's own names. `world` is what the source knows beyond that (for the table-top: seed, task,
-    items with their true positions, camera, success).
+    has none. `wordings` are other ways to say the instruction. `state_writer` names who wrote the
+    `states` (empty: whoever made the data) and `states_see` what they are made from. `camera` and
+    `split` are the source's own names. `world` is what the source knows beyond that (for the
+    table-top: seed, task, items with their true positions, camera, success).
     """
 
     id: str
@@ -35,6 +41,8 @@ class VideoRow:
     width: int
     wordings: list[str] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
+    state_writer: str = ""
+    states_see: Provenance = "video"
     world: dict[str, Any] = field(default_factory=dict)
     camera: str = ""
     split: str = ""
@@ -65,7 +73,7 @@ class VideoRow:
 
     def _first_wrong(self) -> str | None:
         """The name of the first field whose value cannot be, None if all can."""
-        words = ("id", "video", "instruction", "camera", "split")
+        words = ("id", "video", "instruction", "camera", "split", "state_writer")
         counts = ("num_frames", "height", "width")
         seconds = ("fps", "start", *(() if self.stop is None else ("stop",)))
         fits = {
@@ -75,6 +83,8 @@ class VideoRow:
             **{name: _is_number(getattr(self, name), int, float) for name in seconds},
             "wordings": isinstance(self.wordings, list)
             and all(isinstance(wording, str) for wording in self.wordings),
+            "states": all(isinstance(state.text, str) for state in self.states),
+            "states_see": self.states_see in get_args(Provenance),
             "world": isinstance(self.world, dict),
         }
         if all(fits.values()) and self.stop is not None:

@@ -1,7 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from aid.conditioning.states import WRITERS, ReplayStateWriter, choose_state_writer
+from aid.conditioning.states import (
+    WRITERS,
+    ReplayStateWriter,
+    choose_state_writer,
+    provenances,
+)
 from aid.types import State, VideoRow
 
 FRAME = np.zeros((8, 8, 3), np.uint8)
@@ -51,6 +58,23 @@ def test_an_unknown_writer_is_refused_with_the_known_ones():
 def test_replay_without_rows_is_refused():
     with pytest.raises(ValueError, match="no recorded video"):
         choose_state_writer("replay")
+
+
+def test_recorded_states_carry_who_wrote_them_and_what_they_saw():
+    by_model = {"state_writer": "vlm:a/b?prompt=1", "states_see": "first_frame"}
+    one = ReplayStateWriter([replace(row, **by_model) for row in ROWS])
+    assert (one.name, one.sees, provenances(one)) == (
+        "vlm:a/b?prompt=1",
+        "first_frame",
+        ["first_frame"],
+    )
+    # The last row has no states, so what it would be made from does not count.
+    two = ReplayStateWriter([ROWS[0], replace(ROWS[1], **by_model), ROWS[2]])
+    assert (two.name, two.sees, provenances(two)) == ("replay", "video", ["first_frame", "video"])
+    assert (
+        provenances(ReplayStateWriter(ROWS[2:])) == provenances(choose_state_writer("none")) == []
+    )
+    assert provenances(choose_state_writer("tabletop-rules")) == ["text"]
 
 
 def test_only_replay_has_seen_the_video():

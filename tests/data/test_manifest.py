@@ -47,6 +47,12 @@ def test_a_line_that_is_no_object_is_refused_by_number(tmp_path, line):
         read_manifest(tmp_path)
 
 
+def test_a_provenance_that_is_none_is_refused(tmp_path):
+    (tmp_path / MANIFEST).write_text(json.dumps(row().to_json() | {"states_see": "dreams"}))
+    with pytest.raises(ValueError, match=r"'a' is malformed.*(\n.*)*states_see"):
+        read_manifest(tmp_path)
+
+
 def test_a_missing_or_unknown_key_is_refused_by_name(tmp_path):
     values = row().to_json()
     del values["fps"]

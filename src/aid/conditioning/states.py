@@ -7,15 +7,13 @@ Reference: AID, method: an MLLM reads first frame and instruction and tells the 
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
 from aid.conditioning.rules import RuleStateWriter
-from aid.types import VideoRow
-
-Provenance = Literal["video", "first_frame", "text"]
+from aid.types import Provenance, VideoRow
 
 
 @runtime_checkable
@@ -45,14 +43,21 @@ class StateWriter(Protocol):
 class ReplayStateWriter:
     """The states that were recorded with a data set.
 
-    It answers exactly one question: the states of all its rows, in their order.
+    It answers exactly one question: the states of all its rows, in their order. Where one writer
+    wrote them all, it goes by that writer's name. `provenances` are those of all rows with states,
+    `sees` the one of them that knows most.
     """
 
     name = "replay"
-    sees: Provenance = "video"
 
     def __init__(self, rows: Sequence[VideoRow]) -> None:
         self.rows = rows
+        told = [row for row in rows if row.states]
+        names = {row.state_writer for row in told} or {""}
+        self.name = (names.pop() if len(names) == 1 else "") or "replay"
+        self.provenances = sorted({row.states_see for row in told})
+        by_knowledge: tuple[Provenance, ...] = ("video", "first_frame", "text")
+        self.sees = next((kind for kind in by_knowledge if kind in self.provenances), "video")
 
     def write(
         self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
@@ -77,12 +82,18 @@ class NoStateWriter:
 
     name = "none"
     sees: Provenance = "text"
+    provenances: tuple[Provenance, ...] = ()
 
     def write(
         self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
     ) -> list[list[str]]:
         """An empty list for each video."""
         return [[] for _ in instructions]
+
+
+def provenances(writer: StateWriter) -> list[Provenance]:
+    """What a writer's states are made from: several kinds where recorded ones are of several."""
+    return list(getattr(writer, "provenances", [writer.sees]))
 
 
 WRITERS = {

@@ -97,5 +97,7 @@ class TrainConfig(LoopConfig):
     so. A run on all frames then starts from it (`aid train --start`). Ours."""
     motion_weight: float = 0.0
     """How many times more the loss counts places that change than places that stay. Ours."""
+    allow_mixed_states: bool = False
+    """Whether states made from the whole video may stand beside states made without it. Ours."""
     use_gradient_checkpointing: bool = False
     """Whether activations are computed again in the backward pass, to save memory."""

@@ -15,6 +15,7 @@ the size of a set does not matter. Nothing here knows a model.
 
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,16 @@ class Cache:
                     f"cache {str(self.folder)!r} was made with {name} = {have!r}, this run needs "
                     f"{value!r}. Make another with aid prepare, or change the recipe."
                 )
+
+    @property
+    def states_see(self) -> list[str]:
+        """What the states of its videos are made from: "video", "first_frame", "text"."""
+        made_with = self.settings["fingerprint"]
+        # A cache from before this was recorded knows its writer only.
+        old = {"replay": ["video"], "tabletop-rules": ["text"]}.get(
+            made_with.get("state_writer"), []
+        )
+        return made_with.get("states_see", old)
 
     @functools.lru_cache(maxsize=64)  # noqa: B019  (a cache lives as long as its run)
     def _open(self, name: str) -> Any:
@@ -191,6 +202,29 @@ class Cache:
             rest = self._open("filling.safetensors").get_tensor("latent").float()
             rest = rest.expand(len(given), missing, -1, -1, -1)
         return torch.cat([given, rest], dim=1)
+
+
+def refuse_mixed_states(states_see: dict[str, Sequence[str]]) -> None:
+    """Refuses states that know the whole video beside states that do not.
+
+    A model that learns from both cannot tell which to trust, and a score on unseen videos then says
+    nothing: the first kind knows the answer.
+
+    Args:
+        states_see: for each source (a cache, a checkpoint) what its states are made from.
+
+    Raises:
+        ValueError: one kind is "video" and another is not.
+    """
+    kinds = {kind for kinds in states_see.values() for kind in kinds}
+    if "video" in kinds and len(kinds) > 1:
+        said = "; ".join(
+            f"{name}: {', '.join(kinds) or 'none'}" for name, kinds in states_see.items()
+        )
+        raise ValueError(
+            f"states made from the whole video stand beside states made without it ({said}). "
+            "Prepare all with one state writer, or allow it: --train.allow_mixed_states true"
+        )
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> list[int]:

@@ -30,7 +30,8 @@ class CheckpointInfo:
 
     `backbone_hash` is `models.backbone.backbone_hash` of the frozen weights; `backbone_name` is for
     people. `sampler` holds the settings to predict with unless told otherwise. `state_writer` names
-    who wrote the states of the training data, `data_fingerprint` which data that was, and `step` is
+    who wrote the states of the training data and `states_see` what they are made from (None: not
+    known, an older checkpoint), `data_fingerprint` which data that was, and `step` is
     the number of optimizer steps made. `height`, `width` (pixels) and `fps` are those of the
     training videos.
     """
@@ -47,6 +48,7 @@ class CheckpointInfo:
     height: int
     width: int
     fps: float
+    states_see: tuple[str, ...] | None = None
     aid_version: str = field(default_factory=lambda: version("aid-video"))
 
 
@@ -92,7 +94,8 @@ def read_info(folder: Path | str) -> CheckpointInfo:
         values = json.loads(file.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{str(file)!r} is damaged ({error}). Copy it again.") from None
-    if missing := sorted({f.name for f in fields(CheckpointInfo)} - set(values)):
+    needed = {f.name for f in fields(CheckpointInfo) if f.name != "states_see"}
+    if missing := sorted(needed - set(values)):
         raise ValueError(
             f"{str(file)!r} lacks {', '.join(missing)}; this is aid {version('aid-video')}. "
             "Load it with the version of aid that wrote it."
