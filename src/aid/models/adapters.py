@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from aid.config import AdapterConfig
+from aid.models.attention import attend
 
 
 def bottleneck(dim: int, ratio: float) -> int:
@@ -113,5 +114,5 @@ class LongTermAdapter(nn.Module):
         """The residual for the frames of each place."""
         qkv = self.qkv(self.down(x))
         q, k, v = rearrange(qkv, "b f (three h d) -> three b h f d", three=3, h=self.num_heads)
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=self.is_causal)
+        x = attend(q, k, v, is_causal=self.is_causal)
         return self.up(self.out(rearrange(x, "b h f d -> b f (h d)")))

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from aid.config import DQFormerConfig
+from aid.models.attention import attend
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ class Attention(nn.Module):
             for t in (self.to_q(x), self.to_k(y), self.to_v(y))
         )
         if mask is None:
-            read = F.scaled_dot_product_attention(q, k, v)
+            read = attend(q, k, v)
             return self.to_out(rearrange(read, "b h n d -> b n (h d)"))
         has_any = mask.any(dim=1)[:, None]  # b 1
         visible = rearrange(mask | ~has_any, "b m -> b 1 1 m")
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        read = attend(q, k, v, visible)
         read = self.to_out(rearrange(read, "b h n d -> b n (h d)"))
         return read * has_any[:, None]  # b n d
 

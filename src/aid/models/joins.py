@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from aid.config import AdapterConfig
 from aid.models.adapters import LongTermAdapter, ShortTermAdapter
+from aid.models.attention import attend
 from aid.models.dqformer import Context
 from aid.models.sites import PROJECTIONS
 
@@ -110,7 +111,7 @@ class CrossAttention:
             k, v = (_project_context(project, context) for project in (to_k, to_v))
         q = rearrange(to_q(hidden_states), "(b f) n (h d) -> b h (f n) d", f=folded, h=attn.heads)
         k, v = (rearrange(t, "b n (h d) -> b h n d", h=attn.heads) for t in (k, v))
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        read = attend(q, k, v, mask)
         return to_out(rearrange(read, "b h (f n) d -> (b f) n (h d)", f=folded))
 
 
