@@ -4,6 +4,7 @@ Called by `data.sources` for rows whose source does not say. A file that cannot 
 zeros; whoever decodes it will name it.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 from PIL import Image
 
+from aid.data.files import inside
 from aid.types import VideoRow
 from aid.video import frame_files
 
@@ -18,16 +20,20 @@ NUM_THREADS = 8
 
 
 def probe(folder: Path, rows: list[VideoRow]) -> list[VideoRow]:
-    """The rows with what their files' headers say filled in where the row says 0."""
+    """The rows with what their files' headers say filled in where the row says 0.
+
+    Raises:
+        ValueError: a folder of frames has a link that leads out of the data set.
+    """
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         return list(pool.map(lambda row: _probed(folder, row), rows, chunksize=64))
 
 
 def _probed(folder: Path, row: VideoRow) -> VideoRow:
-    if row.num_frames and row.fps and row.height and row.width:
-        return row
     path = folder / row.video
-    facts = _frames_facts(path) if path.is_dir() else _file_facts(path)
+    if row.num_frames and row.fps and row.height and row.width and not path.is_dir():
+        return row
+    facts = _frames_facts(folder, row.video) if path.is_dir() else _file_facts(path)
     num_frames, fps, height, width = facts
     fps = row.fps or fps
     if fps and (row.start or row.stop is not None):
@@ -42,8 +48,11 @@ def _probed(folder: Path, row: VideoRow) -> VideoRow:
     )
 
 
-def _frames_facts(folder: Path) -> tuple[int, float, int, int]:
-    files = frame_files(folder)
+def _frames_facts(root: Path, name: str) -> tuple[int, float, int, int]:
+    files = frame_files(root / name)
+    with os.scandir(root / name) as entries:
+        for link in (entry.name for entry in entries if entry.is_symlink()):
+            inside(root, f"{name}/{link}")
     if not files:
         return 0, 0.0, 0, 0
     try:

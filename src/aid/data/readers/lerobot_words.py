@@ -1,0 +1,193 @@
+"""What is said of an episode of a LeRobot data set: tasks, other wordings, stages.
+
+    task_index            which task a frame belongs to (tasks.jsonl, tasks.parquet)
+    subtask_index         which stage a frame belongs to (subtasks.parquet)
+    language_persistent   rows with a style: "subtask" is a stage, "task_aug" another wording
+    *instruction*         text columns, as exports of other robots' data have them
+
+Most episodes need none of these columns: one task, said in the list of episodes.
+"""
+
+import bisect
+import functools
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from aid.data.files import number_in, read_json_lines
+from aid.data.parquet import read_parquet
+from aid.types import State
+
+LANGUAGE = "language_persistent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Frames `start` to before `stop` of an episode, and what is said of them."""
+
+    start: int
+    stop: int
+    instruction: str
+    wordings: list[str] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Where a data set keeps its words."""
+
+    folder: Path
+    features: dict[str, dict]
+    fps: float
+    is_v3: bool
+    _open: dict[str, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def tasks(self) -> dict[int, str]:
+        """Texts of the tasks by number."""
+        if self.is_v3:
+            return _numbered(self.folder, "meta/tasks.parquet", "task")
+        name, tasks = "meta/tasks.jsonl", {}
+        for line, row in read_json_lines(self.folder, name):
+            where = f"{str(self.folder / name)!r}, line {line}"
+            tasks[int(number_in(row, "task_index", where))] = str(row.get("task", ""))
+        return tasks
+
+    @functools.cached_property
+    def subtasks(self) -> dict[int, str]:
+        """Texts of the stages by number; empty where the set has none."""
+        name = "meta/subtasks.parquet"
+        has = "subtask_index" in self.features and (self.folder / name).is_file()
+        return _numbered(self.folder, name, "subtask") if has else {}
+
+    def frames(self, table: str, episode: int) -> dict[str, list]:
+        """The columns of words, a value per frame of the episode."""
+        if self._open.get("name") != table:  # one file holds many episodes: keep the last
+            columns = ["episode_index", "task_index", "subtask_index", LANGUAGE, *self.texts]
+            read = read_parquet(self.folder, table, columns)
+            if "episode_index" not in read.column_names:
+                raise ValueError(f"{str(self.folder / table)!r} has no column 'episode_index'.")
+            read = read.sort_by("episode_index")
+            self._open.update(name=table, table=read, of=read.column("episode_index").to_pylist())
+        read, of = self._open["table"], self._open["of"]
+        start = bisect.bisect_left(of, episode)
+        return read.slice(start, bisect.bisect_right(of, episode) - start).to_pydict()
+
+    @functools.cached_property
+    def texts(self) -> list[str]:
+        """Names of the text columns that hold instructions."""
+        kinds = {name: feature.get("dtype") for name, feature in self.features.items()}
+        return [n for n, kind in kinds.items() if kind == "string" and "instruction" in n.lower()]
+
+
+def words_of(words: Words, table: str, index: int, length: int, tasks: list[str]) -> list[Span]:
+    """The spans of an episode in order: one, or one per task where the task changes.
+
+    Args:
+        table: the Parquet file of the episode's frames.
+        tasks: what the list of episodes says.
+
+    Raises:
+        ValueError: a table is missing or malformed.
+    """
+    has_more = LANGUAGE in words.features or words.texts or words.subtasks
+    if len(tasks) == 1 and not has_more:
+        return [Span(start=0, stop=length, instruction=tasks[0])]
+    frames = words.frames(table, index)
+    where = f"{str(words.folder / table)!r}, episode {index}"
+    said = _said(frames, words.texts)
+    stages = _stages(frames, words, length, where)
+    numbers = frames.get("task_index", [])
+    if len(tasks) == 1 or not numbers:
+        spans = [(0, length, tasks[0] if tasks else "")]
+    else:
+        spans = [(a, b, _text(words.tasks, n, where)) for n, a, b in _runs(numbers)]
+    return [
+        Span(
+            start=start,
+            stop=stop,
+            instruction=task or next(iter(said), ""),
+            wordings=said,
+            states=[_cut(stage, start, stop) for stage in stages if _meets(stage, start, stop)],
+        )
+        for start, stop, task in spans
+    ]
+
+
+def _said(frames: dict[str, list], columns: list[str]) -> list[str]:
+    """Other wordings: of the text columns and of the style "task_aug", each once."""
+    said = [frames[column][0] for column in columns if frames.get(column)]
+    said += [row.get("content") for row in _language(frames) if row.get("style") == "task_aug"]
+    return list(dict.fromkeys(s.strip() for s in said if isinstance(s, str) and s.strip()))
+
+
+def _language(frames: dict[str, list]) -> list[dict[str, Any]]:
+    """The rows of the persistent language column; every frame of an episode repeats them."""
+    rows = next((cell for cell in frames.get(LANGUAGE, []) if cell), [])
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _stages(frames: dict[str, list], words: Words, length: int, where: str) -> list[State]:
+    """The stages that somebody annotated, in order, each until the next begins."""
+    told = [row for row in _language(frames) if row.get("style") == "subtask"]
+    if told:
+        begins = sorted(
+            (round(number_in(row, "timestamp", where) * words.fps), str(row.get("content") or ""))
+            for row in told
+        )
+        stops = [*(begin for begin, _ in begins[1:]), length]
+        runs = [(text, a, b) for (a, text), b in zip(begins, stops, strict=True)]
+    elif words.subtasks and frames.get("subtask_index"):
+        runs = [
+            (
+                _text(words.subtasks, number, where) if number is not None and number >= 0 else "",
+                a,
+                b,
+            )
+            for number, a, b in _runs(frames["subtask_index"])
+        ]
+    else:
+        return []
+    return [State(text=t, first_frame=a, last_frame=b - 1) for t, a, b in runs if t and b > a]
+
+
+def _runs(values: list) -> list[tuple[Any, int, int]]:
+    """Runs of equal values as (value, start, stop)."""
+    runs, start = [], 0
+    for value, group in groupby(values):
+        stop = start + sum(1 for _ in group)
+        runs.append((value, start, stop))
+        start = stop
+    return runs
+
+
+def _meets(stage: State, start: int, stop: int) -> bool:
+    return stage.first_frame < stop and stage.last_frame >= start
+
+
+def _cut(stage: State, start: int, stop: int) -> State:
+    """The stage in the frames of a span, counted from the span's first."""
+    return State(
+        text=stage.text,
+        first_frame=max(stage.first_frame, start) - start,
+        last_frame=min(stage.last_frame, stop - 1) - start,
+    )
+
+
+def _text(texts: dict[int, str], number: Any, where: str) -> str:
+    if number not in texts:
+        raise ValueError(f"{where}: number {number!r} has no text; there are {len(texts)}.")
+    return texts[number]
+
+
+def _numbered(folder: Path, name: str, noun: str) -> dict[int, str]:
+    """Texts by number, of a table whose index are the texts (pandas names it, or does not)."""
+    table = read_parquet(folder, name).to_pydict()
+    texts = next((table[c] for c in (noun, "__index_level_0__") if c in table), None)
+    numbers = table.get(f"{noun}_index")
+    if texts is None or numbers is None:
+        raise ValueError(
+            f"{str(folder / name)!r} must hold {noun}_index and the texts, got {list(table)}."
+        )
+    return {int(number): str(text) for number, text in zip(numbers, texts, strict=True)}

@@ -1,0 +1,235 @@
+import json
+
+import pyarrow
+import pytest
+from layouts import (
+    frame_table,
+    image_bytes,
+    lerobot_info,
+    write_json,
+    write_lerobot_v2,
+    write_lerobot_v3,
+    write_lines,
+    write_table,
+)
+
+from aid.data.sources import read_source
+from aid.types import State
+from aid.video import frame_files, read_image
+
+LANGUAGE = pyarrow.list_(
+    pyarrow.struct(
+        {
+            "role": pyarrow.string(),
+            "content": pyarrow.string(),
+            "style": pyarrow.string(),
+            "timestamp": pyarrow.float32(),
+            "camera": pyarrow.string(),
+            "tool_calls": pyarrow.list_(pyarrow.string()),
+        }
+    )
+)
+
+
+def said(content, style, timestamp=0.0):
+    return {"role": "user", "content": content, "style": style, "timestamp": timestamp}
+
+
+@pytest.mark.parametrize("version", ["v2.0", "v2.1"])
+def test_v2_gives_a_row_per_episode_and_camera(tmp_path, version):
+    source = read_source(write_lerobot_v2(tmp_path, version))
+    assert source.format == "lerobot"
+    assert [(r.camera.rpartition(".")[2], r.instruction, r.num_frames) for r in source.rows] == [
+        ("top", "put the cube in the bowl", 5),
+        ("wrist", "put the cube in the bowl", 5),
+        ("top", "öffne die Schublade", 6),
+        ("wrist", "öffne die Schublade", 6),
+    ]
+    row = source.rows[3]
+    assert row.video == "videos/chunk-000/observation.images.wrist/episode_000001.mp4"
+    assert (row.fps, row.height, row.width, row.split) == (4.0, 48, 64, "train")
+    assert (row.start, row.stop) == (0.0, None)
+
+
+def test_a_thousand_episodes_a_chunk_are_found_in_their_chunks(tmp_path):
+    write_lerobot_v2(tmp_path, cameras=("observation.image",))
+    lines = [{"episode_index": 2005, "tasks": ["x"], "length": 3}]
+    write_lines(tmp_path / "meta/episodes.jsonl", lines)
+    (row,) = read_source(tmp_path).rows
+    assert row.video == "videos/chunk-002/observation.image/episode_002005.mp4"
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
+def test_v3_episodes_are_spans_of_one_file(tmp_path, codec):
+    rows = read_source(write_lerobot_v3(tmp_path, codec=codec), camera="wrist").rows
+    assert {row.video for row in rows} == {"videos/observation.images.wrist/chunk-000/file-000.mp4"}
+    assert [(row.start, row.stop, row.num_frames) for row in rows] == [
+        (0.0, 1.25, 5),
+        (1.25, 2.75, 6),
+        (2.75, 3.75, 4),
+    ]
+    assert [row.instruction for row in rows][1] == "öffne die Schublade"
+    assert len({row.id for row in rows}) == 3
+
+
+def test_an_episode_of_several_tasks_becomes_a_row_per_task(tmp_path):
+    both = ["put the cube in the bowl", "öffne die Schublade"]
+    write_lerobot_v3(
+        tmp_path,
+        cameras=("observation.images.top",),
+        lengths=(5, 6),
+        tasks_of=[[both[0]], both],
+        task_numbers=[0] * 5 + [0, 0, 1, 1, 1, 1],
+        tasks_column="task",
+    )
+    rows = read_source(tmp_path).rows
+    assert [(r.instruction, r.start, r.stop, r.num_frames) for r in rows] == [
+        (both[0], 0.0, 1.25, 5),
+        (both[0], 1.25, 1.75, 2),
+        (both[1], 1.75, 2.75, 4),
+    ]
+
+
+def test_the_language_column_gives_stages_and_other_wordings(tmp_path):
+    rows = [
+        said("reach for the cube", "subtask"),
+        said("lift it", "subtask", 0.5),
+        said("place the cube into the bowl", "task_aug"),
+        said("which colour?", "memory", 0.25),
+    ]
+    write_lerobot_v3(
+        tmp_path,
+        cameras=("observation.images.top",),
+        lengths=(5, 3),
+        more_features={"language_persistent": {"dtype": "language", "shape": [1], "names": None}},
+        more_columns={"language_persistent": [rows] * 5 + [[]] * 3},
+        column_types={"language_persistent": LANGUAGE},
+    )
+    first, second = read_source(tmp_path).rows
+    assert first.wordings == ["place the cube into the bowl"]
+    assert first.states == [
+        State(text="reach for the cube", first_frame=0, last_frame=1),
+        State(text="lift it", first_frame=2, last_frame=4),
+    ]
+    assert (second.wordings, second.states) == ([], [])
+
+
+def test_subtask_numbers_give_stages(tmp_path):
+    write_lerobot_v3(
+        tmp_path,
+        cameras=("observation.images.top",),
+        lengths=(5,),
+        more_features={"subtask_index": {"dtype": "int64", "shape": [1], "names": None}},
+        more_columns={"subtask_index": [1, 1, 0, 0, 0]},
+    )
+    table = {"subtask_index": [0, 1], "__index_level_0__": ["lift", "reach"]}
+    write_table(tmp_path / "meta/subtasks.parquet", table)
+    (row,) = read_source(tmp_path).rows
+    assert row.states == [
+        State(text="reach", first_frame=0, last_frame=1),
+        State(text="lift", first_frame=2, last_frame=4),
+    ]
+
+
+def test_text_columns_of_instructions_are_wordings_and_stand_in_for_an_empty_task(tmp_path):
+    names = ("language_instruction", "language_instruction_2")
+    write_lerobot_v3(
+        tmp_path,
+        cameras=("observation.images.top",),
+        lengths=(5,),
+        tasks_of=[[""]],
+        more_features={n: {"dtype": "string", "shape": [1], "names": None} for n in names},
+        more_columns={names[0]: ["close the lid"] * 5, names[1]: ["shut it"] * 5},
+    )
+    (row,) = read_source(tmp_path).rows
+    assert (row.instruction, row.wordings) == ("close the lid", ["close the lid", "shut it"])
+
+
+def test_images_inside_the_tables_are_unpacked_byte_for_byte(tmp_path):
+    folder, out = tmp_path / "set", tmp_path / "out"
+    camera = "observation.image"
+    write_json(folder / "meta/info.json", lerobot_info("v2.1", [camera], 1, kind="image"))
+    write_lines(folder / "meta/tasks.jsonl", [{"task_index": 0, "task": "push"}])
+    write_lines(
+        folder / "meta/episodes.jsonl", [{"episode_index": 0, "tasks": ["push"], "length": 12}]
+    )
+    images = [{"bytes": image_bytes(n, "PNG"), "path": f"frame_{n}.png"} for n in range(12)]
+    table = frame_table(0, 12, [0] * 12, **{camera: images})
+    write_table(folder / "data/chunk-000/episode_000000.parquet", table)
+    before = sorted(path for path in folder.rglob("*"))
+    source = read_source(folder, unpack_to=out)
+    assert source.folder == out
+    (row,) = source.rows
+    files = frame_files(out / row.video)
+    assert [file.read_bytes() for file in files] == [image["bytes"] for image in images]
+    assert read_image(files[3])[0, 0, 0] == 13
+    assert (row.num_frames, row.height, row.width, row.fps) == (12, 48, 64, 4.0)
+    assert sorted(path for path in folder.rglob("*")) == before
+
+
+def test_depth_is_left_out_and_said(tmp_path):
+    info = write_lerobot_v2(tmp_path, cameras=("observation.images.top",)) / "meta/info.json"
+    values = json.loads(info.read_text())
+    depth = {"dtype": "video", "shape": [48, 64, 1], "info": {"video.is_depth_map": True}}
+    values["features"]["observation.depth"] = depth
+    info.write_text(json.dumps(values))
+    source = read_source(tmp_path)
+    assert {row.camera for row in source.rows} == {"observation.images.top"}
+    assert source.notes == ["depth is not read: observation.depth."]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"codebase_version": "v1.6"}, "'v1.6' is not read"),
+        ({"codebase_version": None}, "'None' is not read"),
+        ({"fps": "fast"}, "fps must be a number, got 'fast'"),
+        ({"fps": 0}, "fps must be above 0"),
+        ({"features": []}, "features must be an object"),
+        ({"video_path": "{video_key.__class__}/{secret}"}, "'{secret}', which is unknown"),
+        ({"video_path": "../../{video_key}.mp4"}, "lies outside the folder"),
+        ({"chunks_size": "many"}, "chunks_size must be a number"),
+    ],
+)
+def test_a_hostile_info_is_refused_in_one_sentence(tmp_path, change, sentence):
+    info = write_lerobot_v2(tmp_path) / "meta/info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | change))
+    with pytest.raises(ValueError, match=sentence) as caught:
+        read_source(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_template_is_no_format_string(tmp_path):
+    """`str.format` would look up attributes, or make a text of a gigabyte."""
+    info = write_lerobot_v2(tmp_path) / "meta/info.json"
+    values = json.loads(info.read_text())
+    for hostile in ("{episode_index.real}", "{episode_index:999999999d}", "{0}"):
+        info.write_text(json.dumps(values | {"video_path": hostile}))
+        try:
+            rows = read_source(tmp_path).rows
+        except ValueError:
+            continue
+        assert rows[0].video == hostile  # taken literally: no such file, and nothing was done
+
+
+def test_a_damaged_table_is_refused_by_name(tmp_path):
+    write_lerobot_v3(tmp_path)
+    path = tmp_path / "meta/episodes/chunk-000/file-000.parquet"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"file-000\.parquet' is no readable Parquet file"):
+        read_source(tmp_path)
+    path.unlink()
+    with pytest.raises(ValueError, match="has no meta/episodes"):
+        read_source(tmp_path)
+
+
+def test_a_task_number_without_a_text_is_refused(tmp_path):
+    write_lerobot_v3(
+        tmp_path,
+        cameras=("observation.images.top",),
+        lengths=(4,),
+        tasks_of=[["a", "b"]],
+        task_numbers=[0, 0, 7, 7],
+    )
+    with pytest.raises(ValueError, match="number 7 has no text"):
+        read_source(tmp_path)

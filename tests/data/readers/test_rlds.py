@@ -1,0 +1,149 @@
+import json
+
+import pytest
+from layouts import example_message, image_bytes, masked_crc, write_json, write_records
+
+from aid.data.sources import read_source
+from aid.data.tfrecord import parse_example, read_records
+from aid.video import frame_files
+
+
+def image(dtype="uint8", sides=("48", "64", "3")):
+    return {
+        "pythonClassName": "tensorflow_datasets.core.features.image_feature.Image",
+        "image": {"shape": {"dimensions": sides}, "dtype": dtype, "encodingFormat": "jpeg"},
+    }
+
+
+FEATURES = {
+    "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+    "featuresDict": {
+        "features": {
+            "steps": {
+                "sequence": {
+                    "feature": {
+                        "featuresDict": {
+                            "features": {
+                                "observation": {
+                                    "featuresDict": {
+                                        "features": {
+                                            "image_0": image(),
+                                            "image_1": image(),
+                                            "depth_0": image("uint16", ("48", "64", "1")),
+                                            "state": {"tensor": {"dtype": "float32"}},
+                                        }
+                                    }
+                                },
+                                "language_instruction": {"text": {}},
+                                "language_instruction_2": {"tensor": {"dtype": "string"}},
+                                "is_first": {"tensor": {"dtype": "bool"}},
+                            }
+                        }
+                    },
+                    "length": "-1",
+                }
+            },
+            "episode_metadata": {
+                "featuresDict": {"features": {"file_path": {"text": {}}}},
+            },
+        }
+    },
+}
+
+
+def episode(number, words, has_second=True, length=4):
+    frames = [image_bytes(number + step) for step in range(length)]
+    return example_message(
+        {
+            "steps/observation/image_0": frames,
+            "steps/observation/image_1": frames,
+            "steps/observation/depth_0": [b"\x89PNG"] * length,
+            "steps/language_instruction": [words.encode()] * length,
+            "steps/language_instruction_2": [b""] * length,
+            "steps/is_first": [1] + [0] * (length - 1),
+            "episode_metadata/file_path": [b"/somewhere"],
+            "episode_metadata/has_image_1": [int(has_second)],
+        }
+    )
+
+
+def write_rlds(folder):
+    home = folder / "1.0.0"
+    write_json(home / "features.json", FEATURES)
+    write_json(home / "dataset_info.json", {"name": "bridge_dataset", "version": "1.0.0"})
+    said = ["put the spoon on the towel", "räume auf"]
+    messages = [episode(n, words, has_second=n == 0) for n, words in enumerate(said)]
+    write_records(home / "bridge_dataset-train.tfrecord-00000-of-00001", messages)
+    write_records(home / "bridge_dataset-val.tfrecord-00000-of-00001", [episode(9, "öffne")])
+    return folder
+
+
+def test_rlds_gives_a_row_per_episode_and_camera_and_unpacks_the_frames(tmp_path):
+    source = read_source(write_rlds(tmp_path / "set"), unpack_to=tmp_path / "out")
+    assert source.format == "rlds"
+    assert [(row.split, row.camera, row.instruction) for row in source.rows] == [
+        ("train", "image_0", "put the spoon on the towel"),
+        ("train", "image_1", "put the spoon on the towel"),
+        ("train", "image_0", "räume auf"),  # its second camera is filled up, and says so
+        ("val", "image_0", "öffne"),
+        ("val", "image_1", "öffne"),
+    ]
+    row = source.rows[2]
+    assert (row.num_frames, row.fps, row.height, row.width) == (4, 0.0, 48, 64)
+    files = frame_files(source.folder / row.video)
+    assert [file.read_bytes() for file in files] == [image_bytes(1 + step) for step in range(4)]
+    assert any("--fps" in note for note in source.notes)
+
+
+def test_the_rate_can_be_given_where_the_format_has_none(tmp_path):
+    folder = write_rlds(tmp_path / "set")
+    source = read_source(folder, fps=5.0, split="val", camera="image_0", unpack_to=tmp_path / "out")
+    assert [row.fps for row in source.rows] == [5.0]
+    assert len(list((tmp_path / "out").glob("*/*/*"))) == 1
+
+
+def test_the_checksum_is_crc32c_masked_as_the_format_says():
+    # The check value of CRC-32C of "123456789" is 0xE3069283.
+    rotated = ((0xE3069283 >> 15) | (0xE3069283 << 17)) & 0xFFFFFFFF
+    assert masked_crc(b"123456789") == ((rotated + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("at", [0, 9, 12, 40, -1])
+def test_a_flipped_byte_anywhere_is_noticed(tmp_path, at):
+    path = write_records(tmp_path / "a", [b"x" * 50])
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"is damaged at byte|breaks off"):
+        list(read_records(tmp_path, "a"))
+
+
+@pytest.mark.parametrize("keep", [5, 11, 30, 65])
+def test_a_file_that_breaks_off_is_noticed(tmp_path, keep):
+    path = write_records(tmp_path / "a", [b"x" * 50])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"breaks off|is damaged"):
+        list(read_records(tmp_path, "a"))
+
+
+def test_a_length_beyond_the_file_is_refused_before_anything_is_read(tmp_path):
+    head = (1 << 60).to_bytes(8, "little")
+    (tmp_path / "a").write_bytes(head + masked_crc(head) + b"x" * 100)
+    with pytest.raises(ValueError, match="breaks off at byte 0"):
+        list(read_records(tmp_path, "a"))
+
+
+@pytest.mark.parametrize(
+    "message", [b"\xff", b"\x0a\xff\xff\xff\xff", b"\x0b", b"\x0a\x02\x0a\x05"]
+)
+def test_what_is_no_example_is_refused(message):
+    with pytest.raises(ValueError, match=r"is no tf\.train\.Example"):
+        parse_example(memoryview(message), "record 0")
+
+
+def test_features_without_an_image_are_refused(tmp_path):
+    write_rlds(tmp_path)
+    changed = json.dumps(FEATURES).replace('"uint8"', '"uint16"')
+    (tmp_path / "1.0.0/features.json").write_text(changed)
+    with pytest.raises(ValueError, match="names no colour image"):
+        read_source(tmp_path)

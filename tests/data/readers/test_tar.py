@@ -1,0 +1,107 @@
+import io
+import json
+import tarfile
+
+import pytest
+from layouts import write_video
+
+from aid.data.sources import read_source
+
+
+def write_shard(path, members):
+    """A tar of (name, bytes), or of finished TarInfos."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for member, content in members:
+            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("video") / "a.mp4").read_bytes()
+
+
+def test_files_of_one_name_belong_together_and_videos_are_unpacked(tmp_path, video):
+    write_shard(
+        tmp_path / "set/train/00000.tar",
+        [
+            ("000.mp4", video),
+            ("000.txt", " öffne\n die Tür ".encode()),
+            ("001.json", json.dumps({"caption": "push the 箱"}).encode()),
+            ("001.mp4", video),
+        ],
+    )
+    write_shard(tmp_path / "set/val/00000.tar", [("./a/b.c.mp4", video), ("000.MP4", video)])
+    source = read_source(tmp_path / "set", unpack_to=tmp_path / "out")
+    assert source.format == "webdataset"
+    assert [(row.split, row.instruction) for row in source.rows] == [
+        ("train", "öffne die Tür"),
+        ("train", "push the 箱"),
+        ("val", ""),
+    ]
+    for row in source.rows:
+        assert (source.folder / row.video).read_bytes() == video
+        assert (row.num_frames, row.fps, row.height, row.width) == (5, 4.0, 48, 64)
+    assert sorted(p.name for p in (tmp_path / "set").rglob("*") if p.is_file()) == ["00000.tar"] * 2
+
+
+def test_only_the_asked_videos_are_unpacked_and_only_once(tmp_path, video):
+    write_shard(tmp_path / "set/0.tar", [(f"{n}.mp4", video) for n in range(4)])
+    source = read_source(tmp_path / "set", limit=2, unpack_to=tmp_path / "out")
+    made = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(made) == 2
+    times = {path: path.stat().st_mtime_ns for path in made}
+    assert read_source(tmp_path / "set", limit=2, unpack_to=tmp_path / "out") == source
+    assert {path: path.stat().st_mtime_ns for path in made} == times
+
+
+def test_the_users_cache_is_where_videos_go_if_nobody_says(tmp_path, video, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shard = write_shard(tmp_path / "set/0.tar", [("0.mp4", video)])
+    first = read_source(tmp_path / "set").folder
+    assert first.is_relative_to(tmp_path / "cache/aid-video")
+    write_shard(shard, [("0.mp4", video), ("1.mp4", video)])
+    assert read_source(tmp_path / "set").folder != first  # another archive, another folder
+
+
+@pytest.mark.parametrize("name", ["../evil.mp4", "/tmp/evil.mp4", "a/../../evil.mp4"])
+def test_a_member_that_leads_out_of_the_archive_is_refused(tmp_path, video, name):
+    write_shard(tmp_path / "set/0.tar", [("0.mp4", video), (name, video)])
+    with pytest.raises(ValueError, match="leads out of the archive"):
+        read_source(tmp_path / "set", unpack_to=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_in_an_archive_are_refused(tmp_path, kind):
+    link = tarfile.TarInfo("0.mp4")
+    link.type, link.linkname = kind, "/etc/passwd"
+    write_shard(tmp_path / "set/0.tar", [(link, b"")])
+    with pytest.raises(ValueError, match="is a link, a device or sparse"):
+        read_source(tmp_path / "set", unpack_to=tmp_path / "out")
+
+
+@pytest.mark.parametrize("keep", [700, 1600])
+def test_an_archive_that_breaks_off_is_refused_by_name(tmp_path, video, keep):
+    path = write_shard(tmp_path / "set/0.tar", [("0.mp4", video), ("1.mp4", video)])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"0\.tar'"):
+        read_source(tmp_path / "set", unpack_to=tmp_path / "out")
+
+
+def test_an_archive_of_noise_or_of_nothing_is_refused(tmp_path):
+    for content in (b"", b"\x00" * 100, b"noise" * 1000):
+        (tmp_path / "0.tar").write_bytes(content)
+        with pytest.raises(ValueError, match=r"no readable tar archive|holds no video"):
+            read_source(tmp_path, unpack_to=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_captions_that_are_no_text_are_refused(tmp_path, video):
+    for name, content in {"0.txt": b"\xff\xfe\x00x", "0.json": b"{"}.items():
+        write_shard(tmp_path / "0.tar", [("0.mp4", video), (name, content)])
+        with pytest.raises(ValueError, match=r"is not UTF-8 text|is not JSON"):
+            read_source(tmp_path, unpack_to=tmp_path / "out")
