@@ -60,36 +60,53 @@ class VideoRow:
         Raises:
             ValueError: a key is unknown or missing, or a value is not what it must be.
         """
+        name = str(row.get("id", "?"))[:80]
+        if wrong := next((key for key, value in row.items() if not _can_be(key, value)), None):
+            raise ValueError(
+                f"manifest row {name!r} is malformed: {wrong} = {str(row[wrong])[:80]!r}."
+            )
         try:
             states = [State(**state) for state in row.get("states", [])]
             made = cls(**{**row, "states": states})
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"manifest row {row.get('id', '?')!r} is malformed: {error}") from None
-        if wrong := made._first_wrong():
+        except TypeError as error:
+            words = str(error).splitlines()[0]
+            raise ValueError(f"manifest row {name!r} is malformed: {words}") from None
+        if made.stop is not None and made.stop <= made.start:
             raise ValueError(
-                f"manifest row {row['id']!r} is malformed: {wrong} = {getattr(made, wrong)!r}."
+                f"manifest row {name!r} is malformed: start = {made.start}, stop = {made.stop}."
             )
         return made
 
-    def _first_wrong(self) -> str | None:
-        """The name of the first field whose value cannot be, None if all can."""
-        words = ("id", "video", "instruction", "camera", "split", "state_writer")
-        counts = ("num_frames", "height", "width")
-        seconds = ("fps", "start", *(() if self.stop is None else ("stop",)))
-        fits = {
-            **{name: isinstance(getattr(self, name), str) for name in words},
-            "id": isinstance(self.id, str) and self.id != "",
-            **{name: _is_number(getattr(self, name), int) for name in counts},
-            **{name: _is_number(getattr(self, name), int, float) for name in seconds},
-            "wordings": isinstance(self.wordings, list)
-            and all(isinstance(wording, str) for wording in self.wordings),
-            "states": all(isinstance(state.text, str) for state in self.states),
-            "states_see": self.states_see in get_args(Provenance),
-            "world": isinstance(self.world, dict),
-        }
-        if all(fits.values()) and self.stop is not None:
-            fits["stop"] = self.stop > self.start
-        return next((name for name, fit in fits.items() if not fit), None)
+
+def _can_be(key: str, value: Any) -> bool:
+    """Whether a value out of a file can be that field of a `VideoRow`; True for unknown fields."""
+    match key:
+        case "id":
+            return isinstance(value, str) and value != ""
+        case "video" | "instruction" | "camera" | "split" | "state_writer":
+            return isinstance(value, str)
+        case "num_frames" | "height" | "width":
+            return _is_number(value, int)
+        case "fps" | "start":
+            return _is_number(value, int, float)
+        case "stop":
+            return value is None or _is_number(value, int, float)
+        case "wordings":
+            return isinstance(value, list) and all(isinstance(words, str) for words in value)
+        case "states":
+            return isinstance(value, list) and all(_can_be_state(state) for state in value)
+        case "states_see":
+            return value in get_args(Provenance)
+        case "world":
+            return isinstance(value, dict)
+    return True
+
+
+def _can_be_state(value: Any) -> bool:
+    """Whether a value out of a file can be a `State`, as far as its known fields go."""
+    if not isinstance(value, dict) or not isinstance(value.get("text", ""), str):
+        return False
+    return all(_is_number(value.get(key, 0), int) for key in ("first_frame", "last_frame"))
 
 
 def _is_number(value: Any, *kinds: type) -> bool:

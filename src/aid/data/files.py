@@ -7,12 +7,16 @@ nothing outside of the data set's folder is opened.
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 MAX_TEXT = 1 << 30
 """Bytes; the largest label file of a published set has a fortieth of it."""
+
+MAX_NAME = 255
+"""Bytes of a file's name, on every common file system."""
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -22,6 +26,8 @@ def inside(folder: Path, name: str) -> Path:
         ValueError: it lies outside the folder, or is no path at all.
     """
     try:
+        if any(len(os.fsencode(part)) > MAX_NAME for part in Path(name).parts):
+            raise ValueError(f"a part of it has more than {MAX_NAME} bytes")
         path = (folder / name).resolve()
         is_inside = path.is_relative_to(_root(folder))
     except (OSError, RuntimeError, ValueError) as error:  # too long, a NUL, a ring of links

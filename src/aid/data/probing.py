@@ -17,27 +17,41 @@ from aid.types import VideoRow
 from aid.video import frame_files
 
 NUM_THREADS = 8
+UNKNOWN = (0, 0.0, 0, 0)
+# Demuxers of single files; those that open other files or addresses (playlists) are not among them.
+OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,flv,gif,asf,h264,hevc",
+}
+
+Facts = tuple[int, float, int, int]
+"""Number of frames, frames a second, height, width; 0 where the file does not say."""
 
 
 def probe(folder: Path, rows: list[VideoRow]) -> list[VideoRow]:
     """The rows with what their files' headers say filled in where the row says 0.
 
+    Each file is opened once, however many rows are parts of it.
+
     Raises:
         ValueError: a folder of frames has a link that leads out of the data set.
     """
+    videos = list(dict.fromkeys(row.video for row in rows if _lacks(row)))
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        return list(pool.map(lambda row: _probed(folder, row), rows, chunksize=64))
+        facts = dict(zip(videos, pool.map(lambda v: _facts(folder, v), videos), strict=True))
+    return [_filled(row, facts[row.video]) if row.video in facts else row for row in rows]
 
 
-def _probed(folder: Path, row: VideoRow) -> VideoRow:
-    path = folder / row.video
-    if row.num_frames and row.fps and row.height and row.width and not path.is_dir():
-        return row
-    facts = _frames_facts(folder, row.video) if path.is_dir() else _file_facts(path)
+def _lacks(row: VideoRow) -> bool:
+    return not (row.num_frames and row.fps and row.height and row.width)
+
+
+def _filled(row: VideoRow, facts: Facts) -> VideoRow:
     num_frames, fps, height, width = facts
     fps = row.fps or fps
     if fps and (row.start or row.stop is not None):
-        stop = row.stop if row.stop is not None else num_frames / fps
+        end = num_frames / fps
+        stop = end if row.stop is None else min(row.stop, end)
         num_frames = round(max(0.0, stop - row.start) * fps)
     return replace(
         row,
@@ -48,25 +62,26 @@ def _probed(folder: Path, row: VideoRow) -> VideoRow:
     )
 
 
-def _frames_facts(root: Path, name: str) -> tuple[int, float, int, int]:
-    files = frame_files(root / name)
-    with os.scandir(root / name) as entries:
+def _facts(folder: Path, video: str) -> Facts:
+    path = folder / video
+    if not path.is_dir():
+        return _file_facts(path)
+    files = frame_files(path)
+    with os.scandir(path) as entries:
         for link in (entry.name for entry in entries if entry.is_symlink()):
-            inside(root, f"{name}/{link}")
-    if not files:
-        return 0, 0.0, 0, 0
+            inside(folder, f"{video}/{link}")
     try:
         with Image.open(files[0]) as image:
             return len(files), 0.0, image.height, image.width
-    except (OSError, Image.DecompressionBombError):
+    except (IndexError, OSError, Image.DecompressionBombError):
         return len(files), 0.0, 0, 0
 
 
-def _file_facts(path: Path) -> tuple[int, float, int, int]:
+def _file_facts(path: Path) -> Facts:
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=OPTIONS) as container:
             if not container.streams.video:
-                return 0, 0.0, 0, 0
+                return UNKNOWN
             stream = container.streams.video[0]
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             seconds = 0.0
@@ -74,6 +89,12 @@ def _file_facts(path: Path) -> tuple[int, float, int, int]:
                 seconds = float(stream.duration * stream.time_base)
             elif container.duration:
                 seconds = container.duration / av.time_base
-            return stream.frames or round(seconds * fps), fps, stream.height, stream.width
-    except (av.FFmpegError, OSError, ValueError):
-        return 0, 0.0, 0, 0
+            num_frames = stream.frames or round(seconds * fps)
+            height, width = stream.height, stream.width
+            if "mov" in container.format.name:  # a telephone's: only a frame says how it is turned
+                frame = next(container.decode(stream))
+                if round(frame.rotation / 90) % 2:
+                    height, width = width, height
+            return num_frames, fps, height, width
+    except (av.FFmpegError, OSError, ValueError, StopIteration):
+        return UNKNOWN

@@ -229,6 +229,7 @@ def _wanted(
             if row.id in ids:
                 raise ValueError(f"{str(source)!r}: two videos have the id {row.id!r}.")
             ids.add(row.id)
+            _require_text(row)
             inside(folder, row.video)
             yield row
 
@@ -242,6 +243,15 @@ def _wanted(
                 )
         raise ValueError(f"{str(source)!r} ({chosen.name}) holds no video.")
     return rows
+
+
+def _require_text(row: VideoRow) -> None:
+    try:
+        "".join([row.id, row.instruction, *row.wordings]).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the words of {row.id!a} are no text ({error.reason}). Save them as UTF-8."
+        ) from None
 
 
 def _is_same_split(asked: str, name: str) -> bool:
