@@ -28,9 +28,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pretrain": training.pretrain,
     "prepare": training.prepare,
     "train": training.train,
+    "report": training.report,
     "evaluate": scoring.evaluate,
 }
-POSITIONAL = {"predict": " FRAME INSTRUCTION"}
+POSITIONAL = {"predict": " FRAME INSTRUCTION", "report": " RUN"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
