@@ -95,7 +95,7 @@ def chart(
     Args:
         curves: points by the name in the legend; a name "" is drawn pale, as what lies behind.
         says: how to read it.
-        is_log: whether the values' axis is logarithmic.
+        is_log: whether the values' axis is logarithmic, if they span a factor of 10.
         level: a value to mark.
         starts: steps at which the run was begun again.
     """
@@ -119,7 +119,8 @@ def chart(
             axes.axvline(step, color="0.6", linewidth=0.6, linestyle=":")
         if level is not None:
             axes.axhline(level, color="0.3", linewidth=0.8, linestyle="--")
-        if is_log and all(v > 0 for _, values in curves.values() for v in values):
+        drawn = [value for _, values in curves.values() for value in values]
+        if is_log and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
             axes.set_yscale("log")
         axes.set_xlabel("step")
         axes.spines[["top", "right"]].set_visible(False)
@@ -177,7 +178,10 @@ def charts(run: Run) -> str:
         chart("Gradient norm by part", run.named("grad_norm_"), is_log=True),
         chart("Weight norm by part", run.named("weight_norm_"), is_log=True),
         chart("Learning rate", {"rate": run.points("learning_rate")}),
-        chart("Seconds a step", {"seconds": (seconds[0][1:], pace)}, starts=starts),
+        chart(
+            "Seconds a step", {"seconds": (seconds[0][1:], pace)}, starts=starts,
+            says="Checks are counted too.",
+        ),
     ]  # fmt: skip
     return "".join(made)
 

@@ -181,3 +181,20 @@ def test_a_run_on_every_second_frame_starts_another_on_all_of_them(
     other = replace(tiny_config, dqformer=replace(tiny_config.dqformer, queries_per_frame=3))
     with pytest.raises(ValueError, match="another shape"):
         run(tmp_path / "other", model=other, start=first)
+
+
+def test_the_log_goes_to_trackers_too_and_a_missing_one_is_named(run, tmp_path):
+    run(tmp_path / "run", loop=replace(LOOP, steps=1, trackers=("tensorboard",)))
+    events = list((tmp_path / "run").rglob("events.out.tfevents*"))
+    assert any(b"grad_norm" in path.read_bytes() for path in events)
+    with pytest.raises(ValueError, match="trackers names nothing, which is not installed"):
+        run(tmp_path / "other", loop=replace(LOOP, trackers=("nothing",)))
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_refused_run_leaves_the_record_of_the_one_that_is_there(run, tmp_path):
+    run(tmp_path, loop=replace(LOOP, steps=1))
+    record = (tmp_path / "run.json").read_text()
+    with pytest.raises(ValueError, match=r"made with train\.learning_rate = 0.01"):
+        run(tmp_path, loop=replace(LOOP, steps=1, learning_rate=1.0))
+    assert (tmp_path / "run.json").read_text() == record
