@@ -12,7 +12,7 @@ import torch
 from aid import wording
 from aid.conditioning.encoders import encode_sentences, join_states
 from aid.diffusion.edm import karras_sigmas
-from aid.diffusion.sampler import sample_euler
+from aid.diffusion.sampler import SOLVERS
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint
 from aid.models.denoiser import Conditions, TextTokens, guided_denoise
@@ -55,5 +55,5 @@ conditions = Conditions(
 sigmas = karras_sigmas(sampler.num_steps, sampler.sigma_min, sampler.sigma_max, sampler.rho)
 noise = torch.randn(latents.shape, generator=generator) * sigmas[0]
 denoise = guided_denoise(denoiser, conditions, text("", [""]), sampler)
-frames = backbone.decode(sample_euler(denoise, noise, sigmas))
+frames = backbone.decode(SOLVERS[sampler.solver](denoise, noise, sigmas))
 write_mp4(out, to_uint8(frames[0]), info.fps)

@@ -1,8 +1,9 @@
-"""From noise to clean latents, one Euler step at a time.
+"""From noise to clean latents, one step at a time, each of one call of the denoiser.
 
-`predict.py` calls it with a `denoise` made by `models.denoiser.guided_denoise`.
+`predict` and `train` call it with a `denoise` made by `models.denoiser.guided_denoise`.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -38,3 +39,37 @@ def sample_euler(
         if callback is not None:
             callback(step, sigma, denoised)
     return x
+
+
+def sample_dpmpp_2m(
+    denoise: Denoise,
+    noisy_latents: Float[Tensor, "b f c h w"],
+    sigmas: Float[Tensor, " steps_and_end"],
+    callback: Callback | None = None,
+) -> Float[Tensor, "b f c h w"]:
+    """The same by DPM-Solver++(2M): second order, from the present and the previous estimate.
+
+    x <- (s' / s) x + (1 - s' / s) D~,  D~ = D + (D - D_before) h / (2 h_before),  h = ln(s / s')
+
+                                                                  (Lu et al. 2022, Algorithm 2)
+
+    The first step, and the one to 0, have no two estimates to go by and are Euler's. Arguments as
+    for `sample_euler`.
+    """
+    x, before, h_before = noisy_latents, None, 0.0
+    for step, (sigma, next_sigma) in enumerate(pairwise(sigmas.tolist())):
+        denoised = denoise(x, x.new_full((len(x),), sigma))
+        h = math.log(sigma / next_sigma) if next_sigma > 0 else math.inf
+        ahead = denoised
+        if before is not None and next_sigma > 0:
+            ahead = denoised + (denoised - before) * (h / (2 * h_before))
+        share = next_sigma / sigma
+        x = share * x + (1 - share) * ahead
+        before, h_before = denoised, h
+        if callback is not None:
+            callback(step, sigma, denoised)
+    return x
+
+
+SOLVERS = {"euler": sample_euler, "dpmpp_2m": sample_dpmpp_2m}
+"""By the names of `sampler.solver`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from aid.conditioning.encoders import encode_sentences, join_states, state_sentences
 from aid.config import SamplerConfig
 from aid.diffusion.edm import karras_sigmas
-from aid.diffusion.sampler import Callback, sample_euler
+from aid.diffusion.sampler import SOLVERS, Callback
 from aid.models.backbone import Backbone
 from aid.models.denoiser import Conditions, Denoiser, TextTokens, guided_denoise
 from aid.predict.encodings import FrameEncodings
@@ -116,7 +116,8 @@ def draw_videos(
     sigmas = karras_sigmas(sampler.num_steps, sampler.sigma_min, sampler.sigma_max, sampler.rho)
     denoise = guided_denoise(denoiser, conditions, null_text, sampler)
     sigmas = sigmas.to(device)
-    latents = sample_euler(denoise, noise.to(device) * sigmas[0], sigmas, callback)
+    solve = SOLVERS[sampler.solver]
+    latents = solve(denoise, noise.to(device) * sigmas[0], sigmas, callback)
     return [to_uint8(video) for video in backbone.decode(latents)]
 
 
