@@ -94,7 +94,7 @@ def test_an_obedient_model_is_scored_by_its_words(split, obedient, tmp_path):
     assert card.scores[TRUE].families == {"put": (4, 4)}
     assert steps[-1] == (20, 20)
 
-    names = ["predictions", "report.json", "report.md", "sheet.png"]
+    names = ["predictions", "report.html", "report.json", "report.md", "sheet.png"]
     assert sorted(path.name for path in out.iterdir()) == names
     report = json.loads((out / "report.json").read_text())
     assert report["scores"][TRUE]["num_obeyed"] == 4

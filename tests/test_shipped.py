@@ -1,5 +1,6 @@
 """The model that comes with the package: it is there, small, and runs the demo."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 
 from aid import Predictor
 from aid.demo import make_demo
+from aid.metrics.extractors import TabletopR3D
+from aid.metrics.extractors.r3d import ANSWERS
 from aid.models.backbone import backbone_hash
 from aid.models.checkpoint import read_info
 from aid.predict import find_model
@@ -68,3 +71,15 @@ def test_the_demo_draws_every_shipped_frame(predictor, tmp_path):
     sheets = list((tmp_path / "demo").rglob("*.png"))
     assert len(list((tmp_path / "demo").rglob("*.mp4"))) == 16
     assert len(sheets) >= 5
+
+
+def test_the_shipped_extractor_is_small_and_tells_tasks_apart_better_than_chance():
+    folder = ASSETS / "r3d"
+    assert (folder / "r3d.safetensors").stat().st_size <= 2e6
+    extractor = TabletopR3D()
+    frames = torch.rand(2, 15, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    features = extractor.features(frames)
+    assert features.shape == (2, extractor.dim) and features.isfinite().all()
+    told = json.loads((folder / "config.json").read_text())
+    assert told["held_out"] == "test" != told["data"]
+    assert all(told["accuracy"][q] > 1.5 / len(words) for q, words in ANSWERS.items())

@@ -5,12 +5,13 @@ Each imports what it needs when it runs, so that `aid --help` does not pay for t
 
 import hashlib
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from aid.cli.terminal import check_folder, progress_bar
-from aid.config import to_json
+from aid.cli.terminal import check_folder, progress_bars
+from aid.config import LoopConfig, to_json
 
 
 def evaluate(
@@ -29,6 +30,10 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 8,
     mixed_precision: Literal["no", "bf16"] = "no",
+    protocol: Literal["strict", "seer-legacy"] = "strict",
+    extractor: str = "tabletop-r3d",
+    weights: Path | None = None,
+    lpips: Path | None = None,
     device: str | None = None,
 ) -> None:
     """Scores a model's videos next to real ones and trivial ones. Run again, it goes on.
@@ -50,15 +55,27 @@ def evaluate(
         seed: of the first video; the next ones count up.
         batch_size: videos drawn at once; a seed gives the same video in any batch.
         mixed_precision: arithmetic of the networks; bf16 is several times faster on some CPUs.
+        protocol: as for `aid score`.
+        extractor: as for `aid score`; none leaves the distances out.
+        weights: as for `aid score`.
+        lpips: as for `aid score`.
         device: cpu or cuda; by default the GPU if there is one.
     """
     check_folder(out if out.exists() else out.parent)
     from aid.data.manifest import read_manifest
     from aid.evaluate import evaluate as score
+    from aid.metrics.extractors.choice import choose_extractor
+    from aid.metrics.lpips import load_lpips
+    from aid.metrics.protocol import choose_protocol
     from aid.predict import find_model
 
     rows = read_manifest(data)[:limit]
-    timed, textless, title = None, None, "no model"
+    if not rows:
+        raise ValueError(
+            f"no video of {str(data)!r} is left with --limit {limit}. Give at least 1."
+        )
+    seen_by = None if extractor == "none" else choose_extractor(extractor, weights, device or "cpu")
+    timed, textless, title, num_given = None, None, "no model", 1
     made_with: dict[str, Any] = {"mixed_precision": mixed_precision}
     if predictor != "none":
         loaded = _predictor(predictor, model, backbone, device, rows)
@@ -69,22 +86,149 @@ def evaluate(
         made_with |= _identity(loaded, find_model(model, backbone)[1]) | {
             "sampler": to_json(sampler)
         }
+        num_given = loaded.denoiser.config.condition.num_given_frames
         title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
         if with_backbone:
             bare = _predictor("backbone", model, backbone, device, rows)
             textless = _Timed(bare, sampler, batch_size, mixed_precision)
     modes = ["true", *["shuffled"] * shuffled, *["empty"] * empty]
-    with progress_bar("videos") as on_video:
+    with progress_bars() as on_read:
         card = score(
             rows, data, timed, out=out, textless=textless, modes=modes, seed=seed,
             batch_size=batch_size, made_with=made_with, title=f"{title} on {data.name}",
-            on_video=on_video,
+            protocol=choose_protocol(protocol, rows[0].num_frames, num_given), extractor=seen_by,
+            perceptual=load_lpips(lpips) if lpips else None,
+            on_video=partial(on_read, "videos"), on_read=on_read,
         )  # fmt: skip
     print(card.to_markdown())
     for name, one in {"the model": timed, "the bare backbone": textless}.items():
         if one is not None and one.num_videos:
             print(f"{one.seconds / one.num_videos:.2f} s per video of {name}, {one.num_videos} new")
     print(out / "report.json")
+
+
+def score(
+    real: Path,
+    made: Path,
+    out: Path = Path("score"),
+    protocol: Literal["strict", "seer-legacy"] = "strict",
+    num_frames: int = 16,
+    num_given_frames: int = 1,
+    extractor: str = "tabletop-r3d",
+    weights: Path | None = None,
+    lpips: Path | None = None,
+    train: Path | None = None,
+    baselines: bool = True,
+    resamples: int = 100,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Scores a folder of videos, whoever made them, next to a folder of real ones.
+
+    Args:
+        real: folder of real videos: files, or a folder of pictures for each.
+        made: folder of the videos to score; equal names are also compared frame by frame.
+        out: folder of score.json, score.md, score.html; made if only its parent exists.
+        protocol: strict, or seer-legacy to repeat how published numbers were made.
+        num_frames: frames of a video, the given ones included.
+        num_given_frames: how many the model was given.
+        extractor: one of those in docs/evaluation.md.
+        weights: of the extractor: a file or folder; the table-top's are shipped.
+        lpips: weights of LPIPS as one safetensors file; not measured without.
+        train: folder of the training videos, to be sure that none is among the real ones.
+        baselines: also score trivial predictions made from the real videos.
+        resamples: of the bootstrap.
+        seed: of bootstrap and halves.
+        device: cpu or cuda.
+    """
+    check_folder(out if out.exists() else out.parent)
+    from aid.metrics.card import markdown
+    from aid.metrics.extractors.choice import choose_extractor
+    from aid.metrics.lpips import load_lpips
+    from aid.metrics.protocol import choose_protocol
+    from aid.score import score as compare
+
+    chosen = choose_protocol(protocol, num_frames, num_given_frames)
+    with progress_bars() as on_video:
+        comparison = compare(
+            real, made, out=out, protocol=chosen,
+            extractor=choose_extractor(extractor, weights, device), train=train,
+            with_baselines=baselines, num_resamples=resamples, seed=seed,
+            perceptual=load_lpips(lpips) if lpips else None, on_video=on_video,
+        )  # fmt: skip
+    print(markdown(comparison))
+    print(out / "score.html")
+
+
+def extractor(
+    data: Path, held_out: Path, out: Path, loop: LoopConfig, limit: int | None = None
+) -> None:
+    """Trains the table-top's feature extractor. Run again, it goes on where it stopped.
+
+    Args:
+        data: a split of a table-top data set to learn from: train.
+        held_out: another one, for its accuracy: test.
+        out: folder of the extractor.
+        loop: the training loop.
+        limit: only the first so many videos.
+    """
+    from aid.extractor import train_extractor
+
+    for question, share in train_extractor(data, held_out, out, loop, limit).items():
+        print(f"{question:<16} {100 * share:.1f} % right on {held_out.name}")
+    print(out)
+
+
+def ablate(
+    data: Path,
+    out: Path,
+    backbone: str = "tabletop",
+    recipe: Path = Path("configs/tabletop/aid.yaml"),
+    recipes: Path = Path("configs/tabletop/ablations"),
+    split: Literal["test", "forks", "combos"] = "forks",
+    rows: list[str] | None = None,
+    steps: int = 1000,
+    train_videos: int | None = None,
+    limit: int = 100,
+    sampling_steps: int | None = None,
+    seeds: int = 2,
+    jobs: int = 1,
+    mixed_precision: Literal["no", "bf16"] = "no",
+    weights: Path | None = None,
+) -> None:
+    """The paper's eleven ablations, trained and scored alike. Run again, it goes on.
+
+    Args:
+        data: a table-top data set with the splits train and the one that is scored.
+        out: folder of cache, runs and tables.
+        backbone: "tabletop" or a folder.
+        recipe: what all rows share.
+        recipes: folder of the recipes that say what differs.
+        split: the videos that are predicted.
+        rows: only these, by the names of their recipes, as '["adapters_full"]'.
+        steps: optimizer steps of every run.
+        train_videos: videos to learn from; all of them by default.
+        limit: videos that are predicted and scored.
+        sampling_steps: of a prediction; the recipe's by default.
+        seeds: runs of each row.
+        jobs: runs at once.
+        mixed_precision: arithmetic of training and prediction.
+        weights: folder of the feature extractor; the shipped one by default.
+    """
+    from aid.ablate import ablate as carry_out
+    from aid.ablate.run import Budget
+
+    budget = Budget(
+        steps=steps, train_videos=train_videos, limit=limit, sampling_steps=sampling_steps,
+        mixed_precision=mixed_precision,
+    )  # fmt: skip
+    with progress_bars() as tell:
+        written = carry_out(
+            data, out, backbone, recipe, recipes, budget=budget, split=split, rows=rows,
+            seeds=seeds, jobs=jobs, extractor=weights, on_run=partial(tell, "runs"),
+        )  # fmt: skip
+    for path in written:
+        print(path)
 
 
 def _predictor(kind: str, model: str, backbone: str | None, device: str | None, rows: list) -> Any:

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -46,6 +46,22 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), **settings) as progress:
         bar = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar after another, for what is done in turn; it takes (what is done, done, all)."""
+    with ExitStack() as stack:
+        bars: dict[str, Callable[[int, int], None]] = {}
+
+        def tell(title: str, done: int, total: int) -> None:
+            if title not in bars:
+                stack.close()  # the bar before
+                bars.clear()
+                bars[title] = stack.enter_context(progress_bar(title))
+            bars[title](done, total)
+
+        yield tell
 
 
 class _Lines:

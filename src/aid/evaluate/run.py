@@ -3,21 +3,27 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aid.evaluate.likeness import OnVideo, likeness_to_real
 from aid.evaluate.predictions import Frame, Predict, Predictions, Video
 from aid.evaluate.questions import MODES, Question, questions_of
+from aid.metrics.baselines import COPIED
+from aid.metrics.extractors import Extractor
 from aid.metrics.instruction import Judgement, OutcomeReader, judge
+from aid.metrics.paired import Perceptual
+from aid.metrics.protocol import Protocol
 from aid.metrics.scorecard import ScoreCard, scores_of
+from aid.metrics.videos import VideoSet
 from aid.types import VideoRow
 from aid.video import contact_sheet, read_video, whole_file, write_png
 from aid.wording import instructions
 
-REAL, COPIED = "real videos", "first frame, repeated"
+REAL = "real videos"
 TEXTLESS = "the backbone alone, without words"
 NUM_PICTURES = 12
 
@@ -44,9 +50,13 @@ def evaluate(
     batch_size: int = 8,
     made_with: dict[str, Any] | None = None,
     title: str = "Instruction accuracy",
+    protocol: Protocol | None = None,
+    extractor: Extractor | None = None,
+    perceptual: Perceptual | None = None,
     on_video: Callable[[int, int], None] | None = None,
+    on_read: OnVideo | None = None,
 ) -> ScoreCard:
-    """The score card of a model; also written as report.json, report.md and sheet.png.
+    """The score card of a model; also written as report.json, .md and .html, and sheet.png.
 
     Row number i is predicted with seed `seed` + i in every mode, so that only the words differ.
     Every prediction stays in `out/predictions`, and is not made again by a second call.
@@ -64,7 +74,11 @@ def evaluate(
         made_with: plain values that identify model and sampler; predictions in `out` that were made
             with others are refused.
         title: heading of the report, such as the model's name and the split.
+        protocol: which frames are compared with the real ones; needed with `extractor`.
+        extractor: what videos are compared with; None leaves all distances out.
+        perceptual: LPIPS, if its weights are at hand.
         on_video: called with (videos scored, all of them).
+        on_read: called with (what is compared, videos done, all of them).
 
     Raises:
         ValueError: there are no rows, a row lacks facts about the world, "shuffled" is asked of a
@@ -90,6 +104,18 @@ def evaluate(
         if on_video is not None:
             on_video(len(tally.videos), len(questions) * len(tally.names))
     card = tally.score_card(title, seed)
+    if extractor is not None and protocol is not None:
+        real_set = VideoSet(title=REAL, paths={q.row.id: folder / q.row.video for q in questions})
+        sets = [
+            VideoSet(title=one.name, paths={q.row.id: predictions.path(one.folder, q, one.mode)
+                                            for q in questions})
+            for one in asked
+        ]  # fmt: skip
+        comparison, lift = likeness_to_real(
+            real_set, sets, questions, protocol, extractor, out / "features",
+            perceptual=perceptual, on_video=on_read,
+        )  # fmt: skip
+        card = replace(card, comparison=comparison, lift=lift)
     _write(out, card, tally.pictures)
     return card
 
@@ -170,5 +196,7 @@ def _write(out: Path, card: ScoreCard, pictures: list[tuple[str, Video]]) -> Non
         temporary.write_text(json.dumps(card.to_json(), indent=1) + "\n", encoding="utf-8")
     with whole_file(out / "report.md") as temporary:
         temporary.write_text(card.to_markdown(), encoding="utf-8")
+    with whole_file(out / "report.html") as temporary:
+        temporary.write_text(card.to_html(), encoding="utf-8")
     scale = max(1, 128 // pictures[0][1].shape[1])
     write_png(out / "sheet.png", contact_sheet(pictures, scale=scale))

@@ -1,0 +1,69 @@
+"""What turns videos into features: one small protocol, and how an extractor is chosen by name."""
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aid.metrics.distances import CUBIC
+from aid.metrics.extractors.r3d import WEIGHTS, load_r3d
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """Features of a batch of videos. `name` and `hash` go on every score card."""
+
+    name: str
+    hash: str
+    """12 hex digits of the weights."""
+    side: int
+    """Height and width of the frames it takes, in pixels."""
+    dim: int
+    """Number of features of a video."""
+    kernel: tuple[int, float]
+    """Degree and constant of the kernel of its kernel distance."""
+    is_tuned_to: str
+    """What its weights were trained on, so that nobody takes it for neutral."""
+
+    def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
+        """Features of frames in [-1, 1]."""
+        ...
+
+
+class TabletopR3D:
+    """The shipped extractor of the table-top world (`metrics.extractors.r3d`).
+
+    Args:
+        folder: what `aid extractor` wrote; None takes the shipped one.
+        device: where it runs.
+    """
+
+    name, side, kernel = "tabletop-r3d", 64, CUBIC
+    is_tuned_to = "this project's table-top videos"
+
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        folder = folder or Path(str(files("aid") / "assets" / "tabletop" / "r3d"))
+        self.network, self.device = load_r3d(folder).to(device), device
+        self.dim = self.network.config.dim
+        self.hash = file_hash(folder / WEIGHTS)
+
+    @torch.no_grad()
+    def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
+        """Features of frames in [-1, 1]."""
+        return self.network(frames.to(self.device))
+
+
+def file_hash(path: Path) -> str:
+    """The first 12 hex digits of a file's SHA-256.
+
+    Raises:
+        ValueError: there is no file.
+    """
+    if not path.is_file():
+        raise ValueError(f"weights {str(path)!r} do not exist. Give the path of a file.")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -1,0 +1,123 @@
+"""Features of many videos in one file, in constant memory and never computed twice.
+
+Two files for each set: `.f32` with a row of float32 for each video, and `.jsonl` that says whose
+row it is, or why a video has none. A kill loses one batch at most.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from aid.metrics.extractors import Extractor
+from aid.metrics.protocol import Protocol
+from aid.metrics.videos import VideoSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureFile:
+    """Features of a set: `features` is read from disk as it is used, in the order of `names`."""
+
+    features: Float[np.ndarray, "n d"]
+    names: list[str]
+    unreadable: dict[str, str]
+    """Videos that have no features, and why."""
+
+    def only(self, names: list[str]) -> Float[np.ndarray, "n d"]:
+        """The features of these videos, in memory."""
+        at = {name: index for index, name in enumerate(self.names)}
+        return self.features[[at[name] for name in names]]
+
+
+def features_of(
+    videos: VideoSet,
+    protocol: Protocol,
+    extractor: Extractor,
+    path: Path,
+    *,
+    batch_size: int = 16,
+    on_video: Callable[[int, int], None] | None = None,
+) -> FeatureFile:
+    """The features of every readable video of a set.
+
+    Args:
+        videos: read one batch at a time.
+        protocol: which frames.
+        extractor: what is computed from them.
+        path: of the files, without an ending; rows that are there already are kept. It must stand
+            for this protocol and extractor.
+        batch_size: videos in memory at once.
+        on_video: called with (videos done, all of them).
+    """
+    rows, index = path.with_suffix(".f32"), path.with_suffix(".jsonl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = _known(index, videos)
+    num_rows = sum(line["reason"] is None for line in known)
+    width = extractor.dim * 4
+    if not rows.exists() or rows.stat().st_size < num_rows * width:
+        known, num_rows = [], 0  # the rows are gone, or belong to something else
+    with rows.open("ab") as file:
+        file.truncate(num_rows * width)
+    with index.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in known)
+    done = {line["name"] for line in known}
+    todo = [name for name in videos.paths if name not in done]
+    count = len(known)
+    for batch, lines in _batches(videos, todo, protocol, extractor, batch_size):
+        if batch:
+            made = extractor.features(torch.stack(batch)).float().cpu().numpy()
+            with rows.open("ab") as file:
+                file.write(made.astype("<f4").tobytes())
+        with index.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        known += lines
+        count += len(lines)
+        if on_video is not None:
+            on_video(count, len(videos.paths))
+    names = [line["name"] for line in known if line["reason"] is None]
+    shape = (len(names), extractor.dim)
+    features = np.memmap(rows, "<f4", "r", shape=shape) if names else np.zeros(shape, np.float32)
+    reasons = {line["name"]: line["reason"] for line in known if line["reason"] is not None}
+    return FeatureFile(features=features, names=names, unreadable=reasons)
+
+
+def _known(index: Path, videos: VideoSet) -> list[dict]:
+    """The leading lines of an index whose videos are unchanged; what follows is made again."""
+    lines: list[dict] = []
+    if not index.is_file():
+        return lines
+    for text in index.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:  # a kill in the middle of the line
+            break
+        name = line["name"]
+        if name not in videos.paths or line["stamp"] != videos.stamp(name):
+            break
+        lines.append(line)
+    return lines
+
+
+def _batches(
+    videos: VideoSet, names: list[str], protocol: Protocol, extractor: Extractor, batch_size: int
+) -> Iterator[tuple[list[torch.Tensor], list[dict]]]:
+    """Frames of one batch after another, and the lines of the index that belong to them."""
+    batch: list[torch.Tensor] = []
+    lines: list[dict] = []
+    for name in names:
+        line = {"name": name, "stamp": videos.stamp(name), "reason": None}
+        try:
+            frames = protocol.compared(protocol.sampled(videos.read(name)))
+            batch.append(protocol.resized(frames, extractor.side))
+        except ValueError as error:
+            line["reason"] = str(error)
+        lines.append(line)
+        if len(lines) == batch_size:
+            yield batch, lines
+            batch, lines = [], []
+    if lines:
+        yield batch, lines

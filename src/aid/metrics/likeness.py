@@ -1,0 +1,259 @@
+"""How like the real videos sets of others are: every distance, with its error and its floor."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aid.metrics.distances import (
+    Moments,
+    centred_kernel_distance,
+    draws,
+    frechet_distance,
+    interval,
+    kernel_distance,
+    kernel_distances,
+)
+from aid.metrics.extractors import Extractor
+from aid.metrics.features import FeatureFile, features_of
+from aid.metrics.paired import Paired, Perceptual, paired
+from aid.metrics.protocol import Protocol
+from aid.metrics.videos import VideoSet
+
+NUM_SPLITS = 10
+FLOOR = "real against real"
+OnVideo = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A measured value with its 95 % bootstrap interval over videos, and how many there were."""
+
+    value: float
+    low: float
+    high: float
+    num_videos: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """One set of videos next to the real ones. What could not be measured is None."""
+
+    num_videos: int
+    frechet: Number | None = None
+    frechet_of_halves: Number | None = None
+    """The same between disjoint halves, as the floor is: compare these two."""
+    kvd: Number | None = None
+    """Unbiased, on the features as they are."""
+    kvd_centred: float | None = None
+    """The legacy number, blind to a shift of the mean."""
+    psnr: list[float] | None = None
+    """Of every frame, the given ones included; likewise SSIM and LPIPS."""
+    ssim: list[float] | None = None
+    lpips: list[float] | None = None
+    psnr_predicted: Number | None = None
+    """A mean over the frames that were not given, in dB."""
+    ssim_predicted: Number | None = None
+    lpips_predicted: Number | None = None
+    first_frame: Number | None = None
+    """PSNR of the first frame, in dB: whether the given frame was kept."""
+    motion_ratio: Number | None = None
+    """Motion of the set, as a share of the real videos'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All sets next to the real one, and everything that the numbers depend on."""
+
+    protocol: dict[str, Any]
+    protocol_hash: str
+    extractor: dict[str, Any]
+    split_hash: str
+    likeness: dict[str, Likeness]
+    """The first is the floor: disjoint halves of the real videos."""
+    not_run: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def compare(
+    real: VideoSet,
+    sets: Sequence[VideoSet],
+    protocol: Protocol,
+    extractor: Extractor,
+    folder: Path,
+    *,
+    num_resamples: int = 100,
+    seed: int = 0,
+    perceptual: Perceptual | None = None,
+    not_run: dict[str, str] | None = None,
+    on_video: OnVideo | None = None,
+) -> Comparison:
+    """Every set against the real videos. Features are kept in `folder`, so a second call goes on.
+
+    Args:
+        real: the real videos.
+        sets: others; those with the real ones' names are compared frame by frame as well.
+        protocol: which frames.
+        extractor: makes the features.
+        folder: of features and pairs.
+        num_resamples: of the bootstrap.
+        seed: of bootstrap and halves.
+        perceptual: LPIPS, if its weights are at hand.
+        not_run: what the caller left out, and why.
+        on_video: called with (what is done, videos done, all of them).
+
+    Raises:
+        ValueError: fewer than 4 real videos, or 2 of a set, can be read; or a pair differs in size.
+    """
+    seen = {"extractor": extractor.name, "weights": extractor.hash, "side": extractor.side}
+
+    def collect(videos: VideoSet) -> FeatureFile:
+        path = feature_path(folder, videos, protocol, extractor)
+        tell = None if on_video is None else lambda n, m: on_video(f"read {videos.title}", n, m)
+        return features_of(videos, protocol, extractor, path, on_video=tell)
+
+    of_real = collect(real)
+    _enough(of_real, real, 4)
+    likeness = {FLOOR: floor(of_real, extractor.kernel, seed)}
+    unreadable = {real.title: of_real.unreadable} if of_real.unreadable else {}
+    not_run = dict(not_run or {})
+    if perceptual is None:
+        not_run.setdefault("LPIPS", "its weights were not given (--lpips)")
+    for videos in sets:
+        of_set = collect(videos)
+        _enough(of_set, videos, 2)
+        if of_set.unreadable:
+            unreadable[videos.title] = of_set.unreadable
+        names = [name for name in of_real.names if name in set(of_set.names)]
+        pairs = None
+        if names:
+            path = feature_path(folder, videos, protocol, extractor).with_suffix(".pairs.jsonl")
+            tell = None if on_video is None else lambda n, m, t=videos.title: on_video(t, n, m)
+            pairs = paired(
+                real, videos, protocol, path, names=names, perceptual=perceptual, on_video=tell
+            )
+        else:
+            not_run[f"pairs of {videos.title}"] = "no video has the name of a real one"
+        likeness[videos.title] = likeness_of(
+            of_real, of_set, pairs, protocol.num_given_frames, extractor.kernel, num_resamples, seed
+        )
+    split = real.hash()
+    return Comparison(
+        protocol=vars(protocol),
+        protocol_hash=protocol.hash(**seen, split=split, num_videos=len(of_real.names)),
+        extractor={**seen, "kernel": extractor.kernel, "is_tuned_to": extractor.is_tuned_to},
+        split_hash=split,
+        likeness=likeness,
+        not_run=not_run,
+        unreadable=unreadable,
+    )
+
+
+def feature_path(folder: Path, videos: VideoSet, protocol: Protocol, extractor: Extractor) -> Path:
+    """Where the features of a set are kept, without an ending."""
+    name = "".join(c if c.isalnum() else "-" for c in videos.title.lower()).strip("-")
+    key = protocol.hash(
+        set=[videos.title, videos.derived_from], extractor=extractor.name, weights=extractor.hash
+    )
+    return folder / f"{name[:32]}-{key}"
+
+
+def floor(real: FeatureFile, kernel: tuple[int, float], seed: int) -> Likeness:
+    """What a perfect model would score: halves of the real videos against each other."""
+    values, kernels, centred = [], [], []
+    for one, other in _halves(len(real.names), seed):
+        a, b = real.features[one], real.features[other]
+        values.append(frechet_distance(Moments.of(a), Moments.of(b)))
+        kernels.append(kernel_distance(a, b, kernel))
+        centred.append(centred_kernel_distance(a, b))
+    half = len(real.names) // 2
+    return Likeness(
+        num_videos=half,
+        frechet_of_halves=_over_splits(values, half),
+        kvd=_over_splits(kernels, half),
+        kvd_centred=float(np.mean(centred)),
+        motion_ratio=Number(value=1.0, low=1.0, high=1.0, num_videos=len(real.names)),
+    )
+
+
+def likeness_of(
+    real: FeatureFile,
+    made: FeatureFile,
+    pairs: Paired | None,
+    num_given_frames: int,
+    kernel: tuple[int, float],
+    num_resamples: int,
+    seed: int,
+) -> Likeness:
+    """Every number of one set."""
+    generator = np.random.default_rng(seed)
+    x, y = real.features, made.features
+    of_x, of_y = (draws(len(z), num_resamples, generator) for z in (x, y))
+    num = min(len(x), len(y))
+
+    def number(value: float, resampled: np.ndarray) -> Number:
+        low, high = interval(value, resampled)
+        return Number(value=float(value), low=low, high=high, num_videos=num)
+
+    frechet = frechet_distance(Moments.of(x), Moments.of(y))
+    resampled = [
+        frechet_distance(Moments.of(x, w), Moments.of(y, v))
+        for w, v in zip(of_x.T, of_y.T, strict=True)
+    ]
+    at = {name: index for index, name in enumerate(made.names)}
+    halves = []
+    for one, other in _halves(len(x), seed):
+        theirs = [at[n] for i in other if (n := real.names[i]) in at] or list(range(len(y) // 2))
+        if len(theirs) > 1:
+            halves.append(frechet_distance(Moments.of(x[one]), Moments.of(y[theirs])))
+    return Likeness(
+        num_videos=len(y),
+        frechet=number(frechet, np.array(resampled)),
+        frechet_of_halves=_over_splits(halves, num // 2) if halves else None,
+        kvd=number(kernel_distance(x, y, kernel), kernel_distances(x, y, of_x, of_y, kernel)),
+        kvd_centred=centred_kernel_distance(x, y),
+        **({} if pairs is None else _of_pairs(pairs, num_given_frames, num_resamples, seed)),
+    )
+
+
+def _of_pairs(pairs: Paired, given: int, num_resamples: int, seed: int) -> dict[str, Any]:
+    num = len(pairs.psnr)
+    weights = draws(num, num_resamples, np.random.default_rng(seed + 1)) / num
+
+    def mean(values: np.ndarray) -> Number:
+        low, high = interval(values.mean(), values @ weights)
+        return Number(value=float(values.mean()), low=low, high=high, num_videos=num)
+
+    made: dict[str, Any] = {"first_frame": mean(pairs.psnr[:, 0])}
+    for name in ("psnr", "ssim", "lpips"):
+        if (values := getattr(pairs, name)) is not None:
+            made[name] = [float(v) for v in values.mean(0)]
+            made[f"{name}_predicted"] = mean(values[:, given:].mean(1))
+    if (real := pairs.real_motion.mean()) > 0:
+        ratio = float(pairs.motion.mean() / real)
+        low, high = interval(ratio, (pairs.motion @ weights) / (pairs.real_motion @ weights))
+        made["motion_ratio"] = Number(value=ratio, low=low, high=high, num_videos=num)
+    return made
+
+
+def _halves(num: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    generator, half = np.random.default_rng(seed), num // 2
+    orders = [generator.permutation(num) for _ in range(NUM_SPLITS)]
+    return [(order[:half], order[half : 2 * half]) for order in orders]
+
+
+def _over_splits(values: list[float], num: int) -> Number:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return Number(value=float(np.mean(values)), low=float(low), high=float(high), num_videos=num)
+
+
+def _enough(features: FeatureFile, videos: VideoSet, least: int) -> None:
+    if len(features.names) < least:
+        why = next(iter(features.unreadable.items()), None)
+        reason = f" The first that cannot: {why[0]} ({why[1]})." if why else ""
+        raise ValueError(
+            f"{videos.title!r}: {len(features.names)} of {len(videos.paths)} videos can be used, "
+            f"at least {least} are needed.{reason}"
+        )

@@ -1,0 +1,117 @@
+"""A set of videos on disk: files or folders of pictures, under names that pair them up."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from aid.video import read_image, read_video
+
+Video = UInt8[np.ndarray, "f H W 3"]
+VIDEOS = (".mp4", ".gif", ".webm", ".avi", ".mov", ".mkv")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSet:
+    """Videos under names. `derived` turns each into another, for the trivial baselines.
+
+    `derived_from` stands for all that `derived` depends on besides the video itself.
+    """
+
+    title: str
+    paths: dict[str, Path]
+    derived: Callable[[Video], Video] | None = None
+    derived_from: str = ""
+    is_sorted: bool = True
+
+    def read(self, name: str) -> Video:
+        """All frames of a video.
+
+        Raises:
+            ValueError: it is missing, damaged, or its pictures differ in size.
+        """
+        path = self.paths[name]
+        video = read_pictures(path, self.is_sorted) if path.is_dir() else read_video(path)
+        return video if self.derived is None else self.derived(video)
+
+    def stamp(self, name: str) -> list[int]:
+        """Sizes and times of a video's files: they change when it is written again."""
+        path = self.paths[name]
+        parts = [path, *path.iterdir()] if path.is_dir() else [path]
+        facts = [part.stat() for part in parts if part.exists()]
+        return [sum(f.st_size for f in facts), max((f.st_mtime_ns for f in facts), default=0)]
+
+    def content(self) -> dict[str, str]:
+        """Each video's name by the SHA-256 of its files."""
+        names = {}
+        for name, path in self.paths.items():
+            digest = hashlib.sha256()
+            for part in sorted(path.iterdir()) if path.is_dir() else [path]:
+                if part.is_file():
+                    with part.open("rb") as file:
+                        digest.update(hashlib.file_digest(file, "sha256").digest())
+            names[digest.hexdigest()] = name
+        return names
+
+    def hash(self) -> str:
+        """12 hex digits of all names and contents: which split this is."""
+        told = sorted(f"{name} {content}" for content, name in self.content().items())
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+
+
+def find_videos(folder: Path, title: str, is_sorted: bool = True) -> VideoSet:
+    """The videos of a folder, by the name of each file or folder of pictures without its ending.
+
+    Raises:
+        ValueError: there is no folder, no video in it, or two of one name.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"folder {str(folder)!r} does not exist. Give a folder of videos.")
+    paths: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=_natural):
+        is_folder = path.is_dir() and any(_is(part, PICTURES) for part in path.iterdir())
+        if not is_folder and not _is(path, VIDEOS):
+            continue
+        if (name := path.name if is_folder else path.stem) in paths:
+            raise ValueError(
+                f"{str(folder)!r} holds two videos named {name!r} ({paths[name].name} and "
+                f"{path.name}). Keep one of them."
+            )
+        paths[name] = path
+    if not paths:
+        raise ValueError(
+            f"{str(folder)!r} holds no video. Give {', '.join(VIDEOS)} files, or a folder of "
+            "pictures for each video."
+        )
+    return VideoSet(title=title, paths=paths, is_sorted=is_sorted)
+
+
+def read_pictures(folder: Path, is_sorted: bool = True) -> Video:
+    """The pictures of a folder as a video; 2.png comes before 10.png.
+
+    Args:
+        folder: with a picture for each frame.
+        is_sorted: False takes them as the file system lists them, as the reference evaluator does.
+
+    Raises:
+        ValueError: a picture is damaged or of another size.
+    """
+    paths = [path for path in folder.iterdir() if _is(path, PICTURES)]
+    pictures = [read_image(path) for path in (sorted(paths, key=_natural) if is_sorted else paths)]
+    if len({picture.shape for picture in pictures}) != 1:
+        raise ValueError(f"{str(folder)!r} holds pictures of several sizes, or none.")
+    return np.stack(pictures)
+
+
+def _is(path: Path, endings: tuple[str, ...]) -> bool:
+    return path.suffix.lower() in endings and not path.name.startswith(".")
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

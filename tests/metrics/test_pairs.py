@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+
+from aid.metrics.pairs import motion, psnr, ssim
+
+
+@pytest.fixture
+def frames():
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(3, 3, 24, 20, generator=generator) * 2 - 1
+
+
+def test_psnr_has_its_closed_form_and_a_bound(frames):
+    assert psnr(frames, frames).tolist() == [100, 100, 100]
+    zeros = torch.zeros_like(frames)
+    assert psnr(zeros, zeros + 0.2) == pytest.approx(20, abs=1e-4)  # 0.1 of the range
+
+
+def test_ssim_is_the_papers_sum_over_windows(frames):
+    """Against the formula written out for one place of one colour, in numpy."""
+    other = (frames + 0.3 * torch.randn(frames.shape, generator=torch.Generator())).clamp(-1, 1)
+    at = np.arange(11) - 5
+    window = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 1.5**2))
+    window /= window.sum()
+    x, y = ((z.double().numpy() + 1) / 2 for z in (frames, other))
+    values = []
+    for colour in range(3):
+        for row in range(14):
+            for column in range(10):
+                a = x[1, colour, row : row + 11, column : column + 11]
+                b = y[1, colour, row : row + 11, column : column + 11]
+                ma, mb = (window * a).sum(), (window * b).sum()
+                va, vb = (window * a * a).sum() - ma**2, (window * b * b).sum() - mb**2
+                ab = (window * a * b).sum() - ma * mb
+                values.append(
+                    (2 * ma * mb + 1e-4) * (2 * ab + 9e-4)
+                    / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
+                )  # fmt: skip
+    assert ssim(frames, other)[1].item() == pytest.approx(np.mean(values), rel=1e-6)
+    assert ssim(frames, frames) == pytest.approx(1)
+
+
+def test_motion_is_the_mean_change_of_a_pixel(frames):
+    still = frames[:1].expand(4, -1, -1, -1)
+    assert motion(still) == 0
+    steps = torch.tensor([-1.0, -0.5, 0.0])[:, None, None, None].expand(3, 3, 4, 4)
+    assert motion(steps) == pytest.approx(0.25)
