@@ -1,0 +1,150 @@
+"""Trains, predicts and scores every run of an ablation, several at once, and writes the tables."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aid.ablate.rows import ROWS, Run, choose_rows, plan
+from aid.ablate.tables import Result, result_of, write_tables
+from aid.video import whole_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What every row gets alike."""
+
+    steps: int = 1000
+    """Optimizer steps of each run."""
+    train_videos: int | None = None
+    """Videos to learn from; all if None."""
+    limit: int = 100
+    """Videos that are predicted and scored."""
+    sampling_steps: int | None = None
+    """Sampling steps; the recipe's if None."""
+    mixed_precision: str = "no"
+    """Arithmetic of training and prediction: no or bf16."""
+
+
+def ablate(
+    data: Path,
+    out: Path,
+    backbone: str,
+    recipe: Path,
+    folder: Path,
+    *,
+    budget: Budget,
+    split: str = "forks",
+    rows: Sequence[str] | None = None,
+    seeds: int = 2,
+    jobs: int = 1,
+    extractor: Path | None = None,
+    on_run: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Runs what is missing and returns the files of the tables.
+
+    Args:
+        data: a table-top data set with the splits train and `split`.
+        out: folder of the cache, the runs and the tables.
+        backbone: "tabletop" or a folder.
+        recipe: what all rows share.
+        folder: of the recipes that say what differs.
+        budget: what every row gets.
+        split: which videos are predicted: test, forks or combos.
+        rows: only these, by the names of their recipes.
+        seeds: runs of each row.
+        jobs: runs at once; each gets its share of the processor's cores.
+        extractor: folder of the table-top's feature extractor; the shipped one if None.
+        on_run: called with (runs done, all of them).
+
+    Raises:
+        ValueError: a recipe or split is missing, or `out` holds an ablation with another budget.
+        RuntimeError: a run failed; its log is named, and all others were still carried out.
+    """
+    planned = plan(choose_rows(rows), recipe, folder, seeds)
+    for name in ("train", split):
+        if not (data / name / "manifest.jsonl").is_file():
+            raise ValueError(
+                f"{str(data)!r} has no split {name!r}. Make it: "
+                f"aid tabletop --out {data} --scenes.{name} 100"
+            )
+    told = {**vars(budget), "backbone": backbone, "recipe": recipe.read_text(), "split": split}
+    _same_budget(out, told)
+    cache = out / "cache"
+    limit = [] if budget.train_videos is None else ["--limit", budget.train_videos]
+    _command(
+        out / "prepare.log", jobs=1,
+        arguments=["prepare", "--config", recipe, "--backbone", backbone, "--data", data / "train",
+                   "--out", cache, *limit],
+    )  # fmt: skip
+    runs = list(dict.fromkeys(run for row in planned.values() for run in row))
+    results: dict[Run, Result] = {}
+    failed: dict[Run, str] = {}
+
+    def carry_out(run: Run) -> Result:
+        room = out / run.name
+        room.mkdir(parents=True, exist_ok=True)
+        trained = ["train", "--config", recipe, "--config", folder / f"{run.recipe}.yaml"]
+        trained += ["--backbone", backbone, "--cache", cache, "--out", room / "train"]
+        trained += ["--train.steps", budget.steps, "--train.seed", run.seed]
+        trained += ["--train.check_every", budget.steps]
+        trained += ["--train.mixed_precision", budget.mixed_precision]
+        scored = ["evaluate", "--data", data / split, "--out", room / "report"]
+        scored += ["--model", room / "train/checkpoint", "--backbone", backbone]
+        scored += ["--limit", budget.limit, "--mixed_precision", budget.mixed_precision]
+        if budget.sampling_steps is not None:
+            scored += ["--steps", budget.sampling_steps]
+        if extractor is not None:
+            scored += ["--weights", extractor]
+        if not (room / "report/report.json").is_file():
+            _command(room / "train.log", jobs=jobs, arguments=trained)
+            _command(room / "evaluate.log", jobs=jobs, arguments=scored)
+        return result_of(room / "report/report.json")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = {pool.submit(carry_out, run): run for run in runs}
+        for number, future in enumerate(as_completed(waiting), 1):
+            try:
+                results[waiting[future]] = future.result()
+            except RuntimeError as error:
+                failed[waiting[future]] = str(error)
+            if on_run is not None:
+                on_run(number, len(runs))
+    written = write_tables(out, ROWS, planned, results, failed, vars(budget) | {"split": split})
+    if failed:
+        first = next(iter(failed.values()))
+        raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed: {first}")
+    return written
+
+
+def _command(log: Path, *, jobs: int, arguments: Sequence[Any]) -> None:
+    """One of our own commands in a process of its own, what it says in `log`."""
+    threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
+    told = [sys.executable, "-m", "aid.cli", *map(str, arguments)]
+    with log.open("a", encoding="utf-8") as file:
+        done = subprocess.run(
+            told, stdout=file, stderr=file, env={"OMP_NUM_THREADS": threads} | os.environ,
+        )  # fmt: skip
+    if done.returncode:
+        last = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
+        raise RuntimeError(f"aid {told[3]} ended with {done.returncode}: {' '.join(last)} ({log})")
+
+
+def _same_budget(out: Path, told: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    note = out / "ablation.json"
+    if note.is_file():
+        before = json.loads(note.read_text(encoding="utf-8"))
+        if changed := [key for key, value in told.items() if before.get(key) != value]:
+            raise ValueError(
+                f"{str(out)!r} holds an ablation with another {changed[0]}: rows can only be "
+                "compared at one budget. Choose another --out."
+            )
+        return
+    with whole_file(note) as temporary:
+        temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
