@@ -25,14 +25,7 @@ from aid.config.model import (
     LoraConfig,
     ModelConfig,
 )
-from aid.config.run import (
-    LoopConfig,
-    NoiseConfig,
-    SamplerConfig,
-    TimeNoiseConfig,
-    TrainConfig,
-)
-from aid.config.tuning import Tuning, tuned
+from aid.config.run import LoopConfig, NoiseConfig, SamplerConfig, TrainConfig
 
 __all__ = [
     "AdapterConfig",
@@ -47,14 +40,11 @@ __all__ = [
     "NoiseConfig",
     "PretrainConfig",
     "SamplerConfig",
-    "TimeNoiseConfig",
     "TrainConfig",
-    "Tuning",
     "UNetConfig",
     "VideoStageConfig",
     "from_json",
     "to_json",
-    "tuned",
 ]
 
 

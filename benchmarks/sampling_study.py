@@ -1,0 +1,172 @@
+"""Score against number of UNet evaluations: steps x guidance interval x s_V x s_T x solver.
+
+    python benchmarks/sampling_study.py --data data/tabletop/forks --out runs/sampling_study
+
+Every setting draws the same videos with the same seeds through `aid evaluate`'s own function, so a
+killed study goes on where it stopped. Writes study.json, study.md and study.svg. The cost of a
+setting is counted, not estimated: UNet evaluations of one video, an evaluation of three conditions
+being three. Needs matplotlib (extra `plots`).
+"""
+
+import argparse
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aid.config import SamplerConfig
+from aid.data.manifest import read_manifest
+from aid.diffusion.edm import karras_sigmas
+from aid.evaluate import MODES, evaluate
+from aid.metrics.extractors import TabletopR3D
+from aid.metrics.protocol import choose_protocol
+from aid.predict import Predictor
+from aid.video import whole_file
+
+ENDLESS = float("inf")
+
+
+def settings(base: SamplerConfig, arguments: argparse.Namespace) -> list[SamplerConfig]:
+    """Solver and steps on a grid; interval, s_V and s_T one at a time around the model's own."""
+    made = [
+        replace(base, solver=solver, num_steps=steps)
+        for solver, steps in product(("euler", "dpmpp_2m"), arguments.steps)
+    ]
+    centre = replace(base, num_steps=sorted(arguments.steps)[len(arguments.steps) // 2])
+    for low, high in arguments.intervals:
+        made.append(replace(centre, guidance_interval=(low, high)))
+    made += [replace(centre, image_guidance=value) for value in arguments.image_guidance]
+    made += [replace(centre, text_guidance=value) for value in arguments.text_guidance]
+    return list(dict.fromkeys(made))
+
+
+def evaluations(sampler: SamplerConfig) -> int:
+    """UNet evaluations of one video: every condition that has a weight, at every step."""
+    weights = (1 - sampler.image_guidance, sampler.image_guidance - sampler.text_guidance)
+    passes = 1 + sum(weight != 0 for weight in weights)
+    sigmas = karras_sigmas(
+        sampler.num_steps, sampler.sigma_min, sampler.sigma_max, sampler.rho
+    ).tolist()[:-1]
+    low, high = sampler.guidance_interval
+    return sum(passes if low <= sigma <= high else 1 for sigma in sigmas)
+
+
+def measured(
+    predictor: Predictor, sampler: SamplerConfig, arguments: argparse.Namespace, out: Path
+) -> dict[str, Any]:
+    """One line of the study; read from its score card if there is one."""
+    report = out / "report.json"
+    if not report.is_file():
+        rows = read_manifest(arguments.data)[: arguments.limit]
+
+        def predict(frames: list, instructions: list[str], seeds: list[int]) -> list:
+            arithmetic = nullcontext()
+            if arguments.mixed_precision == "bf16":
+                kind = predictor.denoiser.unet.device.type
+                arithmetic = torch.autocast(kind, torch.bfloat16)
+            with arithmetic:
+                return predictor.predict_many(frames, instructions, seeds, sampler=sampler)
+
+        evaluate(
+            rows, arguments.data, predict, out=out, title=out.name,
+            made_with={"sampler": json.loads(json.dumps(asdict(sampler)))},
+            protocol=choose_protocol("strict", rows[0].num_frames, 1),
+            extractor=TabletopR3D(arguments.weights),
+        )  # fmt: skip
+    told = json.loads(report.read_text(encoding="utf-8"))
+    like = told["comparison"]["likeness"][MODES["true"]]
+    return {
+        "sampler": asdict(sampler),
+        "evaluations": evaluations(sampler),
+        "frechet": like["frechet"],
+        "kvd": like["kvd"],
+        "accuracy": told["scores"][MODES["true"]]["accuracy"],
+        "num_videos": like["num_videos"],
+    }
+
+
+def main() -> None:
+    """Measures all settings, and writes after each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="tabletop")
+    parser.add_argument("--backbone")
+    parser.add_argument("--weights", type=Path, help="folder of the table-top's extractor")
+    parser.add_argument("--limit", type=int, default=64)
+    parser.add_argument("--steps", type=int, nargs="+", default=[4, 6, 8, 12, 18, 25])
+    parser.add_argument("--image_guidance", type=float, nargs="*", default=[1.0, 1.5, 2.0])
+    parser.add_argument("--text_guidance", type=float, nargs="*", default=[1.0, 2.0, 4.0, 7.5])
+    parser.add_argument(
+        "--intervals", type=lambda told: tuple(map(float, told.split(","))), nargs="*",
+        default=[(0.0, ENDLESS), (0.3, ENDLESS), (0.3, 10.0), (1.0, 30.0)], help="such as 0.3,10",
+    )  # fmt: skip
+    parser.add_argument("--mixed_precision", choices=("no", "bf16"), default="no")
+    arguments = parser.parse_args()
+    predictor = Predictor.from_pretrained(arguments.model, arguments.backbone)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    asked, lines = settings(predictor.sampler, arguments), []
+    for number, sampler in enumerate(asked, 1):
+        name = setting_name(sampler)
+        lines.append(measured(predictor, sampler, arguments, arguments.out / name))
+        print(f"{number} of {len(asked)}: {lines[-1]['evaluations']} evaluations, {name}: "
+              f"Fréchet {lines[-1]['frechet']['value']:.4g}", flush=True)  # fmt: skip
+        write(arguments.out, lines)
+
+
+def setting_name(sampler: SamplerConfig) -> str:
+    """A folder's name that says what the setting is."""
+    low, high = sampler.guidance_interval
+    guided = "" if (low, high) == (0.0, ENDLESS) else f"-from{low:g}to{high:g}"
+    return (
+        f"{sampler.solver}-{sampler.num_steps}-sv{sampler.image_guidance:g}"
+        f"-st{sampler.text_guidance:g}{guided}"
+    )
+
+
+def write(out: Path, lines: list[dict[str, Any]]) -> None:
+    """The study so far as JSON, as a table and as a picture."""
+    columns = ["solver", "steps", "guided at", "s_V", "s_T", "UNet evaluations", "Fréchet", "95 %"]
+    columns += ["KVD", "accuracy", "videos"]
+    table = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    for line in sorted(lines, key=lambda one: one["evaluations"]):
+        s, distance = line["sampler"], line["frechet"]
+        cells = [s["solver"], s["num_steps"], "{:g} to {:g}".format(*s["guidance_interval"])]
+        cells += [s["image_guidance"], s["text_guidance"], line["evaluations"]]
+        cells += [f"{distance['value']:.4g}", f"{distance['low']:.4g} to {distance['high']:.4g}"]
+        cells += [f"{line['kvd']['value']:.3g}", f"{100 * line['accuracy']:.1f} %"]
+        table.append(f"| {' | '.join(map(str, [*cells, line['num_videos']]))} |")
+    for name, text in {
+        "study.json": json.dumps(lines, indent=1) + "\n",
+        "study.md": "\n".join(table) + "\n",
+    }.items():
+        with whole_file(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axis = figure.subplots()
+    for solver, mark in (("euler", "o-"), ("dpmpp_2m", "s-")):
+        own = [one for one in lines if one["sampler"]["solver"] == solver]
+        first = own[0]["sampler"] if own else {}
+        curve = [o for o in own if all(o["sampler"][k] == first[k] for k in
+                 ("guidance_interval", "image_guidance", "text_guidance"))]  # fmt: skip
+        points = sorted((one["evaluations"], one["frechet"]["value"]) for one in curve)
+        axis.plot([p[0] for p in points], [p[1] for p in points], mark, label=f"{solver}, steps")
+        others = [one for one in own if one not in curve]
+        for one in others:
+            axis.plot(one["evaluations"], one["frechet"]["value"], "x", color="grey")
+    axis.set_xlabel("UNet evaluations of a video (x: other guidance)")
+    axis.set_ylabel("Fréchet distance (tabletop-r3d)")
+    axis.set_xscale("log")
+    axis.legend()
+    with whole_file(out / "study.svg") as temporary:
+        figure.savefig(temporary, format="svg")
+
+
+if __name__ == "__main__":
+    main()
