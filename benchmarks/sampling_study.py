@@ -5,7 +5,7 @@
 Every setting draws the same videos with the same seeds through `aid evaluate`'s own function, so a
 killed study goes on where it stopped. Writes study.json, study.md and study.svg. The cost of a
 setting is counted, not estimated: UNet evaluations of one video, an evaluation of three conditions
-being three. Needs matplotlib (extra `plots`).
+being three. Needs matplotlib (extra `report`).
 """
 
 import argparse

@@ -16,6 +16,7 @@ from aid.types import Stopped
 from aid.video import read_video
 
 RECIPES = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+RECIPES = [path for path in RECIPES if path.parent.name != "accelerate"]  # those are not ours
 
 
 def run(*arguments, cwd=None):

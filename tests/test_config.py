@@ -20,6 +20,7 @@ from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
 
 RECIPES = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+RECIPES = [path for path in RECIPES if path.parent.name != "accelerate"]  # those are not ours
 ABLATIONS = [path for path in RECIPES if path.parent.name == "ablations"]
 ROOMS = {
     "model": ModelConfig,

@@ -28,12 +28,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pretrain": training.pretrain,
     "prepare": training.prepare,
     "train": training.train,
+    "report": training.report,
     "evaluate": scoring.evaluate,
     "score": scoring.score,
     "extractor": scoring.extractor,
     "ablate": scoring.ablate,
 }
-POSITIONAL = {"predict": " FRAME INSTRUCTION", "score": " REAL MADE"}
+POSITIONAL = {"predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from aid.config import ModelConfig, PretrainConfig, SamplerConfig, TrainConfig
+from aid.config import ModelConfig, PretrainConfig, SamplerConfig, TrainConfig, Tuning, tuned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +140,8 @@ def train(
     backbone: str = "tabletop",
     held_out: Path | None = None,
     start: Path | None = None,
+    tuning: Tuning = "aid",
+    accept: list[str] | None = None,
 ) -> None:
     """Trains AID on a cache. Run again, it goes on where it stopped, exactly.
 
@@ -152,13 +154,28 @@ def train(
         backbone: "tabletop" or a folder; the one the cache was made with.
         held_out: a cache of unseen videos, for checks while training.
         start: a checkpoint whose weights the run starts from.
+        tuning: how the backbone is adapted: as `model` says, or by LoRA, its cross-attention, its
+            temporal layers or all its weights instead.
+        accept: facts in which the run may differ from the state that it goes on from, by name.
     """
     from aid.predict import find_backbone
     from aid.train import train as learn
 
     print(
         learn(
-            cache, out, find_backbone(backbone), model=model, train=train, sampler=sampler,
-            held_out=held_out, start=start,
+            cache, out, find_backbone(backbone), model=tuned(model, tuning), train=train,
+            sampler=sampler, held_out=held_out, start=start, accept=accept or (),
         )
     )  # fmt: skip
+
+
+def report(run: Path, out: Path | None = None) -> None:
+    """Shows a training run as one HTML page: curves, sheets, settings.
+
+    Args:
+        run: folder of the run, also while it is going on.
+        out: the page; by default report.html in that folder.
+    """
+    from aid.report import write_report
+
+    print(write_report(run, out))

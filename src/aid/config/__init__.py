@@ -25,7 +25,14 @@ from aid.config.model import (
     LoraConfig,
     ModelConfig,
 )
-from aid.config.run import LoopConfig, NoiseConfig, SamplerConfig, TrainConfig
+from aid.config.run import (
+    LoopConfig,
+    NoiseConfig,
+    SamplerConfig,
+    TimeNoiseConfig,
+    TrainConfig,
+)
+from aid.config.tuning import Tuning, tuned
 
 __all__ = [
     "AdapterConfig",
@@ -40,11 +47,14 @@ __all__ = [
     "NoiseConfig",
     "PretrainConfig",
     "SamplerConfig",
+    "TimeNoiseConfig",
     "TrainConfig",
+    "Tuning",
     "UNetConfig",
     "VideoStageConfig",
     "from_json",
     "to_json",
+    "tuned",
 ]
 
 

@@ -129,4 +129,18 @@ class ModelConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     cross_attention: CrossAttentionConfig = field(default_factory=CrossAttentionConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
+    unet_weights: Literal["none", "temporal", "all"] = "none"
+    """Which of the UNet's own weights are trained, as copies: none, its temporal layers, all. Ours
+    (for comparison; see `aid train --tuning`)."""
     condition: ConditionConfig = field(default_factory=ConditionConfig)
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        if self.unet_weights != "none" and (
+            self.lora.rank or self.cross_attention.trained != "none"
+        ):
+            raise ValueError(
+                f"unet_weights={self.unet_weights!r} trains weights that LoRA and trained "
+                "cross-attention replace. Use lora.rank=0 and cross_attention.trained='none', or "
+                "aid train --tuning, which sets all of them."
+            )

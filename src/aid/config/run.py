@@ -53,7 +53,7 @@ class LoopConfig:
     steps: int = 20_000
     """Optimizer steps. Ours."""
     batch_size: int = 8
-    """Videos per optimizer step and process. Ours."""
+    """Videos per forward pass and process. Ours."""
     learning_rate: float = 5e-5
     """Peak rate of AdamW. Ours (SimDA)."""
     warmup_steps: int = 1000
@@ -87,11 +87,25 @@ class LoopConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeNoiseConfig:
+    """Noise on the given frame that grows with the video's (TimeNoise, arXiv 2406.15735)."""
+
+    max_strength: float = 0.0
+    """Upper limit of that noise, in standard deviations of the given frame's latents; 0 leaves it
+    out. Ours (the source: 15 to 100 for SVD at full size)."""
+    exponent: float = 5.0
+    """a: the higher, the later in the noise the given frame loses its sharpness (source: 5)."""
+    std: float = 1.0
+    """Spread of the strength at one noise level, before the limit is applied (source: 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig(LoopConfig):
     """AID's training."""
 
     cross_attention_learning_rate: float = 1e-5
-    """Peak rate for the trained cross-attention, which starts from pretrained weights. Ours."""
+    """Peak rate for trained cross-attention and UNet weights, which start from pretrained ones.
+    Ours."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """The noise levels drawn."""
     frame_stride: int = 1
@@ -101,5 +115,25 @@ class TrainConfig(LoopConfig):
     """How many times more the loss counts places that change than places that stay. Ours."""
     allow_mixed_states: bool = False
     """Whether states made from the whole video may stand beside states made without it. Ours."""
+    time_noise: TimeNoiseConfig = field(default_factory=TimeNoiseConfig)
+    """Noise on the given frame against videos that stop moving; off by default."""
+    accumulate: int = 1
+    """Forward passes per optimizer step; 2 of 4 videos are one of 8. Ours."""
     use_gradient_checkpointing: bool = False
     """Whether activations are computed again in the backward pass, to save memory."""
+    use_compile: bool = False
+    """Whether torch.compile makes the UNet faster, after minutes of compiling."""
+    trackers: tuple[str, ...] = ()
+    """Where else the log goes, through accelerate: tensorboard, trackio, wandb (each has to be
+    installed). The log in the run's folder is always written."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        super().__post_init__()
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate must be at least 1, got {self.accumulate}.")
+        if self.time_noise.max_strength < 0:
+            raise ValueError(
+                f"time_noise.max_strength must be 0 (off) or more, got "
+                f"{self.time_noise.max_strength}."
+            )

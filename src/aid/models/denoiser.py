@@ -31,7 +31,8 @@ class Denoiser(nn.Module):
 
     F is SVD's UNet with AID's adapters and trained cross-attention; its `context` (MCondition)
     comes from the DQFormer. The UNet is frozen and its state dict untouched; everything trained is
-    in `trained`, under the groups "dqformer", "adapters", "cross_attention" and "lora".
+    in `trained`, under the groups "dqformer", "adapters", "cross_attention", "lora" and
+    "weights".
 
     Args:
         unet: SVD's, from `load_backbone`; it carries AID's joins from here on.
@@ -53,6 +54,8 @@ class Denoiser(nn.Module):
         )
         if config.lora.rank:
             self.trained["lora"] = self.insertion.lora.trained
+        if config.unet_weights != "none":
+            self.trained["weights"] = self.insertion.weights.trained
         if self.reads_text:
             self.trained["dqformer"] = DQFormer(
                 text_dim,
@@ -187,7 +190,7 @@ class Denoiser(nn.Module):
 
     def trainable_parameters(self) -> dict[str, list[nn.Parameter]]:
         """The trained tensors, grouped as their learning rates are."""
-        names = ("dqformer", "adapters", "cross_attention", "lora")
+        names = ("dqformer", "adapters", "cross_attention", "lora", "weights")
         return {n: list(self.trained[n].parameters()) if n in self.trained else [] for n in names}
 
     def trained_state_dict(self) -> dict[str, Tensor]:

@@ -34,6 +34,7 @@ from aid.models.sites import (
     trained_projections,
     transformer_blocks,
 )
+from aid.models.weights import TrainedWeights
 
 
 def _key(path: str) -> str:
@@ -61,12 +62,14 @@ class Insertion:
         self.adapters = _adapters(unet, config.adapter)
         self.cross_attention = _cross_attention(unet, config)
         self.lora = LowRankUpdates(unet, config.lora, config.cross_attention)
+        self.weights = TrainedWeights(unet, config.unet_weights)
         self._handles = []
         self._processors: dict[str, object] = {}
         self.attach()
 
     def attach(self) -> None:
         """Joins the parts to the UNet."""
+        self.weights.attach()
         self.lora.attach()
         for path in transformer_blocks(self.unet, "transformer_blocks"):
             key = _key(path)
@@ -101,6 +104,7 @@ class Insertion:
         self._handles.clear()
         self._processors.clear()
         self.lora.detach()
+        self.weights.detach()
 
     def _replace_attention(
         self, block: str, trained: nn.ModuleDict | None, reads_context: bool

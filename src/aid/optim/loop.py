@@ -1,5 +1,6 @@
 """`fit`: the one training loop, called by `train` and by all stages of `pretrain`."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aid.config import LoopConfig
-from aid.files import check_free_space, restore
+from aid.files import check_free_space, restore, write_whole
 from aid.optim.average import AveragedWeights
 from aid.optim.log import JsonLog, progress_bar
 from aid.optim.rate import make_optimizer, set_rate
@@ -53,6 +54,7 @@ def fit(
     group_of: Callable[[str], str] | None = None,
     on_check: Callable[[int], dict[str, Any]] | None = None,
     facts: Mapping[str, Any] | None = None,
+    record: Mapping[str, Any] | None = None,
     accept: Sequence[str] = (),
 ) -> AveragedWeights:
     """Trains `parameters` on `loss(step)`, returns their average; goes on where `folder` stopped.
@@ -70,6 +72,7 @@ def fit(
         group_of: the group of a parameter, by name; the log then has each group's norms.
         on_check: called with the step while the averaged weights are in place; returns log values.
         facts: what must be equal for a saved state to be resumed; a difference is refused by name.
+        record: what made the run, for people; written to run.json once the run may begin.
         accept: names of facts that may differ; the state remembers that they did.
 
     Raises:
@@ -93,6 +96,8 @@ def fit(
         _load_scaler(accelerator, saved)
     elif writes:  # a state has four numbers a weight: itself, its average, two moments of AdamW
         check_free_space(folder, 4 * size_of(parameters.values()))
+    if writes and record is not None:
+        write_whole(folder / "run.json", json.dumps(record, indent=1))
     optimizer = accelerator.prepare(optimizer)
     log = JsonLog(folder / "log.jsonl", at.step) if writes else None
     began = time.monotonic() - at.seconds

@@ -8,15 +8,11 @@ import torch
 from backbones import build_tiny_backbone
 from safetensors.torch import load_file
 
-import aid.train as train_module
-from aid.conditioning.states import choose_state_writer
-from aid.config import ConditionConfig, DQFormerConfig, NoiseConfig, SamplerConfig, TrainConfig
+from aid.config import DQFormerConfig, NoiseConfig, SamplerConfig, TrainConfig
 from aid.data.cache import Cache
-from aid.data.manifest import read_manifest
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
-from aid.prepare import prepare
-from aid.train import conditions_of, other_instruction, train
+from aid.train import conditions_of, other_instruction, train, training
 
 LOOP = TrainConfig(
     steps=4,
@@ -36,16 +32,6 @@ class Killed(Exception):
     """Stands for a kill: nothing in the code under test catches it."""
 
 
-@pytest.fixture(scope="module")
-def cache(tiny_manifest, tiny_backbone, tmp_path_factory):
-    out = tmp_path_factory.mktemp("caches") / "train"
-    states = choose_state_writer("replay", read_manifest(tiny_manifest))
-    prepare(
-        tiny_manifest, out, tiny_backbone, condition=ConditionConfig(), num_frames=3, states=states
-    )
-    return out
-
-
 @pytest.fixture
 def run(cache, tiny_backbone, tiny_config):
     """Trains into a folder; `kill_at` is a step that is not begun any more."""
@@ -53,14 +39,14 @@ def run(cache, tiny_backbone, tiny_config):
     def make(out, kill_at=None, model=tiny_config, loop=LOOP, backbone=tiny_backbone, **options):
         with pytest.MonkeyPatch.context() as patch:
             if kill_at is not None:
-                draw = train_module.batch_indices
+                draw = training.batch_indices
 
                 def killing(length, batch_size, seed, step):
                     if step == kill_at:
                         raise Killed
                     return draw(length, batch_size, seed, step)
 
-                patch.setattr(train_module, "batch_indices", killing)
+                patch.setattr(training, "batch_indices", killing)
             return train(cache, out, backbone, model=model, train=loop, sampler=SAMPLER, **options)
 
     return make
@@ -94,7 +80,7 @@ def test_a_killed_and_resumed_training_is_the_same_training_bit_for_bit(
     for name in ("true", "swap_gap", "empty_gap"):
         assert all(math.isfinite(checks[4][f"{name}_{s}"]) for s in ("0.5", "1.5", "4", "12"))
     assert {path.name for path in (tmp_path / "straight").iterdir()} == {
-        "checkpoint", "state", "log.jsonl", "sheet-000002.png", "sheet-000004.png",
+        "checkpoint", "state", "log.jsonl", "run.json", "sheet-000002.png", "sheet-000004.png",
     }  # fmt: skip
 
     # The checkpoint holds the averaged weights and loads on the backbone it was trained on.
@@ -136,7 +122,7 @@ def test_a_resumed_training_refuses_another_model_by_name(run, tmp_path, tiny_co
     condition = replace(tiny_config.condition, text_dropout=0.2)
     with pytest.raises(ValueError, match="made with model"):
         run(tmp_path, model=replace(tiny_config, condition=condition))
-    with pytest.raises(ValueError, match="made with seed = 0, this run has 1"):
+    with pytest.raises(ValueError, match=r"made with train.seed = 0, this run has 1"):
         run(tmp_path, loop=replace(LOOP, seed=1))
 
 
@@ -195,3 +181,20 @@ def test_a_run_on_every_second_frame_starts_another_on_all_of_them(
     other = replace(tiny_config, dqformer=replace(tiny_config.dqformer, queries_per_frame=3))
     with pytest.raises(ValueError, match="another shape"):
         run(tmp_path / "other", model=other, start=first)
+
+
+def test_the_log_goes_to_trackers_too_and_a_missing_one_is_named(run, tmp_path):
+    run(tmp_path / "run", loop=replace(LOOP, steps=1, trackers=("tensorboard",)))
+    events = list((tmp_path / "run").rglob("events.out.tfevents*"))
+    assert any(b"grad_norm" in path.read_bytes() for path in events)
+    with pytest.raises(ValueError, match="trackers names nothing, which is not installed"):
+        run(tmp_path / "other", loop=replace(LOOP, trackers=("nothing",)))
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_refused_run_leaves_the_record_of_the_one_that_is_there(run, tmp_path):
+    run(tmp_path, loop=replace(LOOP, steps=1))
+    record = (tmp_path / "run.json").read_text()
+    with pytest.raises(ValueError, match=r"made with train\.learning_rate = 0.01"):
+        run(tmp_path, loop=replace(LOOP, steps=1, learning_rate=1.0))
+    assert (tmp_path / "run.json").read_text() == record

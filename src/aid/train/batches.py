@@ -1,0 +1,148 @@
+"""What a training step reads: videos of a cache, what the denoiser is told of them, and noise.
+
+Every draw of a sample comes from a generator of its own (`optim.sample_generators`), so a batch
+may be split over processes and forward passes without changing what any sample gets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aid.config import ConditionConfig, TrainConfig
+from aid.data.cache import Batch, Cache
+from aid.diffusion.edm import sample_sigmas
+from aid.diffusion.leakage import time_noise_strength
+from aid.models.conditions import Conditions, TextTokens
+from aid.models.denoiser import Denoiser
+
+
+def every(batch: Batch, stride: int) -> Batch:
+    """The batch with one frame of `stride` kept; its fps falls alike."""
+    return replace(
+        batch,
+        latents=batch.latents[:, ::stride],
+        condition_latents=batch.condition_latents[:, ::stride],
+        fps=batch.fps / stride,
+    )
+
+
+def conditions_of(batch: Batch, config: ConditionConfig, stride: int = 1) -> Conditions:
+    """A cached batch, one frame of `stride` kept, as what the denoiser is told."""
+    text = TextTokens(
+        instruction_tokens=batch.instruction_tokens,
+        instruction_mask=batch.instruction_mask,
+        state_tokens=batch.state_tokens,
+        state_mask=batch.state_mask,
+    )
+    return Conditions(
+        condition_latents=batch.condition_latents,
+        image_embedding=batch.image_embedding,
+        image_tokens=batch.image_tokens,
+        fps=batch.fps if config.fps is None else torch.full_like(batch.fps, config.fps / stride),
+        motion_bucket_id=torch.full_like(batch.fps, config.motion_bucket_id),
+        noise_aug_strength=batch.noise_aug_strength,
+        text=text,
+    )
+
+
+def empty_text(cache: Cache) -> TextTokens:
+    """The tokens of no instruction and no states."""
+    tokens, mask = cache.empty_sentence()
+    return TextTokens(
+        instruction_tokens=tokens, instruction_mask=mask, state_tokens=tokens, state_mask=mask
+    )
+
+
+def other_instruction(cache: Cache, indices: Sequence[int]) -> list[int]:
+    """For each video another one with the same first frame, or itself where there is none."""
+    siblings: dict[int, list[int]] = {}
+    for index, row in enumerate(cache.rows):
+        siblings.setdefault(row["first_frame"], []).append(index)
+    swapped = []
+    for index in indices:
+        family = siblings[cache.rows[index]["first_frame"]]
+        swapped.append(family[(family.index(index) + 1) % len(family)])
+    return swapped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noised:
+    """Some videos with all that was drawn for them: one step's part, ready for the loss."""
+
+    latents: Float[Tensor, "b f c h w"]
+    conditions: Conditions
+    sigma: Float[Tensor, " b"]
+    noise: Float[Tensor, "b f c h w"]
+
+    @staticmethod
+    def cat(parts: Sequence["Noised"]) -> "Noised":
+        """Several as one; shorter texts get padding."""
+        return Noised(
+            latents=torch.cat([part.latents for part in parts]),
+            conditions=Conditions.cat([part.conditions for part in parts]),
+            sigma=torch.cat([part.sigma for part in parts]),
+            noise=torch.cat([part.noise for part in parts]),
+        )
+
+    def to(self, device: torch.device) -> "Noised":
+        """As `Tensor.to`, for every tensor."""
+        return Noised(
+            latents=self.latents.to(device),
+            conditions=self.conditions.to(device),
+            sigma=self.sigma.to(device),
+            noise=self.noise.to(device),
+        )
+
+
+def draw_sample(
+    data: Cache,
+    index: int,
+    denoiser: Denoiser,
+    empty: TextTokens,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Noised:
+    """Video `index` with a wording, dropped conditions, a noise level and noise, all drawn.
+
+    Args:
+        empty: the tokens of no instruction (b = 1).
+        generator: of this sample alone.
+    """
+    condition = denoiser.config.condition
+    batch = every(data.batch([index], generator), config.frame_stride)
+    sigma = sample_sigmas(1, config.noise, generator)
+    noise = torch.randn(batch.latents.shape, generator=generator)
+    told = conditions_of(batch, condition, config.frame_stride)
+    if config.time_noise.max_strength > 0:
+        told = _with_time_noise(told, condition, sigma, config, generator)
+    told = denoiser.drop_conditions(told, empty, generator)
+    return Noised(latents=batch.latents, conditions=told, sigma=sigma, noise=noise)
+
+
+def _with_time_noise(
+    told: Conditions,
+    condition: ConditionConfig,
+    sigma: Float[Tensor, " b"],
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Conditions:
+    """Noise on the given frames' latents, the more the noisier the video is (`time_noise`).
+
+    In units of those latents' own standard deviation, as they are not scaled to one. The told
+    strength is that of both noises, this and the cached one, together.
+    """
+    normal = torch.randn(len(told), generator=generator)
+    strength = time_noise_strength(sigma, normal, config.noise, config.time_noise)
+    latents = told.condition_latents.clone()
+    k = condition.num_given_frames
+    given = latents[:, :k]
+    scale = strength[:, None, None, None, None] * given.std(dim=(1, 2, 3, 4), keepdim=True)
+    noise = scale * torch.randn(given.shape, generator=generator)
+    latents[:, :k] += noise
+    if condition.frame_condition == "repeat_first":  # the rest repeats frame 0, noise and all
+        latents[:, k:] += noise[:, :1]
+    both = (told.noise_aug_strength.square() + strength.square()).sqrt()
+    return replace(told, condition_latents=latents, noise_aug_strength=both)

@@ -1,0 +1,167 @@
+"""What is looked at on unseen videos while training, spread over all processes.
+
+Every process does its share and all meet again in `gather` and `reduce`: none waits for one that
+draws pictures alone, which is how a run of many devices dies of a timeout.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from aid.config import SamplerConfig
+from aid.data.cache import Cache
+from aid.diffusion.edm import karras_sigmas
+from aid.diffusion.sampler import SOLVERS
+from aid.metrics.motion import motion_ratio
+from aid.models.backbone import load_backbone
+from aid.models.conditions import Conditions
+from aid.models.denoiser import Denoiser, guided_denoise
+from aid.optim import sample_generators
+from aid.train.batches import conditions_of, empty_text, every, other_instruction
+from aid.video import contact_sheet, to_uint8, write_png
+
+CHECKED_SIGMAS = (0.5, 1.5, 4.0, 12.0)
+NUM_CHECKED = 32
+NUM_DRAWN = 4
+SEED = -1
+"""Of every check, so that two checks differ by the weights alone."""
+STILL = 0.5
+"""The motion ratio below which somebody is told."""
+
+
+def share_of(number: int, rank: int, num_processes: int) -> list[int]:
+    """A process's places of `number`, equally many for each: the last ones wrap to the start.
+
+    What all give, one after another and cut to `number`, is in order.
+    """
+    each = math.ceil(number / num_processes)
+    return [place % number for place in range(rank * each, (rank + 1) * each)]
+
+
+@dataclass(frozen=True)
+class Checker:
+    """The checks of one run."""
+
+    cache: Cache
+    denoiser: Denoiser
+    sampler: SamplerConfig
+    folder: Path
+    backbone: Path
+    accelerator: Accelerator
+    frame_stride: int = 1
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        """All checks; the values for the log. Every process must call it."""
+        self.denoiser.eval()
+        values = {"motion_ratio": round(self.sheet(step), 4), **self.swap_gap()}
+        self.denoiser.train()
+        if values["motion_ratio"] < STILL:
+            values["alarm"] = "the videos have almost stopped moving"
+            if self.accelerator.is_main_process:
+                warnings.warn(
+                    f"step {step}: the drawn videos move {values['motion_ratio']:.2f} times as "
+                    "much as the real ones. Early in a run this is usual; if it stays, the given "
+                    "frame is being copied: try train.time_noise.max_strength (docs/training.md).",
+                    stacklevel=2,
+                )
+        return values
+
+    def _told(self, indices: list[int]) -> tuple[Float[Tensor, "b f c h w"], dict[str, Conditions]]:
+        """Latents of held-out videos, and what the denoiser may be told of them.
+
+        With the true instruction, another of the same frame, and none.
+        """
+        config, stride = self.denoiser.config.condition, self.frame_stride
+        device = self.accelerator.device
+        batch = every(self.cache.batch(indices), stride)
+        true = conditions_of(batch, config, stride).to(device)
+        others = other_instruction(self.cache, indices)
+        other = every(self.cache.batch(indices, text_of=others), stride)
+        empty = self.denoiser.null_text(empty_text(self.cache).to(device))
+        return batch.latents.to(device), {
+            "true": true,
+            "swap": conditions_of(other, config, stride).to(device),
+            "empty": true.without_text(empty),
+        }
+
+    def _noise(self, indices: list[int], shape: torch.Size) -> Tensor:
+        """Noise of each video, the same at every check and in every process."""
+        generators = sample_generators(SEED, 0, indices)
+        noise = torch.stack([torch.randn(shape[1:], generator=g) for g in generators])
+        return noise.to(self.accelerator.device)
+
+    @torch.no_grad()
+    def swap_gap(self) -> dict[str, float]:
+        """Held-out loss by noise level, and how much it grows with another instruction or none.
+
+        The same noise for all. A gap above 0 means that the text is used; it is the cheapest early
+        sign of obedience.
+        """
+        number, rank = min(NUM_CHECKED, len(self.cache)), self.accelerator.process_index
+        mine = list(range(rank, number, self.accelerator.num_processes))
+        names = [f"{told}_{sigma:g}" for told in ("true", "swap", "empty")
+                 for sigma in CHECKED_SIGMAS]  # fmt: skip
+        total = dict.fromkeys(names, 0.0)
+        for start in range(0, len(mine), 16):
+            indices = mine[start : start + 16]
+            latents, told = self._told(indices)
+            noise = self._noise(indices, latents.shape)
+            for name, conditions in told.items():
+                for sigma in CHECKED_SIGMAS:
+                    level = torch.full((len(indices),), sigma, device=latents.device)
+                    losses = self.denoiser.loss(latents, conditions, level, noise)
+                    total[f"{name}_{sigma:g}"] += float(losses.double().sum())
+        summed = torch.tensor([total[name] for name in names], device=self.accelerator.device)
+        means = dict(zip(names, (self.accelerator.reduce(summed) / number).tolist(), strict=True))
+        values = {f"true_{s:g}": round(means[f"true_{s:g}"], 5) for s in CHECKED_SIGMAS}
+        for sigma in CHECKED_SIGMAS:
+            for name in ("swap", "empty"):
+                gap = means[f"{name}_{sigma:g}"] - means[f"true_{sigma:g}"]
+                values[f"{name}_gap_{sigma:g}"] = round(gap, 5)
+        return values
+
+    @torch.no_grad()
+    def sheet(self, step: int) -> float:
+        """Draws held-out videos with true, other and no instruction under the real ones.
+
+        Returns the motion ratio of those with the true one.
+        """
+        number = min(NUM_DRAWN, len(self.cache))
+        gather = self.accelerator.gather
+        mine = share_of(number, self.accelerator.process_index, self.accelerator.num_processes)
+        latents, told = self._told(mine)
+        decoder = load_backbone(self.backbone, ("vae",)).to(self.accelerator.device)
+        real = gather(decoder.decode(latents))[:number].cpu()
+        drawn = {}
+        for name, conditions in told.items():
+            if name == "true" or self.denoiser.reads_text:
+                frames = decoder.decode(self._sample(mine, latents.shape, conditions))
+                drawn[name] = gather(frames)[:number].cpu()
+        if self.accelerator.is_main_process:
+            words = {"true": "its own words", "swap": "other words", "empty": "no words"}
+            rows = []
+            for place in range(number):
+                name = str(self.cache.rows[place]["id"])
+                rows.append((f"{name}: real", to_uint8(real[place])))
+                rows += [(f"{name}: {words[k]}", to_uint8(v[place])) for k, v in drawn.items()]
+            write_png(self.folder / f"sheet-{step:06d}.png", contact_sheet(rows, scale=2))
+        return motion_ratio(drawn["true"], real)
+
+    def _sample(
+        self, indices: list[int], shape: torch.Size, conditions: Conditions
+    ) -> Float[Tensor, "b f c h w"]:
+        """Latents of drawn videos, each from noise of its own."""
+        s, device = self.sampler, self.accelerator.device
+        empty = empty_text(self.cache).to(device)
+        denoise = guided_denoise(self.denoiser, conditions, empty, s)
+        sigmas = karras_sigmas(s.num_steps, s.sigma_min, s.sigma_max, s.rho).to(device)
+        return SOLVERS[self.sampler.solver](
+            denoise, self._noise(indices, shape) * sigmas[0], sigmas
+        )

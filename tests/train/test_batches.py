@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from aid.config import NoiseConfig, TimeNoiseConfig, TrainConfig
+from aid.data.cache import Cache
+from aid.models.backbone import load_backbone
+from aid.models.denoiser import Denoiser
+from aid.optim import sample_generators
+from aid.train.batches import Noised, draw_sample, empty_text
+from aid.train.checking import share_of
+
+TRAIN = TrainConfig(noise=NoiseConfig(mean=0.0, std=1.0))
+
+
+@pytest.fixture(scope="module")
+def denoiser(tiny_backbone):
+    from aid.config import AdapterConfig, ConditionConfig, DQFormerConfig, ModelConfig
+
+    config = ModelConfig(
+        num_frames=3, dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
+        adapter=AdapterConfig(long_term_heads=2), condition=ConditionConfig(text_dropout=0.0),
+    )  # fmt: skip
+    return Denoiser(load_backbone(tiny_backbone, ("unet",)).unet, 16, 24, config)
+
+
+def drawn(cache, denoiser, places, train=TRAIN):
+    data = Cache(cache)
+    empty, generators = empty_text(data), sample_generators(5, 2, places)
+    samples = zip(places, generators, strict=True)
+    return Noised.cat([draw_sample(data, i % 6, denoiser, empty, train, g) for i, g in samples])
+
+
+def test_a_sample_is_the_same_whatever_it_is_drawn_with(cache, denoiser):
+    whole, half = drawn(cache, denoiser, range(6)), drawn(cache, denoiser, range(3, 6))
+    assert torch.equal(whole.sigma[3:], half.sigma)
+    assert torch.equal(whole.noise[3:], half.noise)
+    for name in ("condition_latents", "noise_aug_strength", "image_tokens"):
+        assert torch.equal(getattr(whole.conditions, name)[3:], getattr(half.conditions, name))
+    assert len(set(whole.sigma.tolist())) == 6
+
+
+@pytest.mark.parametrize("filling", ["grey_pixels", "repeat_first"])
+def test_time_noise_falls_on_the_given_frame_and_on_what_repeats_it(cache, denoiser, filling):
+    config = denoiser.config
+    condition = replace(config.condition, frame_condition=filling)
+    denoiser.config = replace(config, condition=condition)
+    try:
+        noisy = replace(TRAIN, time_noise=TimeNoiseConfig(max_strength=2.0))
+        without = drawn(cache, denoiser, range(6))
+        with_noise = drawn(cache, denoiser, range(6), noisy)
+    finally:
+        denoiser.config = config
+    added = with_noise.conditions.condition_latents - without.conditions.condition_latents
+    assert added[:, 0].abs().amax() > 0
+    expected = added[:, :1].expand(-1, 2, -1, -1, -1) if filling == "repeat_first" else 0
+    torch.testing.assert_close(added[:, 1:], torch.zeros_like(added[:, 1:]) + expected)
+    told, before = (d.conditions.noise_aug_strength for d in (with_noise, without))
+    strength = (told.square() - before.square()).sqrt()
+    assert ((strength > 0) & (strength <= 2)).all()
+    # The noise has the strength that the model is told, in units of the frame's own spread.
+    spread = without.conditions.condition_latents[:, 0].flatten(1).std(dim=1)
+    torch.testing.assert_close(added[:, 0].flatten(1).std(dim=1) / spread, strength, rtol=0.25,
+                               atol=0)  # fmt: skip
+    assert torch.equal(with_noise.sigma, without.sigma), "the other draws are as they were"
+
+
+def test_shares_are_equally_large_and_in_order():
+    for number, processes in ((4, 2), (5, 2), (3, 4), (1, 3)):
+        shares = [share_of(number, rank, processes) for rank in range(processes)]
+        assert len({len(share) for share in shares}) == 1
+        assert [place for share in shares for place in share][:number] == list(range(number))
