@@ -17,7 +17,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from aid.conditioning.encoders import encode_sentences
-from aid.conditioning.states import StateWriter, provenances
+from aid.conditioning.states import ReplayStateWriter, StateWriter, provenances
 from aid.config import ConditionConfig
 from aid.data.cache import SETTINGS, SHARD, write_json, write_tensors
 from aid.data.manifest import MANIFEST, read_manifest
@@ -228,7 +228,7 @@ def _encode_text(
     """Every distinct sentence once; the empty one is number 0."""
     number: dict[str, int] = {"": 0}
     frames = [np.zeros((job.height, job.width, 3), np.uint8)] * len(rows)
-    if states.sees == "first_frame":
+    if states.sees == "first_frame" and not isinstance(states, ReplayStateWriter):
         frames = [_decode(job, row)[0] for row in rows]
     written = states.write(frames, [row.instruction for row in rows])
     entries = []

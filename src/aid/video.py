@@ -126,6 +126,27 @@ def read_video(path: Path) -> UInt8[np.ndarray, "f H W 3"]:
     return np.stack(frames)
 
 
+def read_first_frame(path: Path, start: float = 0.0) -> UInt8[np.ndarray, "H W 3"]:
+    """The first frame at or after `start` seconds of a video; of a folder of frames the first.
+
+    Raises:
+        ValueError: the file is missing, is no video, or ends before.
+    """
+    if path.is_dir() and (files := frame_files(path)):
+        return read_image(files[0])
+    if not path.is_file():
+        raise ValueError(f"video {str(path)!r} does not exist.")
+    try:
+        with av.open(str(path)) as container:
+            # The margin is for rounding: 0.1 s may be frame 3's own time, a hair below.
+            for frame in container.decode(video=0) if container.streams.video else ():
+                if frame.time is None or frame.time >= start - 1e-3:
+                    return frame.to_ndarray(format="rgb24")
+    except av.FFmpegError as error:
+        raise ValueError(f"video {str(path)!r} cannot be decoded ({error.strerror}).") from None
+    raise ValueError(f"video {str(path)!r} has no frame at {start:g} s.")
+
+
 def frame_files(folder: Path) -> list[Path]:
     """The frame images of a folder in the order of their numbers (`frame_10` after `frame_9`)."""
     files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]

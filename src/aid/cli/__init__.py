@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from aid import __version__
 from aid.cli import drawing, scoring, training
+from aid.cli.states import states
 from aid.types import Stopped
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": drawing.demo,
     "tabletop": training.tabletop,
     "pretrain": training.pretrain,
+    "states": states,
     "prepare": training.prepare,
     "train": training.train,
     "report": training.report,

@@ -6,6 +6,7 @@ Each checks what it can before it imports torch and loads weights.
 import time
 from pathlib import Path
 
+from aid.cli.states import ask_first
 from aid.cli.terminal import check_folder, check_output, progress_bar
 
 
@@ -21,6 +22,7 @@ def predict(
     image_guidance: float | None = None,
     text_guidance: float | None = None,
     states: list[str] | None = None,
+    states_from: str | None = None,
     model: str = "tabletop",
     backbone: str | None = None,
     device: str | None = None,
@@ -39,6 +41,8 @@ def predict(
         image_guidance: s_V, how far to go towards what the frame asks.
         text_guidance: s_T, how far to go towards what the instruction asks.
         states: what the video passes through, as '["first ...", "then ..."]'.
+        states_from: who says the states: tabletop-rules, none, vlm:MODEL, server:URL#MODEL,
+            smollm2; by default who said those of the training data.
         model: "tabletop", a checkpoint's folder, or one with `aid/` and `backbone/`.
         backbone: folder of the backbone, if it is not the model's own.
         device: cpu or cuda; by default the GPU if there is one.
@@ -52,10 +56,13 @@ def predict(
         check_output(path)
     from aid.video import read_image
 
-    read_image(frame)
-    from aid.predict import Predictor
+    pixels = read_image(frame)
+    from aid.predict import Predictor, state_writer_of
 
-    predictor = Predictor.from_pretrained(model, backbone, device)
+    writer = state_writer_of(model, backbone, states_from)
+    if states is None:
+        ask_first(writer, [pixels], [instruction])
+    predictor = Predictor.from_pretrained(model, backbone, device, state_writer=writer)
     print(predictor.describe())
     start = time.monotonic()
     with progress_bar("sampling") as on_step:

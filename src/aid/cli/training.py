@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from aid.cli.states import recorded_states
 from aid.config import ModelConfig, PretrainConfig, SamplerConfig, TrainConfig, Tuning, tuned
 
 
@@ -101,7 +102,7 @@ def prepare(
     out: Path,
     model: ModelConfig,
     backbone: str = "tabletop",
-    states: Literal["replay", "tabletop-rules", "none"] = "replay",
+    states: str = "replay",
     limit: int | None = None,
     train: TrainConfig | None = None,
     sampler: SamplerConfig | None = None,
@@ -114,16 +115,16 @@ def prepare(
         model: the recipe's; frames and conditions are encoded as it says.
         backbone: "tabletop" or a folder.
         states: who says what the videos pass through; "replay" repeats what the manifest records.
+            Others, language models among them, are in docs/states.md.
         limit: only the first so many videos.
         train: not used; here so that one recipe serves prepare and train.
         sampler: not used; likewise.
     """
-    from aid.conditioning.states import choose_state_writer
     from aid.data.manifest import read_manifest
     from aid.predict import find_backbone
     from aid.prepare import prepare as encode
 
-    writer = choose_state_writer(states, read_manifest(data)[:limit])
+    writer = recorded_states(data, read_manifest(data)[:limit], states)
     encode(
         data, out, find_backbone(backbone), condition=model.condition,
         num_frames=model.num_frames, states=writer, limit=limit,

@@ -1,18 +1,22 @@
 """Who says which states a video passes through: the place of AID's multi-modal language model.
 
-`prepare.py` asks a state writer for every training video, `predict.py` for the video to come. A
+`prepare.py` asks a state writer for every training video, `predict/` for the video to come. A
 writer is any object with `name`, `sees` and `write`; docs/states.md says how to add one.
 
 Reference: AID, method: an MLLM reads first frame and instruction and tells the stages.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
+from aid.conditioning.addresses import SCHEMES, asking_state_writer
+from aid.conditioning.asking import AskingStateWriter
 from aid.conditioning.rules import RuleStateWriter
+from aid.config import AskingConfig
 from aid.types import Provenance, VideoRow
 
 
@@ -53,7 +57,7 @@ class ReplayStateWriter:
     def __init__(self, rows: Sequence[VideoRow]) -> None:
         self.rows = rows
         told = [row for row in rows if row.states]
-        names = {row.state_writer for row in told} or {""}
+        names = {row.state_writer for row in told or rows} or {""}
         self.name = (names.pop() if len(names) == 1 else "") or "replay"
         self.provenances = sorted({row.states_see for row in told})
         by_knowledge: tuple[Provenance, ...] = ("video", "first_frame", "text")
@@ -67,14 +71,48 @@ class ReplayStateWriter:
         Raises:
             ValueError: the instructions are not those of the rows, one by one.
         """
-        recorded = [row.instruction for row in self.rows]
-        if instructions != recorded:
-            raise ValueError(
-                f"the state writer 'replay' holds the states of {len(recorded)} recorded videos "
-                f"and was asked about {len(instructions)} others. Make it from those rows, "
-                "or use 'tabletop-rules' or 'none'."
-            )
+        _require_same_rows("replay", self.rows, instructions)
         return [[state.text for state in row.states] for row in self.rows]
+
+
+class ColumnStateWriter:
+    """States that a data set brings in a column of its own, `world[key]` of each row.
+
+    A list of sentences, or one text with a line for each. Whoever annotated a video has seen it.
+    """
+
+    sees: Provenance = "video"
+
+    def __init__(self, key: str, rows: Sequence[VideoRow]) -> None:
+        self.name, self.key, self.rows = f"column:{key}", key, rows
+
+    def write(
+        self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
+    ) -> list[list[str]]:
+        """The column's states of each row; none where the row lacks the column.
+
+        Raises:
+            ValueError: the instructions are not those of the rows, no row has the column, or one
+                holds something else.
+        """
+        _require_same_rows(self.name, self.rows, instructions)
+        if not any(self.key in row.world for row in self.rows):
+            known = sorted({key for row in self.rows for key in row.world})
+            raise ValueError(
+                f"no video has a column {self.key!r} in its `world`. "
+                f"There is: {', '.join(known) or 'none'}."
+            )
+        return [self._states(row) for row in self.rows]
+
+    def _states(self, row: VideoRow) -> list[str]:
+        value = row.world.get(self.key, [])
+        lines = value.splitlines() if isinstance(value, str) else value
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise ValueError(
+                f"video {row.id!r}: column {self.key!r} holds {value!r}, which is neither a list "
+                "of sentences nor a text. Choose another column."
+            )
+        return [line.strip() for line in lines if line.strip()]
 
 
 class NoStateWriter:
@@ -91,6 +129,16 @@ class NoStateWriter:
         return [[] for _ in instructions]
 
 
+def _require_same_rows(name: str, rows: Sequence[VideoRow], instructions: list[str]) -> None:
+    recorded = [row.instruction for row in rows]
+    if instructions != recorded:
+        raise ValueError(
+            f"the state writer {name!r} holds the states of {len(recorded)} recorded videos "
+            f"and was asked about {len(instructions)} others. Make it from those rows, "
+            "or use 'tabletop-rules' or 'none'."
+        )
+
+
 def provenances(writer: StateWriter) -> list[Provenance]:
     """What a writer's states are made from: several kinds where recorded ones are of several."""
     return list(getattr(writer, "provenances", [writer.sees]))
@@ -103,23 +151,54 @@ WRITERS = {
 }
 
 
-def choose_state_writer(name: str, rows: Sequence[VideoRow] | None = None) -> StateWriter:
+def choose_state_writer(
+    name: str,
+    rows: Sequence[VideoRow] | None = None,
+    book: Path | None = None,
+    asking: AskingConfig | None = None,
+) -> StateWriter:
     """The state writer of that name.
 
     Args:
-        name: "replay", "tabletop-rules" or "none".
-        rows: the recorded videos; only "replay" needs them.
+        name: "replay", "tabletop-rules", "none", "column:KEY", or the address of a language model
+            (`conditioning/addresses.py`).
+        rows: the recorded videos; only "replay" and "column:KEY" need them.
+        book: file that keeps a language model's answers.
+        asking: how a language model is asked.
 
     Raises:
-        ValueError: there is none of that name, or "replay" was asked for without rows.
+        ValueError: there is none of that name, or recorded states were asked for without rows.
     """
-    if name not in WRITERS:
-        raise ValueError(f"no state writer is called {name!r}. Known: {', '.join(WRITERS)}.")
-    if name != ReplayStateWriter.name:
+    if name.startswith(SCHEMES):
+        return asking_state_writer(name, book, asking)
+    kind, _, key = name.partition(":")
+    is_column = kind == "column" and key != ""
+    if name not in WRITERS and not is_column:
+        raise ValueError(
+            f"no state writer is called {name!r}. Known: {', '.join(WRITERS)}, column:KEY, "
+            "vlm:MODEL, server:URL#MODEL, smollm2."
+        )
+    if name != ReplayStateWriter.name and not is_column:
         return WRITERS[name]()
     if rows is None:
         raise ValueError(
-            "the state writer 'replay' repeats states recorded with videos, and here there is no "
-            "recorded video. Use 'tabletop-rules' or 'none'."
+            f"the state writer {name!r} repeats states recorded with videos, and here there is no "
+            "recorded video. Use 'tabletop-rules', 'none' or a language model."
         )
-    return ReplayStateWriter(rows)
+    return ColumnStateWriter(key, rows) if is_column else ReplayStateWriter(rows)
+
+
+def release(writer: StateWriter) -> None:
+    """Gives back the memory of a writer that has loaded a model; other writers hold none."""
+    if isinstance(writer, AskingStateWriter):
+        writer.release()
+
+
+def write_and_release(
+    writer: StateWriter, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
+) -> list[list[str]]:
+    """What `writer.write` says; a model that it had to load is gone again."""
+    try:
+        return writer.write(frames, instructions)
+    finally:
+        release(writer)

@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict
 from typing import Any, get_type_hints
 
+from aid.config.asking import AskingConfig
 from aid.config.embedded import (
     AutoencoderConfig,
     ClipConfig,
@@ -36,6 +37,7 @@ from aid.config.tuning import Tuning, tuned
 
 __all__ = [
     "AdapterConfig",
+    "AskingConfig",
     "AutoencoderConfig",
     "ClipConfig",
     "ConditionConfig",

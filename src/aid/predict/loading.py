@@ -15,7 +15,7 @@ from aid.config import (
     SamplerConfig,
 )
 from aid.models.backbone import Backbone, backbone_hash, load_backbone
-from aid.models.checkpoint import CheckpointInfo, load_checkpoint
+from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info
 from aid.models.denoiser import Denoiser
 
 SHIPPED = "tabletop"
@@ -116,11 +116,20 @@ def describe_trained(denoiser: Denoiser) -> list[str]:
     return lines
 
 
+def state_writer_of(
+    name_or_folder: str | Path, backbone: str | Path | None = None, name: str | None = None
+) -> StateWriter:
+    """The state writer called `name`, or without a name the model's own. No weights are loaded."""
+    if name is not None:
+        return choose_state_writer(name)
+    return default_state_writer(read_info(find_model(name_or_folder, backbone)[0]))
+
+
 def default_state_writer(info: CheckpointInfo) -> StateWriter:
-    """The state writer a checkpoint was trained with; rules instead of a replay."""
+    """The state writer a checkpoint was trained with; rules instead of what was recorded."""
     dqformer = info.model.dqformer
     if not dqformer.use_states or dqformer.branches in ("none", "multimodal"):
         return NoStateWriter()
-    if info.state_writer == "replay":
+    if info.state_writer == "replay" or info.state_writer.startswith("column:"):
         return RuleStateWriter()
     return choose_state_writer(info.state_writer)

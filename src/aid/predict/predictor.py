@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from aid.conditioning.states import NoStateWriter, StateWriter
+from aid.conditioning.states import NoStateWriter, StateWriter, write_and_release
 from aid.config import SamplerConfig
 from aid.models.backbone import Backbone
 from aid.models.checkpoint import CheckpointInfo
@@ -233,7 +233,7 @@ class Predictor:
         given = [given_frames(frame, k, self.height, self.width) for frame in frames]
         if states is None:
             firsts = [frame if frame.ndim == 3 else frame[0] for frame in frames]
-            states = self.state_writer.write(firsts, list(instructions))
+            states = write_and_release(self.state_writer, firsts, list(instructions))
         fps = fps if fps is not None else [self.fps] * len(frames)
         batches = [slice(i, i + batch_size) for i in range(0, len(frames), batch_size)]
         videos: list[Video] = []
@@ -262,7 +262,7 @@ class Predictor:
 
     def states_for(self, frame: UInt8[np.ndarray, "H W 3"], instruction: str) -> list[str]:
         """What the state writer says; to be edited and handed back as `states`."""
-        return self.state_writer.write([frame], [instruction])[0]
+        return write_and_release(self.state_writer, [frame], [instruction])[0]
 
     def sampler_with(
         self,

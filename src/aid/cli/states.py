@@ -1,0 +1,99 @@
+"""The command that has the states of a data set written, and what other commands need of it."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aid.cli.terminal import progress_bar
+from aid.config import AskingConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from aid.conditioning.states import StateWriter
+    from aid.types import VideoRow
+
+
+def states(
+    data: Path,
+    writer: str,
+    limit: int | None = None,
+    samples: int = 16,
+    into_manifest: bool = False,
+    asking: AskingConfig | None = None,
+) -> None:
+    """Has the states of all videos written, once. Run again, it goes on where it stopped.
+
+    Args:
+        data: folder with a manifest.jsonl; answers and report go into its folder `states`.
+        writer: who says them: vlm:MODEL, server:URL#MODEL, smollm2, column:KEY, tabletop-rules,
+            replay (see docs/states.md).
+        limit: only the first so many videos.
+        samples: videos on the sheet that a person can judge.
+        into_manifest: also write the states into the manifest, if it has none of its own.
+        asking: how a language model is asked.
+    """
+    from aid.conditioning.states import choose_state_writer
+    from aid.data.cache import write_json
+    from aid.data.manifest import read_manifest, write_manifest
+    from aid.states import into_rows, make_report, tell_rows
+    from aid.states.report import write_sheet
+    from aid.states.writing import BOOK
+
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}.")
+    rows = read_manifest(data)
+    if into_manifest and (limit is not None or any(row.states for row in rows)):
+        raise ValueError(
+            f"the manifest in {str(data)!r} has states of its own, or --limit leaves some out. "
+            "--into_manifest is for whole data sets without states; without it nothing is lost."
+        )
+    rows = rows[:limit]
+    chosen = choose_state_writer(writer, rows, data / BOOK, asking)
+    with progress_bar("states") as on_row:
+        told = tell_rows(data, rows, chosen, on_row)
+    report = make_report(told, chosen)
+    folder = (data / BOOK).parent / re.sub(r"[^\w.=-]+", "-", chosen.name).strip("-")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "report.json", report.to_json())
+    write_sheet(folder / "sheet.png", data, told, samples)
+    print(report.to_text())
+    print(folder / "report.json")
+    print(folder / "sheet.png")
+    if report.with_states == 0:
+        raise ValueError(
+            f"{chosen.name!r} said nothing that can be used. The answers are in "
+            f"{str(folder / 'report.json')!r}."
+        )
+    if into_manifest:
+        write_manifest(data, into_rows(told, chosen))
+        print(data / "manifest.jsonl")
+
+
+def recorded_states(data: Path, rows: list["VideoRow"], name: str) -> "StateWriter":
+    """A state writer for exactly these rows; a language model is asked about all of them now.
+
+    So the model is gone before anything else is loaded, and what it said is kept with the data.
+    """
+    from aid.conditioning.asking import AskingStateWriter
+    from aid.conditioning.states import ReplayStateWriter, choose_state_writer
+    from aid.states import into_rows, make_report, tell_rows
+    from aid.states.writing import BOOK
+
+    writer = choose_state_writer(name, rows, data / BOOK)
+    if not isinstance(writer, AskingStateWriter):
+        return writer
+    with progress_bar("states") as on_row:
+        told = tell_rows(data, rows, writer, on_row)
+    print(make_report(told, writer).to_text())
+    return ReplayStateWriter(into_rows(told, writer))
+
+
+def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: list[str]) -> None:
+    """Asks a language model before a video model is loaded; its answers stay, its weights go."""
+    from aid.conditioning.asking import AskingStateWriter
+    from aid.conditioning.states import release
+
+    if isinstance(writer, AskingStateWriter):
+        writer.tell(frames, instructions)
+        release(writer)

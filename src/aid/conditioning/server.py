@@ -1,0 +1,270 @@
+"""Language models behind an HTTP server that speaks OpenAI's protocol.
+
+vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and hosted services do. One endpoint is used:
+`POST URL/chat/completions`, with the frame as a PNG in the message. Every request has an end:
+a time limit, a size limit, a number of tries.
+"""
+
+import base64
+import io
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from email.utils import parsedate_to_datetime
+from itertools import islice
+from typing import Any
+
+import httpx2
+from PIL import Image
+
+from aid.conditioning.asking import Answer, Question
+from aid.conditioning.prompt import turns
+from aid.config import AskingConfig
+
+KEY = "OPENAI_API_KEY"
+MAX_BYTES = 1 << 20
+TOKENS_PER_STATE = 64
+FAILURES_IN_A_ROW = 3
+LONGEST_WAIT = 60.0  # seconds
+PASSING = {408, 409, 425, 429}
+
+
+class StateServerError(RuntimeError):
+    """The server does not answer; what was answered is kept."""
+
+
+class _PassingError(Exception):
+    """A failure that may be gone at the next try."""
+
+    def __init__(self, words: str, retry_after: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after = retry_after
+
+
+class _RefusedError(Exception):
+    """The server does not take this one question."""
+
+
+class ServerModel:
+    """Asks a server, several questions at a time.
+
+    Args:
+        url: up to and without `/chat/completions`; mostly it ends in `/v1`.
+        model: the server's name for the model.
+        sends_frames: whether the first frame is part of the question.
+        num_states: how many states to ask for.
+        config: how patiently.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        sends_frames: bool,
+        num_states: int,
+        config: AskingConfig,
+    ) -> None:
+        self.url, self.model = url.rstrip("/"), model
+        self.sends_frames, self.num_states, self.config = sends_frames, num_states, config
+        self._has_schema = True  # until the server says that it knows none
+        self._stopping = threading.Event()
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Each question's number and answer, as they come.
+
+        Raises:
+            ValueError: the server knows neither the key nor the model.
+            StateServerError: several questions in a row could not be answered.
+        """
+        self._stopping.clear()
+        waiting: dict[Future, int] = {}
+        rest = iter(enumerate(questions))
+        in_a_row = 0
+        config = self.config
+        limits = httpx2.Timeout(config.timeout, connect=min(10.0, config.timeout))
+        with (
+            httpx2.Client(timeout=limits, headers=_headers()) as client,
+            ThreadPoolExecutor(config.concurrency) as pool,
+        ):
+            try:
+                while True:
+                    for index, question in islice(rest, config.concurrency - len(waiting)):
+                        waiting[pool.submit(self._answer, client, question)] = index
+                    if not waiting:
+                        return
+                    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in sorted(done, key=waiting.__getitem__):
+                        answer = future.result()
+                        in_a_row = in_a_row + 1 if answer.failure else 0
+                        if in_a_row == FAILURES_IN_A_ROW:
+                            raise StateServerError(
+                                f"server {self.url} failed {in_a_row} questions in a row, at last: "
+                                f"{answer.failure}. Answers so far are kept; mend the server and "
+                                "give the same command again."
+                            )
+                        yield waiting.pop(future), answer
+            finally:
+                self._stopping.set()
+                for future in waiting:
+                    future.cancel()
+
+    def release(self) -> None:
+        """Nothing: the model's memory is the server's."""
+
+    def _answer(self, client: httpx2.Client, question: Question) -> Answer:
+        """The answer to one question after as many tries as it takes and is allowed."""
+        failure = ""
+        for attempt in range(self.config.max_tries):
+            try:
+                return Answer(self._try(client, question, self._has_schema))
+            except _RefusedError as error:
+                return Answer(failure=str(error))
+            except _PassingError as error:
+                failure = f"{error} (tried {attempt + 1} times)"
+                is_last = attempt + 1 == self.config.max_tries
+                pause = delay(error.retry_after, attempt, self.config.first_wait)
+                if is_last or self._stopping.wait(pause):
+                    break
+        return Answer(failure=failure)
+
+    def _try(self, client: httpx2.Client, question: Question, has_schema: bool) -> str:
+        body = request(question, self.model, self.num_states, self.sends_frames, has_schema)
+        status, headers, content = self._post(client, body)
+        if status == 200:
+            return _words(content)
+        said = f"{status} {_excerpt(content)}".strip()
+        if status in PASSING or status >= 500:
+            raise _PassingError(f"it answered {said}", retry_after(headers.get("retry-after")))
+        if status in (400, 422) and has_schema:
+            words = self._try(client, question, has_schema=False)
+            self._has_schema = False  # it was the schema that it did not take
+            return words
+        if status in (400, 413, 415, 422):
+            raise _RefusedError(f"it refused the question: {said}")
+        if status in (401, 403):
+            raise ValueError(f"server {self.url} wants a key ({said}). Set it: export {KEY}=...")
+        raise ValueError(
+            f"server {self.url} has no chat completions with the model {self.model!r} ({said}). "
+            "Check both: the address mostly ends in /v1, and URL/models lists the models."
+        )
+
+    def _post(
+        self, client: httpx2.Client, body: dict[str, Any]
+    ) -> tuple[int, httpx2.Headers, bytes]:
+        end = time.monotonic() + self.config.timeout
+        content = bytearray()
+        try:
+            with client.stream("POST", f"{self.url}/chat/completions", json=body) as response:
+                for piece in response.iter_bytes():
+                    content += piece
+                    if len(content) > MAX_BYTES:
+                        raise _RefusedError(f"it answered more than {MAX_BYTES >> 20} MiB")
+                    if time.monotonic() > end:  # a server that drips is never silent for long
+                        raise _PassingError(f"it took more than {self.config.timeout:g} s")
+        except httpx2.RequestError as error:
+            raise _PassingError(f"{type(error).__name__} {error}".strip()) from None
+        return response.status_code, response.headers, bytes(content)
+
+
+def _headers() -> dict[str, str]:
+    # Plain bytes: a compressed answer could be thousands of times as large as what is counted.
+    headers = {"Accept-Encoding": "identity"}
+    if key := os.environ.get(KEY):
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+def request(
+    question: Question, model: str, num_states: int, sends_frames: bool, has_schema: bool
+) -> dict[str, Any]:
+    """The body of a request: greedy, of bounded length, as JSON of a given shape if possible."""
+    messages: list[dict[str, Any]] = [
+        {"role": role, "content": words}
+        for role, words in turns(question.instruction, num_states, sends_frames)
+    ]
+    if sends_frames:
+        file = io.BytesIO()
+        Image.fromarray(question.frame).save(file, format="PNG")
+        url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+        words = messages[-1]["content"]
+        messages[-1]["content"] = [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": words},
+        ]
+    body = {
+        "model": model,
+        "messages": messages,
+        "temperature": 0,
+        "seed": 0,
+        "max_tokens": TOKENS_PER_STATE * num_states,
+    }
+    if has_schema:
+        sentences = {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": num_states,
+            "maxItems": num_states,
+        }
+        schema = {
+            "type": "object",
+            "properties": {"states": sentences},
+            "required": ["states"],
+            "additionalProperties": False,
+        }
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "states", "strict": True, "schema": schema},
+        }
+    return body
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for: a number, or a date; None if it says neither."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def delay(asked: float | None, attempt: int, first: float) -> float:
+    """Seconds until the next try: as long as the server asked, else doubled each time.
+
+    The doubled ones vary by a quarter, so that several clients do not come back together.
+    """
+    if asked is not None:
+        return min(asked, LONGEST_WAIT)
+    return min(first * 2**attempt, LONGEST_WAIT) * random.uniform(0.75, 1.25)
+
+
+def _words(content: bytes) -> str:
+    """The words of a chat completion; "" where the server has none to give.
+
+    Raises:
+        _PassingError: it is none, as a proxy's page or a cut answer.
+    """
+    try:
+        message = json.loads(content)["choices"][0]["message"]
+        words = message.get("content") or message.get("refusal") or ""
+        if isinstance(words, list):
+            words = "".join(part.get("text", "") for part in words)
+        if isinstance(words, str):
+            return words
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        pass
+    raise _PassingError(f"it answered no chat completion but {_excerpt(content)}")
+
+
+def _excerpt(content: bytes) -> str:
+    words = " ".join(content[:400].decode("utf-8", "replace").split())
+    return words[:120] + "..." if len(words) > 120 else words

@@ -1,0 +1,207 @@
+import base64
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aid.conditioning.addresses import asking_state_writer
+from aid.conditioning.asking import read_book
+from aid.conditioning.server import StateServerError, delay, retry_after
+from aid.config import AskingConfig
+
+FRAME = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+PATIENT = AskingConfig(timeout=60.0, first_wait=0.0, max_tries=3, concurrency=2)
+HASTY = AskingConfig(timeout=0.3, first_wait=0.0, max_tries=2, concurrency=2)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Address of the unruly server, a process of its own that ends with its standard input."""
+    script = Path(__file__).parents[1] / "unruly_server.py"
+    process = subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    process.stdin.close()
+    process.wait(60)
+
+
+def get(server, path="/log"):
+    with urllib.request.urlopen(server + path, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def requests_to(server, model):
+    return [request for request in get(server) if request["model"] == model]
+
+
+def ask(server, model, *said, config=PATIENT, options="?states=2", book=None):
+    writer = asking_state_writer(f"server:{server}/v1#{model}{options}", book, config)
+    return writer.tell([FRAME] * len(said), list(said))
+
+
+def states(said):
+    return [f"It begins with {said}", "It is done"]
+
+
+def test_a_frame_and_an_instruction_go_out_and_states_come_back(server):
+    assert [one.states for one in ask(server, "good", "a push", "a lift")] == [
+        states("a push"),
+        states("a lift"),
+    ]
+    body = requests_to(server, "good")[0]["body"]
+    image, question = body["messages"][-1]["content"]
+    sent = base64.b64decode(image["image_url"]["url"].removeprefix("data:image/png;base64,"))
+    assert np.array_equal(np.array(Image.open(io.BytesIO(sent))), FRAME)
+    assert "exactly 2 numbered lines" in question["text"]
+    assert (body["temperature"], body["seed"]) == (0, 0)
+
+
+def test_a_blind_model_is_sent_no_frame_but_an_example(server):
+    said = ask(server, "parts", "a push", options="?states=2&sees=text")
+    assert said[0].states == ["It begins", "Done"]
+    turns = requests_to(server, "parts")[0]["body"]["messages"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert all(isinstance(turn["content"], str) for turn in turns)
+
+
+def test_the_shape_of_the_answer_is_asked_for_where_the_server_has_it(server):
+    assert ask(server, "schema", "a push")[0].states == states("a push")
+
+
+def test_a_server_without_shapes_is_asked_without_and_not_again_with_one(server):
+    said = ask(server, "no_schema", *"abcdef", config=AskingConfig(concurrency=1))
+    assert [one.states for one in said] == [states(letter) for letter in "abcdef"]
+    shaped = ["response_format" in r["body"] for r in requests_to(server, "no_schema")]
+    assert shaped == [True] + [False] * 6
+
+
+@pytest.mark.parametrize(
+    ("model", "tries"), [("busy", 3), ("flaky", 2), ("cut", 2), ("hang_up", 2)]
+)
+def test_what_passes_is_tried_again(server, model, tries):
+    assert ask(server, model, "a push")[0].states == states("a push")
+    assert len(requests_to(server, model)) == tries
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "config"),
+    [
+        ("down", "503 down for the night (tried 3 times)", PATIENT),
+        ("garbage", "no chat completion but <html>", PATIENT),
+        ("wrong", 'no chat completion but {"choices"', PATIENT),
+        ("deep", "no chat completion but [[[", PATIENT),
+        ("huge", "more than 1 MiB", PATIENT),
+        ("slow", "Timeout", HASTY),
+        ("drip", "took more than 0.3 s", HASTY),
+    ],
+)
+def test_what_does_not_pass_is_a_failure_with_its_reason(server, model, words, config):
+    said = ask(server, model, "a push", config=config)[0]
+    assert (said.states, said.failure) == ([], "no answer")
+    assert words in said.detail
+    assert len(said.detail) < 300
+
+
+def test_an_empty_answer_and_a_refusal_are_answers(server, tmp_path):
+    kinds = [one.failure for one in ask(server, "silent", "a push", book=tmp_path / "a" / "b")]
+    kinds += [one.failure for one in ask(server, "nothing", "a push", book=tmp_path / "a" / "b")]
+    assert kinds == ["empty", "refusal"]
+    assert len(read_book(tmp_path / "a" / "b")) == 2
+
+
+def test_one_refused_question_does_not_stop_the_others(server, tmp_path):
+    said = ask(server, "picky", "one", "a bad one", "two", book=tmp_path / "book")
+    assert [one.failure for one in said] == ["", "no answer", ""]
+    assert "the image is broken" in said[1].detail
+    assert len(read_book(tmp_path / "book")) == 2, "a failure is not written down as an answer"
+
+
+def test_a_server_that_is_down_stops_the_run_and_keeps_what_there_is(server, tmp_path):
+    with pytest.raises(
+        StateServerError, match=r"3 questions in a row.*503.*Answers so far are kept"
+    ):
+        ask(server, "down", *"abcdefgh", book=tmp_path / "book")
+
+
+def test_nobody_at_the_address_is_a_failure_too():
+    said = ask("http://127.0.0.1:9", "good", "a push")[0]
+    assert "ConnectError" in said.detail
+
+
+def test_an_unknown_model_is_refused_at_once(server):
+    with pytest.raises(ValueError, match=r"'nobody' \(404 .*mostly ends in /v1"):
+        ask(server, "nobody", "a", "b", "c")
+
+
+def test_the_key_comes_from_the_environment_and_a_missing_one_is_named(server, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ValueError, match="export OPENAI_API_KEY"):
+        ask(server, "locked", "a")
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    assert ask(server, "locked", "a")[0].states == states("a")
+
+
+def test_as_many_are_asked_at_once_as_allowed_and_no_more(server):
+    config = AskingConfig(concurrency=3)
+    said = ask(server, "crowd", *"abcdefghi", config=config)
+    assert {one.states[0] for one in said} == {"At most 3 at once"}
+    assert [one.states[1] for one in said] == list("abcdefghi"), "in the order of the questions"
+
+
+KILLED = """
+import sys
+import numpy as np
+from pathlib import Path
+from aid.conditioning.addresses import asking_state_writer
+from aid.config import AskingConfig
+writer = asking_state_writer(sys.argv[1], Path(sys.argv[2]), AskingConfig(concurrency=1))
+writer.tell([np.zeros((4, 4, 3), np.uint8)] * 6, list("abcdef"))
+"""
+
+
+def test_a_killed_run_asks_nothing_twice(server, tmp_path):
+    name, book = f"server:{server}/v1#stalls?states=2", tmp_path / "book.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, name, str(book)])
+    for _ in range(1200):  # until the server stalls at the fourth
+        if len(requests_to(server, "stalls")) == 4:
+            break
+        threading.Event().wait(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    assert len(read_book(book)) == 3
+    with book.open("a") as file:
+        file.write('{"key": "torn by the ki')
+    get(server, "/open")
+    again = asking_state_writer(name, book, AskingConfig(concurrency=1))
+    said = again.tell([np.zeros((4, 4, 3), np.uint8)] * 6, list("abcdef"))
+    assert [one.states for one in said] == [states(letter) for letter in "abcdef"]
+    asked = [request["said"] for request in requests_to(server, "stalls")]
+    assert asked == ["a", "b", "c", "d", "d", "e", "f"], "only the one in flight is asked again"
+    assert len(read_book(book)) == 6
+
+
+def test_the_server_says_how_long_to_wait_in_seconds_or_by_date():
+    assert (retry_after("7"), retry_after("0.5"), retry_after("-3")) == (7, 0.5, 0)
+    assert retry_after(None) is retry_after("soon") is retry_after("") is None
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    assert 3000 < retry_after(later) <= 3600
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+
+
+def test_waits_grow_and_end_at_a_minute():
+    assert delay(7.0, 0, 1.0) == 7
+    assert delay(86400.0, 0, 1.0) == 60
+    for attempt in range(12):
+        expected = min(2.0**attempt, 60)
+        assert 0.75 * expected <= delay(None, attempt, 1.0) <= 1.25 * expected

@@ -1,0 +1,170 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from videos import moving_square
+
+import aid.cli
+from aid.conditioning.asking import Answer, AskingStateWriter, Said
+from aid.conditioning.states import choose_state_writer
+from aid.data.manifest import read_manifest, write_manifest
+from aid.states import SaidOfRow, into_rows, make_report, tell_rows
+from aid.states.report import repeats
+from aid.types import VideoRow
+from aid.video import read_first_frame, write_mp4, write_png
+
+SAID = ["push the red block to the left", "lift the red block", "drop the red block"]
+
+
+class Painter:
+    """Answers with the colour of the frame's first pixel."""
+
+    def __init__(self):
+        self.asked, self.is_loaded = [], False
+
+    def ask(self, questions):
+        self.is_loaded = True
+        for index, one in enumerate(questions):
+            self.asked.append(one.instruction)
+            yield index, Answer(f"1. {one.frame[0, 0].tolist()}\n2. {one.instruction} is done")
+
+    def release(self):
+        self.is_loaded = False
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Three videos that begin at different frames of one file, and no states."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    pixels = moving_square(6)
+    pixels[:, 0, 0] = [(10 * n, 0, 0) for n in range(6)]
+    write_mp4(folder / "a.mp4", pixels, fps=2.0, lossless=True)
+    rows = [
+        VideoRow(id=str(n), video="a.mp4", instruction=said, num_frames=2, fps=2.0, height=64,
+                 width=64, start=float(n), world={"scene": 0, "told": f"one\n\n two{n} "})
+        for n, said in enumerate(SAID)
+    ]  # fmt: skip
+    write_manifest(folder, rows)
+    return folder
+
+
+def painted(data, painter):
+    return AskingStateWriter("vlm:a/b?prompt=1", "first_frame", painter, 2, data / "book.jsonl")
+
+
+def test_each_video_is_asked_about_with_its_own_first_frame(data):
+    painter, seen = Painter(), []
+    writer = painted(data, painter)
+    told = tell_rows(data, read_manifest(data), writer, lambda *count: seen.append(count))
+    assert [one.said.states[0] for one in told] == ["[0, 0, 0]", "[20, 0, 0]", "[40, 0, 0]"]
+    assert seen[-1] == (3, 3)
+    assert not painter.is_loaded, "the model's memory is given back"
+    rows = into_rows(told, writer)
+    assert [state.text for state in rows[1].states][1] == "lift the red block is done"
+    assert (rows[1].state_writer, rows[1].states_see) == (writer.name, "first_frame")
+    replay = choose_state_writer("replay", rows)
+    assert (replay.name, replay.sees) == (writer.name, "first_frame")
+
+
+def test_a_video_without_an_instruction_is_refused(data):
+    rows = read_manifest(data)
+    rows[1] = VideoRow(**{**rows[1].to_json(), "instruction": "", "states": []})
+    with pytest.raises(ValueError, match="1 of 3 videos have no instruction, the first is '1'"):
+        tell_rows(data, rows, painted(data, Painter()))
+
+
+def test_the_first_frame_of_a_folder_of_frames_is_the_lowest_number(tmp_path):
+    for number in (10, 9):
+        write_png(tmp_path / f"frame_{number}.png", Image.new("RGB", (4, 4), (number, 0, 0)))
+    assert read_first_frame(tmp_path)[0, 0, 0] == 9
+
+
+def test_a_start_behind_the_end_of_a_video_is_refused(data):
+    with pytest.raises(ValueError, match="no frame at 60 s"):
+        read_first_frame(data / "a.mp4", 60.0)
+    assert np.array_equal(read_first_frame(data / "a.mp4", 0.5)[0, 0], (10, 0, 0))
+
+
+def said_of(row_id, instruction, *states, failure="", scene=0):
+    row = VideoRow(id=row_id, video=f"{row_id}.mp4", instruction=instruction, num_frames=2, fps=1.0,
+                   height=8, width=8, world={"scene": scene})  # fmt: skip
+    return SaidOfRow(row, Said(list(states), failure, f"{failure}: why" if failure else ""))
+
+
+def test_the_report_counts_what_can_go_wrong():
+    told = [
+        said_of("a", SAID[0], "the gripper moves", "the block has moved"),
+        said_of("b", SAID[1], "The gripper moves.", "A block has moved"),  # deaf, as is a
+        said_of("c", SAID[1], "the gripper moves", "the block has moved", scene=1),  # not deaf
+        said_of("d", SAID[2], "it falls", "It falls!"),  # twice the same
+        said_of("e", SAID[2], "Drop the red block", "it lies"),  # repeats
+        said_of("f", SAID[2], failure="refusal"),
+        said_of("g", SAID[2], failure="too few"),
+        said_of("h", SAID[2], failure="too few"),
+    ]
+    report = make_report(told, choose_state_writer("tabletop-rules"))
+    assert (report.num_videos, report.with_states) == (8, 5)
+    assert report.failures == {"too few": 2, "refusal": 1}
+    assert [one["id"] for one in report.failed] == ["f", "g", "h"]
+    assert (report.deaf, report.with_duplicates, report.repeating) == (2, 1, 1)
+    assert json.loads(json.dumps(report.to_json()))["deaf"] == 2
+    assert "3 (2 too few, 1 refusal)" in report.to_text()
+
+
+@pytest.mark.parametrize(
+    ("state", "is_repetition"),
+    [
+        ("Push the red block to the left.", True),
+        ("push red block to left", True),
+        ("the gripper pushes the red block", False),
+        ("the red block has moved to the left", False),
+        ("", False),
+    ],
+)
+def test_a_state_repeats_the_instruction_if_it_has_its_words(state, is_repetition):
+    assert repeats(state, SAID[0]) is is_repetition
+
+
+def states_command(data, *flags):
+    return aid.cli.main(["states", "--data", str(data), *flags])
+
+
+def test_the_command_writes_report_and_sheet_from_a_column(data, capsys):
+    assert states_command(data, "--writer", "column:told", "--samples", "2") == 0
+    folder = data / "states" / "column-told"
+    assert json.loads((folder / "report.json").read_text())["with_states"] == 3
+    sheet = np.array(Image.open(folder / "sheet.png"))
+    assert sheet.shape[1] == 900
+    assert (sheet == (200, 30, 30)).all(-1).any(), "the red square of the frame is on it"
+    assert (sheet == (32, 64, 128)).all(-1).any(), "and so are states in their colour"
+    assert "videos           3, 3 with states" in capsys.readouterr().out
+    assert read_manifest(data)[0].states == []
+
+
+def test_states_go_into_a_manifest_that_has_none_and_into_no_other(data, capsys):
+    flags = ["--writer", "column:told", "--into_manifest"]
+    assert states_command(data, *flags) == 0
+    row = read_manifest(data)[2]
+    assert [state.text for state in row.states] == ["one", "two2"]
+    assert (row.state_writer, row.states_see) == ("column:told", "video")
+    assert states_command(data, *flags) == 2
+    assert "has states of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--writer", "column:mood"], "no video has a column 'mood'.*scene, told"),
+        (["--writer", "column:scene"], "neither a list of sentences nor a text"),
+        (["--writer", "oracle"], "no state writer is called 'oracle'"),
+        (["--writer", "replay"], "said nothing that can be used"),
+        (["--writer", "none", "--samples", "0"], "samples must be at least 1"),
+        (["--writer", "smollm2", "--asking.concurrency", "0"], "concurrency must be at least 1"),
+    ],
+)
+def test_a_mistake_is_a_sentence(data, flags, words, capsys):
+    assert states_command(data, *flags) == 2
+    assert re.search(words, capsys.readouterr().err)
