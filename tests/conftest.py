@@ -1,6 +1,8 @@
 """What every test may ask for: a tiny backbone on disk, its settings, a seeded generator."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,15 @@ def pytest_runtest_makereport(item: pytest.Item):
         report.outcome = "failed"
         report.longrepr = f"AID_REQUIRE_GL is set and this test was skipped: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Address of the unruly server, a process of its own that ends with its standard input."""
+    script = Path(__file__).parent / "unruly_server.py"
+    process = subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    process.stdin.close()
+    process.wait(60)

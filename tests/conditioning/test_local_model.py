@@ -6,7 +6,10 @@ import weakref
 import numpy as np
 import pytest
 from language_models import FRAMES, VERBS, answer
+from PIL import Image
+from transformers import LlavaForConditionalGeneration
 
+import aid.cli
 from aid.conditioning.answers import read_answer
 from aid.conditioning.asking import Question
 from aid.conditioning.local_model import LocalModel, find_smollm2
@@ -34,6 +37,26 @@ def test_a_released_model_is_gone_from_memory_and_comes_back_when_asked(llava):
     gc.collect()
     assert alive() is None
     assert list(model.ask([Question(said, FRAMES[colour])])) == first
+
+
+def test_predicting_asks_the_model_and_forgets_it_before_the_video_model_is_loaded(
+    llava, tmp_path, monkeypatch, capsys
+):
+    colour, said = CASES[1]
+    Image.fromarray(FRAMES[colour]).save(tmp_path / "frame.png")
+
+    def load(*_, state_writer, **__):
+        gc.collect()
+        assert not [
+            one for one in gc.get_objects() if isinstance(one, LlavaForConditionalGeneration)
+        ]
+        monkeypatch.setattr(LocalModel, "_load", None)  # it is not needed a second time
+        raise ValueError(f"reached with {state_writer.write([FRAMES[colour]], [said])[0]}")
+
+    monkeypatch.setattr(aid.Predictor, "from_pretrained", load)
+    flags = ["--states_from", f"vlm:{llava}?states=2", "--out", str(tmp_path / "a.mp4")]
+    assert aid.cli.main(["predict", str(tmp_path / "frame.png"), said, *flags]) == 2
+    assert f"reached with {read_answer(answer(colour, said), 2)}" in capsys.readouterr().err
 
 
 def test_a_model_that_lacks_weights_is_refused(llava, tmp_path):

@@ -8,7 +8,6 @@ import threading
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,18 +21,6 @@ from aid.config import AskingConfig
 FRAME = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
 PATIENT = AskingConfig(timeout=60.0, first_wait=0.0, max_tries=3, concurrency=2)
 HASTY = AskingConfig(timeout=0.3, first_wait=0.0, max_tries=2, concurrency=2)
-
-
-@pytest.fixture(scope="module")
-def server():
-    """Address of the unruly server, a process of its own that ends with its standard input."""
-    script = Path(__file__).parents[1] / "unruly_server.py"
-    process = subprocess.Popen(
-        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-    process.stdin.close()
-    process.wait(60)
 
 
 def get(server, path="/log"):

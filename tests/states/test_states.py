@@ -7,6 +7,7 @@ from PIL import Image
 from videos import moving_square
 
 import aid.cli
+from aid.cli.states import recorded_states
 from aid.conditioning.asking import Answer, AskingStateWriter, Said
 from aid.conditioning.states import choose_state_writer
 from aid.data.manifest import read_manifest, write_manifest
@@ -152,6 +153,22 @@ def test_states_go_into_a_manifest_that_has_none_and_into_no_other(data, capsys)
     assert (row.state_writer, row.states_see) == ("column:told", "video")
     assert states_command(data, *flags) == 2
     assert "has states of its own" in capsys.readouterr().err
+
+
+def test_preparing_asks_about_what_is_not_yet_known_and_replays_it(data, server):
+    name = f"server:{server}/v1#good?states=2"
+    rows = read_manifest(data)
+    replay = recorded_states(data, rows[:2], name)
+    assert (replay.name, replay.sees) == (
+        f"server:{server}/v1#good?prompt=1&states=2",
+        "first_frame",
+    )
+    written = replay.write([], [row.instruction for row in rows[:2]])
+    assert written[1] == ["It begins with lift the red block", "It is done"]
+    asked = len((data / "states" / "answers.jsonl").read_text().splitlines())
+    assert states_command(data, "--writer", name) == 0
+    book = (data / "states" / "answers.jsonl").read_text().splitlines()
+    assert (asked, len(book)) == (2, 3)
 
 
 @pytest.mark.parametrize(
