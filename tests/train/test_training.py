@@ -198,3 +198,23 @@ def test_a_refused_run_leaves_the_record_of_the_one_that_is_there(run, tmp_path)
     with pytest.raises(ValueError, match=r"made with train\.learning_rate = 0.01"):
         run(tmp_path, loop=replace(LOOP, steps=1, learning_rate=1.0))
     assert (tmp_path / "run.json").read_text() == record
+
+
+def test_siblings_stand_together_under_one_noise(cache, run, tmp_path, monkeypatch):
+    drawn = []
+    draw = training.draw_sample
+
+    def watching(data, index, *rest):
+        drawn.append((data.rows[index]["first_frame"], draw(data, index, *rest)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr(training, "draw_sample", watching)
+    run(tmp_path, loop=replace(LOOP, steps=2, batch_size=4, siblings=2))
+    assert len(drawn) == 8
+    for (frame, one), (other_frame, other) in zip(drawn[::2], drawn[1::2], strict=True):
+        assert frame == other_frame
+        assert torch.equal(one.noise, other.noise) and torch.equal(one.sigma, other.sigma)
+        assert not torch.equal(one.latents, other.latents)
+    assert not torch.equal(drawn[0][1].noise, drawn[2][1].noise)
+    with pytest.raises(ValueError, match="no first frame of the cache has so many"):
+        run(tmp_path / "more", loop=replace(LOOP, batch_size=3, siblings=3))

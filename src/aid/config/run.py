@@ -113,6 +113,9 @@ class TrainConfig(LoopConfig):
     so. A run on all frames then starts from it (`aid train --start`). Ours."""
     motion_weight: float = 0.0
     """How many times more the loss counts places that change than places that stay. Ours."""
+    siblings: int = 1
+    """How many videos of one first frame stand together in a batch, under the same noise, so that
+    their instructions alone tell them apart. Ours."""
     allow_mixed_states: bool = False
     """Whether states made from the whole video may stand beside states made without it. Ours."""
     time_noise: TimeNoiseConfig = field(default_factory=TimeNoiseConfig)
@@ -132,6 +135,11 @@ class TrainConfig(LoopConfig):
         super().__post_init__()
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}.")
+        if self.siblings < 1 or self.batch_size % self.siblings:
+            raise ValueError(
+                f"siblings must be at least 1 and divide batch_size, got {self.siblings} and "
+                f"{self.batch_size}. Try 4 and 16."
+            )
         if self.time_noise.max_strength < 0:
             raise ValueError(
                 f"time_noise.max_strength must be 0 (off) or more, got "

@@ -68,6 +68,28 @@ def other_instruction(cache: Cache, indices: Sequence[int]) -> list[int]:
     return swapped
 
 
+def families(cache: Cache, siblings: int) -> list[list[int]]:
+    """The videos in groups of `siblings` with one first frame; what is left over is not used.
+
+    Raises:
+        ValueError: no first frame has so many videos.
+    """
+    by_frame: dict[int, list[int]] = {}
+    for index, row in enumerate(cache.rows):
+        by_frame.setdefault(index if siblings == 1 else row["first_frame"], []).append(index)
+    whole = [
+        family[start : start + siblings]
+        for family in by_frame.values()
+        for start in range(0, len(family) - siblings + 1, siblings)
+    ]
+    if not whole:
+        raise ValueError(
+            f"train.siblings is {siblings}, but no first frame of the cache has so many videos. "
+            "Use train.siblings=1."
+        )
+    return whole
+
+
 @dataclass(frozen=True, kw_only=True)
 class Noised:
     """Some videos with all that was drawn for them: one step's part, ready for the loss."""
@@ -104,17 +126,19 @@ def draw_sample(
     empty: TextTokens,
     config: TrainConfig,
     generator: torch.Generator,
+    noise_generator: torch.Generator,
 ) -> Noised:
     """Video `index` with a wording, dropped conditions, a noise level and noise, all drawn.
 
     Args:
         empty: the tokens of no instruction (b = 1).
         generator: of this sample alone.
+        noise_generator: the same, or one that siblings share.
     """
     condition = denoiser.config.condition
     batch = every(data.batch([index], generator), config.frame_stride)
-    sigma = sample_sigmas(1, config.noise, generator)
-    noise = torch.randn(batch.latents.shape, generator=generator)
+    sigma = sample_sigmas(1, config.noise, noise_generator)
+    noise = torch.randn(batch.latents.shape, generator=noise_generator)
     told = conditions_of(batch, condition, config.frame_stride)
     if config.time_noise.max_strength > 0:
         told = _with_time_noise(told, condition, sigma, config, generator)

@@ -27,7 +27,7 @@ from aid.optim import sample_generators
 from aid.train.batches import conditions_of, empty_text, every, other_instruction
 from aid.video import contact_sheet, to_uint8, write_png
 
-CHECKED_SIGMAS = (0.5, 1.5, 4.0, 12.0)
+CHECKED_SIGMAS = (0.5, 1.5, 4.0, 12.0, 40.0)
 NUM_CHECKED = 32
 NUM_DRAWN = 4
 SEED = -1

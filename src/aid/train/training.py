@@ -21,7 +21,7 @@ from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 from aid.models.denoiser import Denoiser
 from aid.optim import fit, sample_generators
-from aid.train.batches import Noised, draw_sample, empty_text
+from aid.train.batches import Noised, draw_sample, empty_text, families
 from aid.train.checking import Checker
 from aid.train.records import describe, run_record
 
@@ -189,16 +189,22 @@ def _loss_of(
 ) -> Callable[..., Tensor]:  # fmt: skip
     """The loss of one part of a step, on this process's share of the whole batch."""
     each, processes, rank = train.batch_size, accelerator.num_processes, accelerator.process_index
-    empty = empty_text(data)
+    empty, size, siblings = empty_text(data), each * processes * train.accumulate, train.siblings
+    groups = families(data, siblings)
 
     def loss(step: int, part: int = 0) -> Tensor:
         begin = (part * processes + rank) * each
         places = range(begin, begin + each)
-        whole = batch_indices(len(data), each * processes * train.accumulate, train.seed, step)
-        generators = sample_generators(train.seed, step, places)
+        chosen = batch_indices(len(groups), size // siblings, train.seed, step)
+        whole = [index for group in chosen for index in groups[group]]
+        own = sample_generators(train.seed, step, places)
+        # Siblings draw their noise alike, each group from a generator beside the samples' own.
+        alike = own
+        if siblings > 1:
+            alike = sample_generators(train.seed, step, [-1 - p // siblings for p in places])
         samples = [
-            draw_sample(data, whole[place], denoiser, empty, train, generator)
-            for place, generator in zip(places, generators, strict=True)
+            draw_sample(data, whole[place], denoiser, empty, train, *generators)
+            for place, *generators in zip(places, own, alike, strict=True)
         ]
         drawn = Noised.cat(samples).to(accelerator.device)
         # Gradients of several parts are exchanged once, with the last.
