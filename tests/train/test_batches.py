@@ -29,7 +29,7 @@ def drawn(cache, denoiser, places, train=TRAIN):
     data = Cache(cache)
     empty, generators = empty_text(data), sample_generators(5, 2, places)
     samples = zip(places, generators, strict=True)
-    return Noised.cat([draw_sample(data, i % 6, denoiser, empty, train, g) for i, g in samples])
+    return Noised.cat([draw_sample(data, i % 6, denoiser, empty, train, g, g) for i, g in samples])
 
 
 def test_a_sample_is_the_same_whatever_it_is_drawn_with(cache, denoiser):
