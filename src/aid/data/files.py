@@ -5,6 +5,7 @@ nothing outside of the data set's folder is opened.
 """
 
 import csv
+import functools
 import io
 import json
 import os
@@ -40,6 +41,7 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+@functools.lru_cache(maxsize=64)  # asked for once per row
 def _root(folder: Path) -> Path:
     """What links may lead to: the folder, or the store of a Hugging Face snapshot's files."""
     folder = folder.resolve()
