@@ -4,6 +4,7 @@ Everything outside this file holds frames as float tensors `f 3 H W` in [-1, 1];
 uint8 arrays `f H W 3` in [0, 255]. Every file is written whole or not at all.
 """
 
+import functools
 import os
 import re
 import tempfile
@@ -149,8 +150,15 @@ def read_first_frame(path: Path, start: float = 0.0) -> UInt8[np.ndarray, "H W 3
 
 def frame_files(folder: Path) -> list[Path]:
     """The frame images of a folder in the order of their numbers (`frame_10` after `frame_9`)."""
+    return list(_sorted_frames(folder, folder.stat().st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=8)  # one folder of an hour's frames holds hundreds of segments
+def _sorted_frames(folder: Path, changed: int) -> tuple[Path, ...]:
     files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(files, key=lambda path: ([int(n) for n in re.findall(r"\d+", path.stem)], path))
+    return tuple(
+        sorted(files, key=lambda path: ([int(n) for n in re.findall(r"\d+", path.stem)], path))
+    )
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
