@@ -11,6 +11,7 @@ from aid.extractor import train_extractor
 from aid.metrics.extractors import TabletopR3D
 from aid.metrics.extractors.r3d import ANSWERS, task_answers
 from aid.types import VideoRow
+from aid.video import read_video, to_float
 
 LOOP = LoopConfig(
     steps=2, batch_size=2, learning_rate=1e-3, warmup_steps=1, log_every=1, check_every=2,
@@ -56,6 +57,9 @@ def test_training_writes_a_small_extractor_that_loads_again(split, tmp_path):
     features = extractor.features(frames)
     assert features.shape == (2, extractor.dim) and features.dtype == torch.float32
     torch.testing.assert_close(extractor.features(frames[:1]), features[:1])
+    # Features of real videos, here all of them, are about 1 in size.
+    seen = [to_float(read_video(path))[1:] for path in (split / "videos").iterdir()]
+    assert extractor.features(torch.stack(seen)).square().mean() == pytest.approx(1, rel=0.1)
     assert not torch.allclose(extractor.features(frames.flip(1)), features)
     with pytest.raises(ValueError, match=r"batch_size = 2, this run has 3"):
         train_extractor(split, split, tmp_path / "r3d", replace(LOOP, batch_size=3))

@@ -36,7 +36,7 @@ def folders(tmp_path_factory):
         for number in range(12):
             write_mp4(root / name / f"{number}.mp4", moving(number, step), 4.0, lossless=True)
     torch.manual_seed(0)
-    save_r3d(root / "r3d", R3D(R3DConfig(widths=(8, 8, 8), dim=6)), {})
+    save_r3d(root / "r3d", R3D(R3DConfig(widths=(8, 8, 8), dim=6)), 1.0, {})
     return root
 
 

@@ -18,6 +18,8 @@ from aid.optim import fit, generator_for
 from aid.pretrain.frames import as_floats, load_videos
 from aid.types import VideoRow
 
+NUM_SCALED = 64  # videos that tell the scale of the features
+
 
 def train_extractor(
     data: Path, held_out: Path, out: Path, loop: LoopConfig, limit: int | None = None
@@ -79,7 +81,14 @@ def train_extractor(
     )  # fmt: skip
     ema.swap(parameters)
     accuracy = check(loop.steps)
-    save_r3d(out, network, facts | {"held_out": held_out.name, "accuracy": accuracy})
+    with torch.no_grad():
+        seen = network(as_floats(videos[:NUM_SCALED, 1:].to(accelerator.device)))
+    save_r3d(
+        out,
+        network,
+        float(seen.square().mean().sqrt()),
+        facts | {"held_out": held_out.name, "accuracy": accuracy},
+    )
     return accuracy
 
 

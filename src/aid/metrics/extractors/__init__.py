@@ -47,14 +47,15 @@ class TabletopR3D:
 
     def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
         folder = folder or Path(str(files("aid") / "assets" / "tabletop" / "r3d"))
-        self.network, self.device = load_r3d(folder).to(device), device
-        self.dim = self.network.config.dim
-        self.hash = file_hash(folder / WEIGHTS)
+        network, self.scale = load_r3d(folder)
+        self.network, self.device, self.dim = network.to(device), device, network.config.dim
+        told = f"{file_hash(folder / WEIGHTS)} {self.scale}"
+        self.hash = hashlib.sha256(told.encode()).hexdigest()[:12]
 
     @torch.no_grad()
     def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
         """Features of frames in [-1, 1]."""
-        return self.network(frames.to(self.device))
+        return self.network(frames.to(self.device)) / self.scale
 
 
 def file_hash(path: Path) -> str:

@@ -112,8 +112,16 @@ class R3D(nn.Module):
         return {question: head(F.relu(features)) for question, head in self.heads.items()}
 
 
-def save_r3d(folder: Path, network: R3D, facts: Mapping[str, object]) -> None:
-    """Writes the weights in half precision and `config.json` with `facts` about the training."""
+def save_r3d(folder: Path, network: R3D, scale: float, facts: Mapping[str, object]) -> None:
+    """Writes the weights in half precision and `config.json` with `facts` about the training.
+
+    Args:
+        folder: made if it does not exist.
+        network: the trained one.
+        scale: root mean square of a feature over real videos; distances divide by it, because the
+            kernel's cube makes them unreadable otherwise.
+        facts: plain values.
+    """
     from safetensors.torch import save_file
 
     from aid.video import whole_file
@@ -124,11 +132,12 @@ def save_r3d(folder: Path, network: R3D, facts: Mapping[str, object]) -> None:
         save_file(state, temporary)
     with whole_file(folder / CONFIG) as temporary:
         told = {**facts, "widths": list(network.config.widths), "dim": network.config.dim}
+        told["scale"] = scale
         temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def load_r3d(folder: Path) -> R3D:
-    """The network of a folder that `save_r3d` wrote, in float32.
+def load_r3d(folder: Path) -> tuple[R3D, float]:
+    """The network of a folder that `save_r3d` wrote, in float32, and the scale of its features.
 
     Raises:
         ValueError: there is none.
@@ -141,4 +150,4 @@ def load_r3d(folder: Path) -> R3D:
     told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     network = R3D(R3DConfig(widths=tuple(told["widths"]), dim=told["dim"]))
     network.load_state_dict({name: t.float() for name, t in load_file(folder / WEIGHTS).items()})
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False), told["scale"]
