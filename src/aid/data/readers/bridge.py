@@ -27,14 +27,8 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 IMAGES = re.compile(r"images\d+")
 
 
-def in_words(task: str, strip_distractors: bool = False) -> str:
-    """A task's folder name as an instruction: `put_carrot_on_plate` as "put carrot on plate".
-
-    Args:
-        strip_distractors: drop the mark "_distractors", as Seer does; AID's own figures show it.
-    """
-    if strip_distractors:
-        task = task.replace("_distractors", "")
+def in_words(task: str) -> str:
+    """A task's folder name as an instruction: `put_carrot_on_plate` as "put carrot on plate"."""
     return " ".join(re.split(r"[_\-\s]+", task.strip("_- ")))
 
 
