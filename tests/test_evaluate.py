@@ -3,9 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from blobs import camera_facts, video
 
 from aid.evaluate import evaluate
+from aid.metrics.extractors import TabletopR3D
+from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
+from aid.metrics.protocol import choose_protocol
 from aid.types import VideoRow
 from aid.video import read_image, write_mp4
 from aid.wording import Task, instructions
@@ -158,6 +162,40 @@ def test_the_textless_backbone_is_a_line_of_its_own(split, obedient, tmp_path):
     assert [*card.scores] == [REAL, COPIED, TRUE, "the backbone alone, without words"]
     assert told == [""] * len(rows)
     assert card.scores["the backbone alone, without words"].accuracy == 0
+
+
+def test_with_an_extractor_the_card_says_how_like_and_what_the_words_do(split, obedient, tmp_path):
+    rows, folder, _ = split
+    torch.manual_seed(0)
+    save_r3d(tmp_path / "r3d", R3D(R3DConfig(widths=(8, 8, 8), dim=6)), 1.0, {})
+    read = []
+    card = evaluate(
+        rows, folder, obedient, out=tmp_path, modes=("true", "shuffled", "empty"),
+        protocol=choose_protocol("strict", 4, 1), extractor=TabletopR3D(tmp_path / "r3d"),
+        on_read=lambda *told: read.append(told),
+    )  # fmt: skip
+    like = card.comparison.likeness
+    assert [*like] == [
+        "real against real",
+        TRUE,
+        OTHER,
+        EMPTY,
+        COPIED,
+        "oracle blend",
+        "mean video",
+    ]
+    # It draws the real videos themselves, in another order if told other words.
+    assert abs(like[TRUE].frechet.value) < 1e-6 and abs(like[OTHER].frechet.value) < 1e-6
+    assert like[TRUE].psnr == [100] * 4 and like[OTHER].psnr_predicted.value < 100
+    assert like[EMPTY].frechet == like[COPIED].frechet
+    assert card.lift.retrieval[TRUE].value == 1 and card.lift.chance == 0.5
+    assert card.lift.retrieval[EMPTY].value == 0.5  # one still video for both
+    assert card.lift.moves[f"{TRUE} -> {OTHER}"].value == pytest.approx(1)
+    assert read[0] == ("read real videos", 4, 4)
+    table = (tmp_path / "report.md").read_text()
+    assert "## What the words do" in table and "Fréchet (tabletop-r3d)" in table
+    assert json.loads((tmp_path / "report.json").read_text())["lift"]["chance"] == 0.5
+    assert "instruction lift" in (tmp_path / "report.html").read_text()
 
 
 def test_without_a_model_the_baselines_are_scored(split, tmp_path):
