@@ -54,9 +54,9 @@ def _tower(
     """The tower is causal, so padding behind a sentence does not change its words' tokens."""
     output = text_encoder(ids.to(text_encoder.device), output_hidden_states=layer == "penultimate")
     if layer == "last":
-        return output.last_hidden_state
+        return output.last_hidden_state.float()
     tower = getattr(text_encoder, "text_model", text_encoder)  # its place differs by version
-    return tower.final_layer_norm(output.hidden_states[-2])
+    return tower.final_layer_norm(output.hidden_states[-2]).float()
 
 
 def _warn_of_truncation(tokenizer: Any, sentences: list[str], length: int) -> None:

@@ -8,7 +8,6 @@ Reference: Blattmann et al. 2023 (SVD); diffusers' `StableVideoDiffusionPipeline
 here exactly where it turns images into conditions.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +21,12 @@ from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion 
 )
 from einops import rearrange, repeat
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from aid.models.layout import backbone_hash, part_folder, weight_files
+
+__all__ = ["NETWORKS", "PARTS", "Backbone", "backbone_hash", "load_backbone"]
 
 NETWORKS = {
     "unet": UNetSpatioTemporalConditionModel,
@@ -100,7 +102,7 @@ class Backbone:
         """The most likely latents of each frame, not scaled."""
         vae = self.part("vae")
         parts = [vae.encode(part.to(vae.dtype)).latent_dist.mode() for part in frames.split(chunk)]
-        return torch.cat(parts)
+        return torch.cat(parts).float()
 
     @torch.no_grad()
     def encode(
@@ -183,7 +185,8 @@ class Backbone:
         size, mean, std = encoder.config.image_size, self.image_mean, self.image_std
         pixels = clip_pixels(frame, size, mean, std)
         output = encoder(pixels.to(encoder.dtype))
-        return rearrange(output.image_embeds, "b d -> b 1 d"), output.last_hidden_state
+        embedding, tokens = output.image_embeds.float(), output.last_hidden_state.float()
+        return rearrange(embedding, "b d -> b 1 d"), tokens
 
     def image_embedding(self, frame: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 1 d"]:
         """The first of `encode_image`."""
@@ -200,15 +203,18 @@ def clip_pixels(
 
 
 def load_backbone(
-    folder: Path | str, parts: Sequence[str] = ("unet", "vae", "image_encoder")
+    folder: Path | str,
+    parts: Sequence[str] = ("unet", "vae", "image_encoder"),
+    dtype: torch.dtype = torch.float32,
 ) -> Backbone:
-    """The asked parts of a backbone folder: frozen, in evaluation mode, float32.
+    """The asked parts of a backbone folder: frozen and in evaluation mode.
 
     Weights come from safetensors only and must fit exactly.
 
     Args:
         folder: SVD's layout.
         parts: any of "unet", "vae", "image_encoder", "text_encoder", "tokenizer".
+        dtype: in which the weights are stored and used. What the methods return is float32.
 
     Raises:
         ValueError: folder, part or file is missing, or a file is damaged or does not fit.
@@ -221,11 +227,11 @@ def load_backbone(
         )
     if unknown := sorted(set(parts) - set(PARTS)):
         raise ValueError(f"no part is called {', '.join(unknown)}. Known: {', '.join(PARTS)}.")
-    loaded = {name: _load_network(folder, name) for name in parts if name in NETWORKS}
+    loaded = {name: _load_network(folder, name, dtype) for name in parts if name in NETWORKS}
     if "tokenizer" in parts:
-        loaded["tokenizer"] = CLIPTokenizer.from_pretrained(_part_folder(folder, "tokenizer"))
+        loaded["tokenizer"] = CLIPTokenizer.from_pretrained(part_folder(folder, "tokenizer"))
     if "image_encoder" in parts:
-        file = _part_folder(folder, "feature_extractor") / "preprocessor_config.json"
+        file = part_folder(folder, "feature_extractor") / "preprocessor_config.json"
         if not file.is_file():
             raise ValueError(f"{str(file)!r} is missing. Copy the backbone's folder again.")
         settings = json.loads(file.read_text())
@@ -233,59 +239,18 @@ def load_backbone(
     return Backbone(folder=folder, **loaded)
 
 
-def backbone_hash(folder: Path | str) -> str:
-    """16 hex digits that change with any weight of the frozen networks in a backbone folder."""
-    digest = hashlib.sha256()
-    for name in sorted(NETWORKS):
-        if name == "text_encoder" and not (Path(folder) / name).is_dir():
-            continue  # Stability's own folders have none
-        for file in _weight_files(Path(folder), name):
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def _part_folder(folder: Path, name: str) -> Path:
-    if not (folder / name).is_dir():
-        raise ValueError(
-            f"backbone {str(folder)!r} has no {name!r} folder. Copy it there from where the "
-            "backbone came from; AID needs SVD's parts and text_encoder/ with tokenizer/."
-        )
-    return folder / name
-
-
-def _weight_files(folder: Path, name: str) -> list[Path]:
-    """The safetensors files of a part, checked; half-precision ones as a last resort."""
-    files = sorted(_part_folder(folder, name).glob("*.safetensors"))
-    files = [file for file in files if ".fp16." not in file.name] or files
-    if not files:
-        raise ValueError(
-            f"{str(folder / name)!r} has no .safetensors file. Download the safetensors variant; "
-            "pickled .bin files are not read."
-        )
-    for file in files:
-        try:
-            with safe_open(file, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise ValueError(
-                f"{str(file)!r} is damaged or incomplete ({error}). Download or copy it again."
-            ) from None
-    return files
-
-
-def _load_network(folder: Path, name: str) -> nn.Module:
-    files = _weight_files(folder, name)
+def _load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
+    files = weight_files(folder, name)
     if not (folder / name / "config.json").is_file():
         raise ValueError(f"{str(folder / name / 'config.json')!r} is missing. Copy it again.")
-    dtype = "dtype" if name in ("image_encoder", "text_encoder") else "torch_dtype"
+    type_is_called = "dtype" if name in ("image_encoder", "text_encoder") else "torch_dtype"
     network, report = NETWORKS[name].from_pretrained(
         folder / name,
         use_safetensors=True,
         variant="fp16" if ".fp16." in files[0].name else None,
         output_loading_info=True,
         local_files_only=True,
-        **{dtype: torch.float32},
+        **{type_is_called: dtype},
     )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         # Older CLIP files carry the numbers 0, 1, 2, ... as a tensor.

@@ -7,6 +7,7 @@ Reference: AID, method; Karras et al. 2022, Eq. 7; SVD for preconditioning and m
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -20,6 +21,7 @@ from aid.diffusion.guidance import guidance_weights
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.dqformer import Context, DQFormer
 from aid.models.insertion import Insertion
+from aid.models.joins import HALF
 
 __all__ = ["Conditions", "Context", "Denoiser", "TextTokens", "guided_denoise"]
 
@@ -31,7 +33,7 @@ class Denoiser(nn.Module):
 
     F is SVD's UNet with AID's adapters and trained cross-attention; its `context` (MCondition)
     comes from the DQFormer. The UNet is frozen and its state dict untouched; everything trained is
-    in `trained`, under the groups "dqformer", "adapters", "cross_attention", "lora" and
+    in `trained`, in float32, under the groups "dqformer", "adapters", "cross_attention", "lora" and
     "weights".
 
     Args:
@@ -69,6 +71,17 @@ class Denoiser(nn.Module):
     def reads_text(self) -> bool:
         """Whether a DQFormer exists; without one the UNet reads SVD's image token only."""
         return self.config.dqformer.branches != "none"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which the frozen weights are stored, and in which the UNet computes."""
+        return self.unet.conv_in.weight.dtype
+
+    def _frozen_arithmetic(self) -> AbstractContextManager:
+        """A UNet in half precision runs exactly as the stock one, whatever autocast is around."""
+        if self.dtype not in HALF:
+            return nullcontext()
+        return torch.autocast(self.unet.device.type, enabled=False)
 
     def train(self, mode: bool = True) -> "Denoiser":
         """As usual, except that the frozen UNet stays in evaluation mode."""
@@ -124,14 +137,14 @@ class Denoiser(nn.Module):
         scalings = Scalings.at(sigma)
         scaled = over_latents(scalings.c_in) * noisy_latents
         both = torch.cat([scaled, conditions.condition_latents], dim=2)  # b f 2c h w
-        with self.insertion.reading(context):
+        with self._frozen_arithmetic(), self.insertion.reading(context):
             return self.unet(
-                both,
+                both.to(self.dtype),
                 scalings.c_noise,
-                encoder_hidden_states=conditions.image_embedding,
+                encoder_hidden_states=conditions.image_embedding.to(self.dtype),
                 added_time_ids=conditions.added_time_ids,
                 return_dict=False,
-            )[0]
+            )[0].float()
 
     def forward(
         self,
@@ -184,9 +197,13 @@ class Denoiser(nn.Module):
         share = self.config.condition.text_dropout
         return conditions.dropped_at_random(self.null_text(empty), share, generator)
 
-    def enable_gradient_checkpointing(self) -> None:
-        """Less memory, more time: the UNet's blocks run again in the backward pass."""
-        self.insertion.enable_gradient_checkpointing()
+    def enable_gradient_checkpointing(self, levels: int | None = None) -> None:
+        """Less memory, more time: the UNet's blocks run again in the backward pass.
+
+        Args:
+            levels: only the first so many resolutions, whose activations are the largest.
+        """
+        self.insertion.enable_gradient_checkpointing(levels)
 
     def trainable_parameters(self) -> dict[str, list[nn.Parameter]]:
         """The trained tensors, grouped as their learning rates are."""

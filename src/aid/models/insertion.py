@@ -9,9 +9,11 @@ cross-attention, feed-forward) -> temporal (the same) -> blend, an order the fro
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -29,6 +31,7 @@ from aid.models.lora import LowRankUpdates
 from aid.models.sites import (
     attention_sites,
     check_seams,
+    level_blocks,
     part,
     residual_blocks,
     trained_projections,
@@ -71,12 +74,10 @@ class Insertion:
         """Joins the parts to the UNet."""
         self.weights.attach()
         self.lora.attach()
-        for path in transformer_blocks(self.unet, "transformer_blocks"):
-            key = _key(path)
-            trained = self.cross_attention["spatial"]
-            self._replace_attention(path, dict(trained.items()).get(key), True)
-        for key, trained in self.cross_attention["temporal"].items():
-            self._replace_attention(_path(key), trained, False)
+        for room, kind in (("spatial", ""), ("temporal", "temporal_")):
+            trained = dict(self.cross_attention[room].items())
+            for path in transformer_blocks(self.unet, f"{kind}transformer_blocks"):
+                self._replace_attention(path, trained.get(_key(path)), room == "spatial")
         config = self.config.adapter
         for kind in ("spatial", "long_term"):
             for key, adapter in self.adapters[kind].items():
@@ -127,23 +128,48 @@ class Insertion:
         finally:
             self.seam.context = before
 
-    def enable_gradient_checkpointing(self) -> None:
+    def enable_gradient_checkpointing(self, levels: int | None = None) -> None:
         """Trades time for memory in the UNet. Use this, not diffusers' own switch.
 
-        The backward pass runs the blocks again after `reading` has ended, so each block has to
+        diffusers runs residual and spatial blocks again; temporal blocks, which it leaves out, are
+        added here. The backward pass runs them after `reading` has ended, so each block has to
         carry its context along.
-        """
 
-        def run_again_later(block: nn.Module, *args: object) -> object:
+        Args:
+            levels: only the first so many resolutions, the largest first; None takes all.
+
+        Raises:
+            ValueError: `levels` is below 1.
+        """
+        if levels is not None and levels < 1:
+            raise ValueError(f"checkpointed levels must be at least 1, got {levels}.")
+
+        def run_again_later(block: Callable, *args: object, **kwargs: object) -> object:
             context = self.seam.context
 
-            def run(*args: object) -> object:
+            def run(*args: object, **kwargs: object) -> object:
                 with self.reading(context):
-                    return block(*args)
+                    return block(*args, **kwargs)
 
-            return checkpoint(run, *args, use_reentrant=False)
+            return checkpoint(run, *args, use_reentrant=False, **kwargs)
+
+        def temporal(forward: Callable, *args: object, **kwargs: object) -> object:
+            if not torch.is_grad_enabled():
+                return forward(*args, **kwargs)
+            return run_again_later(forward, *args, **kwargs)
 
         self.unet.enable_gradient_checkpointing(run_again_later)
+        levels = levels or len(self.unet.down_blocks)
+        chosen = level_blocks(self.unet, levels)
+        for path in level_blocks(self.unet):
+            for module in part(self.unet, path).modules():
+                if hasattr(module, "gradient_checkpointing"):
+                    module.gradient_checkpointing = path in chosen
+        for path in transformer_blocks(self.unet, "temporal_transformer_blocks"):
+            block = part(self.unet, path)
+            vars(block).pop("forward", None)  # an earlier call's
+            if any(path.startswith(f"{own}.") for own in chosen):
+                block.forward = partial(temporal, block.forward)
 
 
 def _adapters(unet: nn.Module, config: AdapterConfig) -> nn.ModuleDict:

@@ -6,6 +6,8 @@ part says to what the frozen layer says, so the layer's tensors and names stay a
 Reference: AID, pipeline figure.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
@@ -16,6 +18,13 @@ from aid.models.adapters import LongTermAdapter, ShortTermAdapter
 from aid.models.attention import attend
 from aid.models.dqformer import Context
 from aid.models.sites import PROJECTIONS
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+def arithmetic_of(x: Tensor) -> AbstractContextManager:
+    """While it lasts, trained float32 weights are used in the type of the frozen stream x."""
+    return torch.autocast(x.device.type, x.dtype) if x.dtype in HALF else nullcontext()
 
 
 class Seam:
@@ -39,7 +48,8 @@ class ParallelAdapter:
     def __call__(self, attention: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         """What the block gets instead of the frozen output."""
         x, self.stream = (args[0] if self.stream is None else self.stream), None
-        return output + self.scale * self.adapter(x)
+        with arithmetic_of(x):
+            return output + self.scale * self.adapter(x)
 
 
 class SequentialShortTerm:
@@ -51,7 +61,8 @@ class SequentialShortTerm:
     def __call__(self, block: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Tensor:
         """What the next layer gets instead of the frozen output."""
         video = rearrange(output, "(b f) c h w -> b f c h w", f=_num_frames(args, kwargs))
-        return output + rearrange(self.adapter(video), "b f c h w -> (b f) c h w")
+        with arithmetic_of(video):
+            return output + rearrange(self.adapter(video), "b f c h w -> (b f) c h w")
 
 
 class LongTermAfterBlend:
@@ -66,7 +77,8 @@ class LongTermAfterBlend:
         f = _num_frames(args, kwargs)
         # Choice: no frozen norm exists here; "normed" is a layer norm without weights.
         x = F.layer_norm(output, output.shape[-1:]) if self.is_normed else output
-        x = self.adapter(rearrange(x, "(b f) n d -> (b n) f d", f=f))
+        with arithmetic_of(output):
+            x = self.adapter(rearrange(x, "(b f) n d -> (b n) f d", f=f))
         return output + self.scale * rearrange(x, "(b n) f d -> (b f) n d", n=output.shape[1])
 
 
@@ -99,17 +111,23 @@ class CrossAttention:
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         """What each token reads; the arguments are diffusers'."""
+        with arithmetic_of(hidden_states):
+            return self._read(attn, hidden_states, encoder_hidden_states)
+
+    def _read(self, attn: nn.Module, x: Tensor, image_token: Tensor) -> Tensor:
         to_q, to_k, to_v, to_out = (self._projection(attn, name) for name in PROJECTIONS["all"])
         context = self.seam.context if self.reads_context else None
         folded, mask = 1, None
         if context is None:
-            k, v = to_k(encoder_hidden_states), to_v(encoder_hidden_states)
+            if image_token.shape[1] == 1:  # softmax over one token is 1, whatever the query
+                return to_out(to_v(image_token)).expand(-1, x.shape[1], -1)
+            k, v = to_k(image_token), to_v(image_token)
         else:
             f, own = context.per_frame.shape[1:3]
             folded = f if own == 0 else 1  # frames that read the same tokens become one long query
             mask = repeat(context.mask, "b n -> (b f) 1 1 n", f=f // folded)
             k, v = (_project_context(project, context) for project in (to_k, to_v))
-        q = rearrange(to_q(hidden_states), "(b f) n (h d) -> b h (f n) d", f=folded, h=attn.heads)
+        q = rearrange(to_q(x), "(b f) n (h d) -> b h (f n) d", f=folded, h=attn.heads)
         k, v = (rearrange(t, "b n (h d) -> b h n d", h=attn.heads) for t in (k, v))
         read = attend(q, k, v, mask)
         return to_out(rearrange(read, "b h (f n) d -> (b f) n (h d)", f=folded))

@@ -53,6 +53,15 @@ def residual_blocks(unet: nn.Module) -> list[str]:
     return [name for name in names if name.split(".")[-2:-1] == ["resnets"]]
 
 
+def level_blocks(unet: nn.Module, levels: int | None = None) -> list[str]:
+    """Paths of the blocks of the first so many resolutions, the largest first; None takes all."""
+    down, up = len(indices(unet, "down_blocks")), len(indices(unet, "up_blocks"))
+    levels = down if levels is None else min(levels, down)
+    paths = [f"down_blocks.{i}" for i in range(levels)]
+    paths += [f"up_blocks.{up - 1 - i}" for i in range(levels)]
+    return paths + ["mid_block"] * (levels == down)
+
+
 def indices(unet: nn.Module, path: str) -> range:
     """Positions in the module list at `path`."""
     return range(len(part(unet, path)))

@@ -1,0 +1,59 @@
+"""How much memory a computation takes, counted without doing it.
+
+Tensors here have a shape and a device but no storage (PyTorch's fake tensors), so the full-size
+model is built and run in seconds. `plan.py` asks before anything is loaded.
+"""
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class MemoryCount(TorchDispatchMode):
+    """Bytes of all tensors alive at once, as operations make them and Python lets go of them.
+
+    `live` is the present sum and `peak` the highest since `restart`. What kernels allocate for
+    themselves is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: set[int] = set()
+
+    def restart(self) -> None:
+        """Forgets the peak so far."""
+        self.peak = self.live
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for value in tree_leaves(made):
+            if isinstance(value, Tensor):
+                self._see(value)
+        return made
+
+    def _see(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if (key := storage._cdata) in self._known:
+            return
+        size = storage.nbytes()
+        self._known.add(key)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size
+
+
+@contextmanager
+def counting() -> Iterator[MemoryCount]:
+    """While it lasts, tensors have no storage and their sizes are counted."""
+    with FakeTensorMode(allow_non_fake_inputs=True), MemoryCount() as count:
+        yield count
