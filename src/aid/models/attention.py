@@ -26,6 +26,13 @@ def attend(
     return scores.softmax(dim=-1) @ v
 
 
-def use_plain_attention(unet: nn.Module) -> None:
-    """Lets the UNet's own attention multiply plainly; call it before AID's parts join the UNet."""
-    unet.set_attn_processor(AttnProcessor())
+def use_plain_attention(unet: nn.Module, only_temporal: bool = False) -> None:
+    """Lets the UNet's own attention multiply plainly; call it before AID's parts join the UNet.
+
+    Args:
+        unet: the backbone's.
+        only_temporal: spatial attention stays fused; on large frames its matrices need the memory.
+    """
+    processors = unet.attn_processors
+    chosen = [name for name in processors if "temporal" in name or not only_temporal]
+    unet.set_attn_processor(processors | {name: AttnProcessor() for name in chosen})

@@ -1,0 +1,37 @@
+"""Where the time of a training step goes, by operation."""
+
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from aid.models.attention import use_plain_attention
+from aid.models.backbone import load_backbone
+from full_size.sampling import shape_of
+from full_size.training import BF16, conditions, make_denoiser, widths_of
+
+
+def profile_step(folder: Path, size: str, frames: int) -> dict:
+    """Shares of the time of one forward and backward pass, the ten largest operations."""
+    unet = load_backbone(folder, ("unet",), BF16).part("unet")
+    use_plain_attention(unet, only_temporal=True)
+    denoiser = make_denoiser(unet, size, frames).train()
+    denoiser.enable_gradient_checkpointing()
+    latents = torch.randn(shape_of(size, frames))
+    told = conditions(latents, widths_of(size))
+
+    def step() -> None:
+        denoiser.loss(latents, told, torch.tensor([1.0]), torch.randn_like(latents)).backward()
+        denoiser.zero_grad()
+
+    step()
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        step()
+    events = profiler.key_averages()
+    total = sum(event.self_cpu_time_total for event in events)
+    largest = sorted(events, key=lambda event: -event.self_cpu_time_total)[:12]
+    return {
+        "seconds": round(total / 1e6, 2),
+        "shares": {e.key: round(e.self_cpu_time_total / total, 4) for e in largest},
+        "calls": {e.key: e.count for e in largest},
+    }
