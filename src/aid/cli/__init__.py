@@ -18,7 +18,7 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from aid import __version__
-from aid.cli import drawing, scoring, training
+from aid.cli import checking, drawing, scoring, training
 from aid.cli.states import states
 from aid.types import Stopped
 
@@ -35,6 +35,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "score": scoring.score,
     "extractor": scoring.extractor,
     "ablate": scoring.ablate,
+    "plan": checking.plan,
+    "doctor": checking.doctor,
 }
 POSITIONAL = {"predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE"}
 
@@ -106,8 +108,10 @@ def _with_values(arguments: list[str]) -> list[str]:
     """The arguments as the parser wants them.
 
     `--gif` alone means `--gif=true`, for every setting of a command that is true or false, and
-    `--text-guidance` means `--text_guidance`.
+    `--text-guidance` means `--text_guidance`. `aid plan RECIPE` means `aid plan --config RECIPE`.
     """
+    if arguments[0] == "plan" and arguments[1:2] and not arguments[1].startswith("-"):
+        arguments = ["plan", "--config", *arguments[1:]]
     function = COMMANDS.get(arguments[0])
     parameters = inspect.signature(function).parameters.values() if function else ()
     switches = {"--debug", *(f"--{p.name}" for p in parameters if p.annotation is bool)}

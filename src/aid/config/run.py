@@ -129,6 +129,10 @@ class TrainConfig(LoopConfig):
     trackers: tuple[str, ...] = ()
     """Where else the log goes, through accelerate: tensorboard, trackio, wandb (each has to be
     installed). The log in the run's folder is always written."""
+    checkpointed_levels: int | None = None
+    """Only on the first so many resolutions, whose activations are the largest; None: on all."""
+    frozen_weights: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type in which the frozen UNet is stored and computes. What is trained stays float32. Ours."""
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""

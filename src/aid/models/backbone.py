@@ -15,25 +15,19 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
     _resize_with_antialiasing,
 )
 from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import CLIPTokenizer
 
-from aid.models.layout import backbone_hash, part_folder, weight_files
+from aid.models.layout import backbone_hash, part_folder
+from aid.models.networks import NETWORKS, load_network
 
 __all__ = ["NETWORKS", "PARTS", "Backbone", "backbone_hash", "load_backbone"]
 
-NETWORKS = {
-    "unet": UNetSpatioTemporalConditionModel,
-    "vae": AutoencoderKLTemporalDecoder,
-    "image_encoder": CLIPVisionModelWithProjection,
-    "text_encoder": CLIPTextModel,
-}
 PARTS = (*NETWORKS, "tokenizer")
 
 
@@ -227,7 +221,7 @@ def load_backbone(
         )
     if unknown := sorted(set(parts) - set(PARTS)):
         raise ValueError(f"no part is called {', '.join(unknown)}. Known: {', '.join(PARTS)}.")
-    loaded = {name: _load_network(folder, name, dtype) for name in parts if name in NETWORKS}
+    loaded = {name: load_network(folder, name, dtype) for name in parts if name in NETWORKS}
     if "tokenizer" in parts:
         loaded["tokenizer"] = CLIPTokenizer.from_pretrained(part_folder(folder, "tokenizer"))
     if "image_encoder" in parts:
@@ -237,27 +231,3 @@ def load_backbone(
         settings = json.loads(file.read_text())
         loaded |= {"image_mean": settings["image_mean"], "image_std": settings["image_std"]}
     return Backbone(folder=folder, **loaded)
-
-
-def _load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
-    files = weight_files(folder, name)
-    if not (folder / name / "config.json").is_file():
-        raise ValueError(f"{str(folder / name / 'config.json')!r} is missing. Copy it again.")
-    type_is_called = "dtype" if name in ("image_encoder", "text_encoder") else "torch_dtype"
-    network, report = NETWORKS[name].from_pretrained(
-        folder / name,
-        use_safetensors=True,
-        variant="fp16" if ".fp16." in files[0].name else None,
-        output_loading_info=True,
-        local_files_only=True,
-        **{type_is_called: dtype},
-    )
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        # Older CLIP files carry the numbers 0, 1, 2, ... as a tensor.
-        keys = sorted(str(key) for key in report[problem] if not str(key).endswith("position_ids"))
-        if keys:
-            raise ValueError(
-                f"weights of {str(folder / name)!r} do not fit its config.json: "
-                f"{problem.replace('_', ' ')} {', '.join(keys[:5])}. Copy both files again."
-            )
-    return network.requires_grad_(False).eval()

@@ -207,7 +207,8 @@ def _cross_attention(unet: nn.Module, config: ModelConfig) -> nn.ModuleDict:
         made = {}
         for name in projections:
             inside = "to_out.0" if name == "to_out" else name
-            made[name] = copy.deepcopy(part(unet, f"{path}.attn2.{inside}")).requires_grad_(True)
+            own = copy.deepcopy(part(unet, f"{path}.attn2.{inside}"))
+            made[name] = own.float().requires_grad_(True)
         return nn.ModuleDict(made)
 
     def every(kind: str) -> nn.ModuleDict:

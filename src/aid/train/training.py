@@ -26,7 +26,7 @@ from aid.train.checking import Checker
 from aid.train.records import describe, run_record
 
 FREE = ("batch_size", "accumulate", "log_every", "check_every", "save_every", "trackers")
-FREE += ("use_gradient_checkpointing", "use_compile")
+FREE += ("use_gradient_checkpointing", "checkpointed_levels", "use_compile")
 """Settings of `train` that may differ when a run goes on; the whole batch may not."""
 
 
@@ -77,9 +77,9 @@ def train(
     if not train.allow_mixed_states:
         refuse_mixed_states(states_see)
     torch.manual_seed(train.seed)
-    denoiser = _denoiser(backbone, backbone_id, data, model, start, accelerator)
+    denoiser = _denoiser(backbone, backbone_id, data, model, train, start, accelerator)
     if train.use_gradient_checkpointing:
-        denoiser.enable_gradient_checkpointing()
+        denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
     if train.use_compile:
         denoiser.unet.compile()
     parameters = dict(denoiser.trained.named_parameters())
@@ -163,11 +163,13 @@ def _denoiser(
     backbone_id: str,
     data: Cache,
     model: ModelConfig,
+    train: TrainConfig,
     start: Path | None,
     accelerator: Accelerator,
 ) -> Denoiser:
     """A new one, or the one of `start`."""
-    unet = load_backbone(backbone, ("unet",)).part("unet")
+    dtype = getattr(torch, train.frozen_weights)
+    unet = load_backbone(backbone, ("unet",), dtype).part("unet")
     if accelerator.device.type == "cpu":
         use_plain_attention(unet)
     if start is None:

@@ -1,0 +1,154 @@
+"""Commands that look before anything is loaded: what a run will take, and whether this machine can.
+
+Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
+"""
+
+import importlib.util
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from aid.config import ModelConfig, SamplerConfig, TrainConfig
+
+GB = 1e9
+EXTRAS = {"mujoco": "tabletop", "peft": "lora"}
+
+
+def plan(
+    model: ModelConfig,
+    train: TrainConfig,
+    sampler: SamplerConfig | None = None,
+    backbone: str = "tabletop",
+    height: int | None = None,
+    width: int | None = None,
+    videos: int = 10_000,
+    sentences: int = 1_000,
+    memory: float | None = None,
+) -> None:
+    """Says what training will take before anything is loaded: parameters, memory, cache, steps.
+
+    Args:
+        model: shape of the trained part.
+        train: the training loop.
+        sampler: not used; here so that a recipe serves all commands.
+        backbone: "tabletop", a folder, or a published name, which need not be downloaded.
+        height: of the videos, in pixels; by default 256, or 64 for "tabletop".
+        width: likewise.
+        videos: how many the cache will hold.
+        sentences: how many distinct instructions and states it will hold.
+        memory: of the device in GB; by default this machine's.
+    """
+    import aid.train  # noqa: F401  (so that this process is as large as one that trains)
+    from aid.models.published import BY_NAME
+    from aid.plan import cache_bytes, configs_of, forecast_training, remedies
+    from aid.predict import find_backbone
+
+    published = backbone.partition("+")[0].partition("@")[0]
+    configs = configs_of(published if published in BY_NAME else find_backbone(backbone))
+    side = 64 if backbone == "tabletop" else 256
+    height, width = height or side, width or side
+    _check_size(configs, height, width)
+    available = memory * GB if memory else device_memory()
+
+    def forecast(settings: TrainConfig):
+        return forecast_training(configs, model, settings, height, width, resident_bytes())
+
+    found = forecast(train)
+    print(f"backbone         {backbone}, {model.num_frames} frames of {width}x{height}")
+    for name, number in found.parameters.items():
+        print(f"{name:<24} {number / 1e6:>9,.2f} M parameters")
+    for name, number in found.parts().items():
+        print(f"{name:<24} {number / GB:>9,.2f} GB")
+    print(f"{'peak while training':<24} {found.peak / GB:>9,.2f} GB of {available / GB:,.1f} GB")
+    size = cache_bytes(configs, model, height, width, videos, sentences)
+    print(f"{'cache':<24} {size / GB:>9,.2f} GB for {videos:,} videos, {sentences:,} sentences")
+    epochs = train.steps * train.batch_size / videos
+    print(f"{'steps':<24} {train.steps:>9,} of {train.batch_size} videos, {epochs:.1f} epochs")
+    if found.peak <= available:
+        print("it fits.")
+        return
+    print("it does not fit. Change, one on top of the other:")
+    for change, settings in remedies(train):
+        peak = forecast(settings).peak
+        print(f"  {change:<40} {peak / GB:>7,.2f} GB")
+        if peak <= available:
+            return
+    print("  and still it does not fit: fewer frames, smaller videos, or a larger device.")
+
+
+def _check_size(configs: dict, height: int, width: int) -> None:
+    scale = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+    levels = len(configs["unet"].get("block_out_channels", (320, 640, 1280, 1280)))
+    side = scale * 2 ** (levels - 1)
+    if height % side or width % side:
+        raise ValueError(
+            f"height and width must be multiples of {side} for this backbone, got {height} and "
+            f"{width}. Try {max(1, height // side) * side} and {max(1, width // side) * side}."
+        )
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:  # not Linux
+        return int(0.6 * GB)
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def device_memory() -> int:
+    """Bytes of the first GPU, or of this machine if there is none."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_properties(0).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def doctor(backbone: str = "tabletop") -> None:
+    """Checks the machine and the installation, and says what to do about what is missing.
+
+    Args:
+        backbone: "tabletop", a folder or a name; its files are checked, not loaded.
+    """
+    import torch
+
+    from aid.models.layout import NETWORK_NAMES, weight_files
+    from aid.predict import find_backbone
+
+    print(f"python           {platform.python_version()}, {platform.system()}")
+    for name in ("aid-video", "torch", "diffusers", "transformers", "accelerate"):
+        print(f"{name:<16} {version(name)}")
+    for module, extra in EXTRAS.items():
+        is_there = importlib.util.find_spec(module) is not None
+        remedy = f"not installed; if wanted: pip install 'aid-video[{extra}]'"
+        try:
+            print(f"{module:<16} {version(module) if is_there else remedy}")
+        except PackageNotFoundError:
+            print(f"{module:<16} {remedy}")
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        print(f"gpu              {properties.name}, {properties.total_memory / GB:.1f} GB")
+        print(f"bfloat16         {'yes' if torch.cuda.is_bf16_supported() else 'no; use float16'}")
+    else:
+        print("gpu              none; SVD at full size needs minutes for a video on a CPU")
+        print(f"bfloat16         {'in hardware' if has_bfloat16() else 'emulated, slow'}")
+    print(f"cores            {os.cpu_count()}, torch uses {torch.get_num_threads()}")
+    print(f"memory           {device_memory() / GB:.1f} GB")
+    print(f"disk here        {shutil.disk_usage('.').free / GB:.1f} GB free")
+    folder = find_backbone(backbone)
+    for name in NETWORK_NAMES:
+        size = sum(file.stat().st_size for file in weight_files(folder, name))
+        print(f"{name:<16} {size / GB:.2f} GB")
+    print("everything that `aid` needs is here.")
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16 itself."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+        return bool({"amx_bf16", "avx512_bf16"} & set(flags))
+    except OSError:
+        return False

@@ -1,0 +1,177 @@
+"""What a training run will take, before anything is loaded: parameters, memory, cache, steps.
+
+The step is run on tensors without storage (`models.footprint`), so the forecast follows every
+setting. `aid plan` prints it; benchmarks/full_size compares it with measured peaks.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aid.config import ModelConfig, TrainConfig
+from aid.models.conditions import Conditions, TextTokens
+from aid.models.denoiser import Denoiser
+from aid.models.footprint import MemoryCount, counting
+from aid.models.networks import empty_network, read_configs
+from aid.models.published import BY_NAME, Configs
+
+NUM_NOISED = 4  # noise augmentations of a first frame that the cache keeps
+NUM_STATES = 4
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Bytes by part while training, and numbers of parameters.
+
+    `frozen`, `trained`, `gradients`, `optimizer` and `average` stay for the whole run;
+    `activations` is what the costliest moment of a step needs besides. `process` is Python with its
+    libraries.
+    """
+
+    parameters: dict[str, int]
+    frozen: int
+    trained: int
+    gradients: int
+    optimizer: int
+    average: int
+    activations: int
+    process: int
+
+    @property
+    def peak(self) -> int:
+        """The sum of the parts."""
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, int]:
+        """Bytes by part, largest reasons first."""
+        names = ("frozen", "trained", "gradients", "optimizer", "average", "activations", "process")
+        return {name: getattr(self, name) for name in names}
+
+
+def configs_of(backbone: str | Path) -> Configs:
+    """The networks' configurations: published ones by name, else from the backbone's folder."""
+    return BY_NAME.get(str(backbone)) or read_configs(Path(backbone))
+
+
+def forecast_training(
+    configs: Configs, model: ModelConfig, train: TrainConfig, height: int, width: int, process: int
+) -> Forecast:
+    """Memory of `aid train` on one device.
+
+    Args:
+        configs: the backbone's.
+        model: the trained part.
+        train: batch size, precision, checkpointing.
+        height: of the videos, in pixels.
+        width: likewise.
+        process: bytes that Python and its libraries take.
+    """
+    with counting() as count, _default_dtype(getattr(torch, train.frozen_weights)):
+        unet = empty_network("unet", configs["unet"])
+        frozen = count.live
+        torch.set_default_dtype(torch.float32)
+        text_dim, image_dim = (configs[n]["hidden_size"] for n in ("text_encoder", "image_encoder"))
+        denoiser = Denoiser(unet, text_dim, image_dim, model).train()
+        trained = count.live - frozen
+        parameters = {"UNet, frozen": sum(p.numel() for p in unet.parameters())}
+        groups = denoiser.trainable_parameters()
+        parameters |= {
+            f"{n}, trained": sum(p.numel() for p in ps) for n, ps in groups.items() if ps
+        }
+        own = [p for ps in groups.values() for p in ps]
+        # The optimizer's two moments, and the average.
+        held = [torch.zeros_like(p) for p in own for _ in range(3)]
+        if train.use_gradient_checkpointing:
+            denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
+        latents = _latents(configs, model.num_frames, train.batch_size, height, width)
+        conditions = _conditions(configs, latents)
+        activations, gradients = _step(count, denoiser, train, latents, conditions)
+        del held
+    return Forecast(
+        parameters=parameters, frozen=frozen, trained=trained, gradients=gradients,
+        optimizer=2 * trained, average=trained, activations=activations, process=process,
+    )  # fmt: skip
+
+
+def _step(
+    count: MemoryCount, denoiser: Denoiser, train: TrainConfig, latents: Tensor, told: Conditions
+) -> tuple[int, int]:
+    """Bytes of activations and gradients of one step."""
+    before = count.live
+    count.restart()
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    half = dtypes.get(train.mixed_precision)
+    with torch.autocast("cpu", half) if half else nullcontext():
+        sigma = latents.new_ones(len(latents))
+        loss = denoiser.loss(latents, told, sigma, torch.zeros_like(latents)).mean()
+    loss.backward()
+    del loss, sigma
+    gradients = count.live - before
+    return count.peak - before - gradients, gradients
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _latents(configs: Configs, frames: int, batch: int, height: int, width: int) -> Tensor:
+    vae = configs["vae"]
+    scale = 2 ** (len(vae["block_out_channels"]) - 1)
+    return torch.zeros(batch, frames, vae["latent_channels"], height // scale, width // scale)
+
+
+def _conditions(configs: Configs, latents: Tensor) -> Conditions:
+    b, text, image = len(latents), configs["text_encoder"], configs["image_encoder"]
+    words = text.get("max_position_embeddings", 77)
+    patches = 1 + (image.get("image_size", 224) // image["patch_size"]) ** 2
+    mask = torch.ones(b, words, dtype=torch.bool)
+    return Conditions(
+        condition_latents=torch.zeros_like(latents),
+        image_embedding=torch.zeros(b, 1, image["projection_dim"]),
+        image_tokens=torch.zeros(b, patches, image["hidden_size"]),
+        fps=torch.ones(b),
+        motion_bucket_id=torch.ones(b),
+        noise_aug_strength=torch.ones(b),
+        text=TextTokens(
+            instruction_tokens=torch.zeros(b, words, text["hidden_size"]),
+            instruction_mask=mask,
+            state_tokens=torch.zeros(b, NUM_STATES * words, text["hidden_size"]),
+            state_mask=mask.repeat(1, NUM_STATES),
+        ),
+    )
+
+
+def cache_bytes(
+    configs: Configs, model: ModelConfig, height: int, width: int, videos: int, sentences: int
+) -> int:
+    """Size of the cache of `videos` that share no first frame, with `sentences` distinct ones."""
+    with counting():
+        latents = _latents(configs, model.num_frames, 1, height, width)
+        told = _conditions(configs, latents)
+        given = latents[:, : model.condition.num_given_frames].numel() * NUM_NOISED
+        image = told.image_tokens.numel() + told.image_embedding.numel()
+        words = told.text.instruction_tokens.numel()
+        return 2 * (videos * (latents.numel() + given + image) + sentences * words)
+
+
+def remedies(train: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
+    """What to change if a run does not fit, one change on top of the other, cheapest first."""
+    if train.frozen_weights == "float32":
+        train = replace(train, frozen_weights="bfloat16")
+        yield "train.frozen_weights: bfloat16", train
+    if not train.use_gradient_checkpointing or train.checkpointed_levels is not None:
+        train = replace(train, use_gradient_checkpointing=True, checkpointed_levels=None)
+        yield "train.use_gradient_checkpointing: true", train
+    if train.batch_size > 1:
+        train = replace(train, batch_size=1)
+        yield "train.batch_size: 1", train

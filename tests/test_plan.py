@@ -1,0 +1,93 @@
+from dataclasses import replace
+
+import pytest
+
+from aid.cli import main
+from aid.config import ModelConfig, TrainConfig
+from aid.models.published import BY_NAME
+from aid.plan import cache_bytes, configs_of, forecast_training, remedies
+
+
+@pytest.fixture(scope="module")
+def forecast(tiny_backbone):
+    configs = configs_of(tiny_backbone)
+    config = ModelConfig(num_frames=3)
+    config = replace(config, dqformer=replace(config.dqformer, num_heads=2))
+
+    def forecast(**settings):
+        train = TrainConfig(**({"batch_size": 2} | settings))
+        return forecast_training(configs, config, train, 64, 64, process=1000)
+
+    return forecast
+
+
+def test_the_peak_is_the_sum_of_its_parts_and_weights_count_exactly(forecast):
+    found = forecast()
+    assert found.peak == sum(found.parts().values())
+    frozen = found.parameters["UNet, frozen"]
+    trained = sum(n for name, n in found.parameters.items() if name.endswith("trained"))
+    assert found.frozen == 4 * frozen
+    assert found.trained == found.average == 4 * trained
+    assert found.optimizer == 8 * trained
+    assert found.gradients <= 4 * trained
+    assert found.process == 1000
+
+
+def test_every_remedy_helps(forecast):
+    settings = TrainConfig(batch_size=2)
+    before = forecast().peak
+    for change, settings in remedies(settings):
+        found = forecast(
+            batch_size=settings.batch_size,
+            frozen_weights=settings.frozen_weights,
+            use_gradient_checkpointing=settings.use_gradient_checkpointing,
+        )
+        assert found.peak < before, change
+        before = found.peak
+
+
+def test_published_names_need_no_download():
+    for name in BY_NAME:
+        assert configs_of(name)["text_encoder"]["hidden_size"] == 1024
+
+
+def test_the_cache_of_svd_has_the_size_of_its_tensors():
+    configs = configs_of("stabilityai/stable-video-diffusion-img2vid")
+    latents, given, image = 16 * 4 * 32 * 32, 4 * 4 * 32 * 32, 257 * 1280 + 1024
+    expected = 2 * (3 * (latents + given + image) + 5 * 77 * 1024)
+    assert cache_bytes(configs, ModelConfig(), 256, 256, videos=3, sentences=5) == expected
+
+
+def test_plan_prints_what_a_recipe_takes_and_what_to_change(tmp_path, capsys, tiny_backbone):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "model: {num_frames: 3, dqformer: {num_heads: 2}}\ntrain: {steps: 10, batch_size: 2}\n"
+    )
+    arguments = ["plan", str(recipe), "--backbone", str(tiny_backbone), "--height=64", "--width=64"]
+    assert main([*arguments, "--memory=1000"]) == 0
+    out = capsys.readouterr().out
+    assert "it fits." in out
+    assert "UNet, frozen" in out
+    assert main([*arguments, "--memory=0.001"]) == 0
+    out = capsys.readouterr().out
+    assert "train.batch_size: 1" in out
+    assert "still it does not fit" in out
+
+
+def test_a_size_that_the_networks_cannot_halve_is_refused(tmp_path, capsys, tiny_backbone):
+    (tmp_path / "recipe.yaml").write_text("model: {num_frames: 3}\n")
+    arguments = ["plan", str(tmp_path / "recipe.yaml"), "--backbone", str(tiny_backbone)]
+    assert main([*arguments, "--height=60"]) == 2
+    assert "multiples of 16" in capsys.readouterr().err
+
+
+def test_the_doctor_names_what_is_here(capsys, tiny_backbone):
+    assert main(["doctor", "--backbone", str(tiny_backbone)]) == 0
+    out = capsys.readouterr().out
+    assert "peft" in out
+    assert "everything that `aid` needs is here." in out
+
+
+def test_the_doctor_names_what_is_missing(capsys, tmp_path):
+    assert main(["doctor", "--backbone", str(tmp_path)]) == 2
+    assert "has no 'unet' folder" in capsys.readouterr().err
