@@ -35,13 +35,13 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], dict]]:
         "build": lambda: {"parameters": build(options.folder, options.size)},
         "parity": lambda: parity(*where),
         "train aid, checkpointing all": lambda: aid_steps(*where, number, "all", out),
-        "train aid, checkpointing 2": lambda: aid_steps(*where, number, "2", None),
-        "train aid, checkpointing 1": lambda: aid_steps(*where, number, "1", None),
-        "train temporal, checkpointing none": lambda: temporal_steps(*where, number, "none"),
         "train temporal, checkpointing all": lambda: temporal_steps(*where, number, "all"),
         "sample aid": lambda: aid_sampling(*where, number, whole),
         "sample stock": lambda: stock_sampling(*where, number, whole),
+        "train aid, checkpointing 2": lambda: aid_steps(*where, number, "2", None),
+        "train aid, checkpointing 1": lambda: aid_steps(*where, number, "1", None),
         "profile aid": lambda: profile_step(*where),
+        "train temporal, checkpointing none": lambda: temporal_steps(*where, number, "none"),
     }
 
 
@@ -80,8 +80,11 @@ def main() -> None:
         start = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "full_size", *sys.argv[1:], "--part", name],
-            env=os.environ | ALLOCATOR, stdout=subprocess.PIPE, text=True, check=True,
+            env=os.environ | ALLOCATOR, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
+        if done.returncode:  # such as -9: out of memory
+            print(f"{name:<36} failed, {done.returncode}", flush=True)
+            continue
         figures[name] = json.loads(done.stdout.splitlines()[-1])
         figures[name]["all_seconds"] = round(time.monotonic() - start, 1)
         print(f"{name:<36}", json.dumps(figures[name])[:400], flush=True)

@@ -5,6 +5,7 @@ Each checks what it can before it imports torch and loads weights.
 
 import time
 from pathlib import Path
+from typing import Literal
 
 from aid.cli.states import ask_first
 from aid.cli.terminal import check_folder, check_output, progress_bar
@@ -26,6 +27,12 @@ def predict(
     model: str = "tabletop",
     backbone: str | None = None,
     device: str | None = None,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    offload: bool = False,
+    height: int | None = None,
+    width: int | None = None,
+    num_frames: int | None = None,
+    decode_chunk: int = 16,
 ) -> None:
     """Predicts the video of what happens next to one frame.
 
@@ -46,6 +53,12 @@ def predict(
         model: "tabletop", a checkpoint's folder, or one with `aid/` and `backbone/`.
         backbone: folder of the backbone, if it is not the model's own.
         device: cpu or cuda; by default the GPU if there is one.
+        dtype: of the frozen weights and their arithmetic; half of float32 is half the memory.
+        offload: frozen networks wait in the CPU's memory and visit the GPU one at a time.
+        height: of the video in pixels; by default that of the training videos.
+        width: likewise.
+        num_frames: of the video; by default that of the training videos.
+        decode_chunk: frames decoded at a time; fewer take less memory.
     """
     if not instruction.strip():
         raise ValueError("the instruction is empty. Say what should happen, in quotes.")
@@ -62,7 +75,12 @@ def predict(
     writer = state_writer_of(model, backbone, states_from)
     if states is None:
         ask_first(writer, [pixels], [instruction])
-    predictor = Predictor.from_pretrained(model, backbone, device, state_writer=writer)
+    sizes = {name: size for name, size in (("height", height), ("width", width)) if size}
+    predictor = Predictor.from_pretrained(
+        model, backbone, device, state_writer=writer, dtype=dtype, offload=offload,
+        num_frames=num_frames, **sizes,
+    )  # fmt: skip
+    predictor.backbone.decode_chunk = decode_chunk
     print(predictor.describe())
     start = time.monotonic()
     with progress_bar("sampling") as on_step:

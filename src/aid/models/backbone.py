@@ -25,6 +25,7 @@ from transformers import CLIPTokenizer
 
 from aid.models.layout import backbone_hash, part_folder
 from aid.models.networks import NETWORKS, load_network
+from aid.models.offload import offload
 
 __all__ = ["NETWORKS", "PARTS", "Backbone", "backbone_hash", "load_backbone"]
 
@@ -35,6 +36,7 @@ PARTS = (*NETWORKS, "tokenizer")
 class Backbone:
     """The loaded parts; a part that was not asked for is None and using it is an error.
 
+    `decode_chunk` is how many frames of a video are decoded at a time: fewer take less memory.
     `image_mean` and `image_std` are the feature extractor's, per colour of an image in [0, 1].
     """
 
@@ -44,6 +46,7 @@ class Backbone:
     image_encoder: nn.Module | None = None
     text_encoder: nn.Module | None = None
     tokenizer: CLIPTokenizer | None = None
+    decode_chunk: int = 16
     image_mean: Sequence[float] = ()
     image_std: Sequence[float] = ()
 
@@ -91,6 +94,11 @@ class Backbone:
             if (network := getattr(self, name)) is not None:
                 network.to(device) if dtype is None else network.to(device, dtype)
         return self
+
+    def offload(self, device: torch.device | str) -> None:
+        """Keeps the loaded networks in the CPU's memory; each visits the device when it runs."""
+        networks = [getattr(self, name) for name in NETWORKS]
+        offload([network for network in networks if network is not None], device)
 
     def _mode(self, frames: Float[Tensor, "n 3 H W"], chunk: int) -> Float[Tensor, "n c h w"]:
         """The most likely latents of each frame, not scaled."""
@@ -149,12 +157,14 @@ class Backbone:
 
     @torch.no_grad()
     def decode(
-        self, latents: Float[Tensor, "b f c h w"], chunk: int = 16
+        self, latents: Float[Tensor, "b f c h w"], chunk: int | None = None
     ) -> Float[Tensor, "b f 3 H W"]:
         """Frames in [-1, 1] of scaled latents.
 
-        Frames of one video are decoded `chunk` at a time; the decoder mixes those over time.
+        Frames of one video are decoded `chunk` at a time (None: `decode_chunk`); the decoder mixes
+        those over time.
         """
+        chunk = chunk or self.decode_chunk
         vae = self.part("vae")
         latents = (latents / vae.config.scaling_factor).to(vae.dtype)
         parts = []

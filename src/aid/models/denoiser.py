@@ -77,11 +77,17 @@ class Denoiser(nn.Module):
         """The type in which the frozen weights are stored, and in which the UNet computes."""
         return self.unet.conv_in.weight.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; the UNet itself may wait elsewhere (`models.offload`)."""
+        hook = getattr(self.unet, "_hf_hook", None)
+        return self.unet.device if hook is None else torch.device(hook.execution_device)
+
     def _frozen_arithmetic(self) -> AbstractContextManager:
         """A UNet in half precision runs exactly as the stock one, whatever autocast is around."""
         if self.dtype not in HALF:
             return nullcontext()
-        return torch.autocast(self.unet.device.type, enabled=False)
+        return torch.autocast(self.device.type, enabled=False)
 
     def train(self, mode: bool = True) -> "Denoiser":
         """As usual, except that the frozen UNet stays in evaluation mode."""

@@ -4,6 +4,7 @@ Tensors here have a shape and a device but no storage (PyTorch's fake tensors), 
 model is built and run in seconds. `plan.py` asks before anything is loaded.
 """
 
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,5 +56,6 @@ class MemoryCount(TorchDispatchMode):
 @contextmanager
 def counting() -> Iterator[MemoryCount]:
     """While it lasts, tensors have no storage and their sizes are counted."""
-    with FakeTensorMode(allow_non_fake_inputs=True), MemoryCount() as count:
+    with warnings.catch_warnings(), FakeTensorMode(), MemoryCount() as count:
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         yield count

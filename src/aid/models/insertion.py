@@ -27,7 +27,7 @@ from aid.models.joins import (
     Seam,
     SequentialShortTerm,
 )
-from aid.models.lora import LowRankUpdates
+from aid.models.lora import LowRankUpdates, in_float32
 from aid.models.sites import (
     attention_sites,
     check_seams,
@@ -208,7 +208,7 @@ def _cross_attention(unet: nn.Module, config: ModelConfig) -> nn.ModuleDict:
         for name in projections:
             inside = "to_out.0" if name == "to_out" else name
             own = copy.deepcopy(part(unet, f"{path}.attn2.{inside}"))
-            made[name] = own.float().requires_grad_(True)
+            made[name] = in_float32(own).requires_grad_(True)
         return nn.ModuleDict(made)
 
     def every(kind: str) -> nn.ModuleDict:

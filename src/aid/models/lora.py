@@ -43,6 +43,13 @@ def lora_sites(
     return paths
 
 
+def in_float32(trained: nn.Module) -> nn.Module:
+    """The module with float32 weights, even where the frozen ones it came from have less."""
+    for parameter in trained.parameters():
+        parameter.data = parameter.data.float()  # `Module.float` cannot on tensors without storage
+    return trained
+
+
 class LowRankUpdates:
     """The updates of one UNet.
 
@@ -82,8 +89,7 @@ class LowRankUpdates:
         peft.inject_adapter_in_model(settings, self.unet, adapter_name=NAME)
         self.layers = {path: part(self.unet, path) for path in paths}
         for layer in self.layers.values():
-            # Trained in float32 even where the frozen weights are stored in less.
-            layer.lora_A.float(), layer.lora_B.float()
+            in_float32(layer.lora_A), in_float32(layer.lora_B)
 
     def attach(self) -> None:
         """Puts peft's layers where the frozen projections are."""

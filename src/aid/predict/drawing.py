@@ -89,7 +89,7 @@ def draw_videos(
         encodings: of frames drawn before; None starts with none.
     """
     condition, num_frames = denoiser.config.condition, denoiser.config.num_frames
-    device, scale = denoiser.unet.device, backbone.down_scaling
+    device, scale = denoiser.device, backbone.down_scaling
     b, _, _, height, width = given.shape
     latent_shape = (num_frames, backbone.latent_channels, height // scale, width // scale)
     told_fps = fps if condition.fps is None else [condition.fps] * b

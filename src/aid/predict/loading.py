@@ -1,8 +1,11 @@
 """Where models are and what is loaded from there."""
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+
+import torch
 
 from aid.conditioning.rules import RuleStateWriter
 from aid.conditioning.states import NoStateWriter, StateWriter, choose_state_writer
@@ -72,17 +75,45 @@ def find_backbone(name_or_folder: str | Path) -> Path:
 
 
 def load_model(
-    name_or_folder: str | Path, backbone: str | Path | None
+    name_or_folder: str | Path,
+    backbone: str | Path | None,
+    dtype: str = "float32",
+    num_frames: int | None = None,
 ) -> tuple[Backbone, Denoiser, CheckpointInfo]:
-    """A checkpoint on its backbone. Arguments and errors as for `find_model`."""
+    """A checkpoint on its backbone.
+
+    Args:
+        name_or_folder: as for `find_model`.
+        backbone: likewise.
+        dtype: of the frozen weights.
+        num_frames: of a video, if it is not to be that of the training videos.
+
+    Raises:
+        ValueError: something is missing, damaged or does not fit.
+    """
     checkpoint, folder = find_model(name_or_folder, backbone)
-    parts = load_backbone(folder, PARTS)
+    parts = load_backbone(folder, PARTS, dtype_of(dtype))
     denoiser, info = load_checkpoint(checkpoint, parts.part("unet"), backbone_hash(folder))
+    if num_frames is not None:
+        denoiser.config = replace(denoiser.config, num_frames=num_frames)
     return parts, denoiser, info
 
 
+def place(
+    parts: Backbone, denoiser: Denoiser, device: str | None, is_offloaded: bool = False
+) -> None:
+    """Moves a model to its device (None: the GPU if there is one), or lets its parts take turns."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if is_offloaded:
+        denoiser.trained.to(device)
+        parts.offload(device)
+    else:
+        parts.to(device)
+        denoiser.to(device)
+
+
 def load_backbone_only(
-    backbone: str | Path, num_frames: int | None
+    backbone: str | Path, num_frames: int | None, dtype: str = "float32"
 ) -> tuple[Backbone, Denoiser, SamplerConfig]:
     """The bare backbone as a denoiser without any trained part, conditioned as SVD is.
 
@@ -91,9 +122,10 @@ def load_backbone_only(
     Args:
         backbone: "tabletop" or a folder.
         num_frames: of a video; None takes what the UNet was made for.
+        dtype: of the backbone's weights.
     """
     folder = find_backbone(backbone)
-    parts = load_backbone(folder, ("unet", "vae", "image_encoder"))
+    parts = load_backbone(folder, ("unet", "vae", "image_encoder"), dtype_of(dtype))
     config = ModelConfig(
         num_frames=num_frames or parts.part("unet").config.num_frames,
         dqformer=DQFormerConfig(branches="none"),
@@ -142,3 +174,14 @@ def default_state_writer(info: CheckpointInfo) -> StateWriter:
     if info.state_writer == "replay" or info.state_writer.startswith("column:"):
         return RuleStateWriter()
     return choose_state_writer(info.state_writer)
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """A floating-point type by name.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in (known := ("float32", "bfloat16", "float16")):
+        raise ValueError(f"dtype must be one of {', '.join(known)}, got {name!r}.")
+    return getattr(torch, name)

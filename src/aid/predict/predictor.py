@@ -24,6 +24,7 @@ from aid.predict.loading import (
     describe_trained,
     load_backbone_only,
     load_model,
+    place,
 )
 from aid.predict.prediction import Prediction, Video
 from aid.video import to_uint8
@@ -87,6 +88,9 @@ class Predictor:
         device: str | None = None,
         *,
         state_writer: StateWriter | None = None,
+        dtype: str = "float32",
+        offload: bool = False,
+        num_frames: int | None = None,
         **settings: int | float | bool,
     ) -> "Predictor":
         """Loads a checkpoint on its backbone.
@@ -97,18 +101,20 @@ class Predictor:
             device: "cpu", "cuda", ...; None takes the GPU if there is one.
             state_writer: None takes the kind that the checkpoint was trained with, or the
                 table-top's rules for "replay", because what has not happened cannot be replayed.
+            dtype: of the frozen weights and of their arithmetic: "float32", "bfloat16", "float16".
+            offload: whether frozen networks wait in the CPU's memory, one at a time on the device.
+            num_frames: of a video; None takes that of the training videos.
             settings: `height`, `width`, `fps`, `keep_given_frames` of the `Predictor`; the first
                 three are otherwise those of the training data.
 
         Raises:
             ValueError: a folder is missing, damaged, or of another backbone.
         """
-        parts, denoiser, info = load_model(name_or_folder, backbone)
+        parts, denoiser, info = load_model(name_or_folder, backbone, dtype, num_frames)
         known = {"height": info.height, "width": info.width, "fps": info.fps}
-        return cls._on(
-            device, parts, denoiser, info.sampler, state_writer or default_state_writer(info),
-            info=info, **known | settings,
-        )  # fmt: skip
+        place(parts, denoiser, device, offload)
+        writer = state_writer or default_state_writer(info)
+        return cls(parts, denoiser, info.sampler, writer, info=info, **known | settings)
 
     @classmethod
     def backbone_only(
@@ -131,12 +137,8 @@ class Predictor:
         parts, denoiser, sampler = load_backbone_only(backbone, num_frames)
         side = denoiser.unet.config.sample_size * parts.down_scaling
         known = {"height": side, "width": side}
-        return cls._on(device, parts, denoiser, sampler, NoStateWriter(), **known | settings)
-
-    @classmethod
-    def _on(cls, device: str | None, parts: Backbone, denoiser: Denoiser, *args, **settings):
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(parts.to(device), denoiser.to(device), *args, **settings)
+        place(parts, denoiser, device)
+        return cls(parts, denoiser, sampler, NoStateWriter(), **known | settings)
 
     def __call__(
         self,
