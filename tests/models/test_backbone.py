@@ -1,3 +1,4 @@
+import inspect
 import json
 import shutil
 
@@ -8,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from aid.models.backbone import PARTS, Backbone, backbone_hash, load_backbone
+from aid.models.seam import VideoBackbone
 
 
 @pytest.fixture
@@ -184,3 +186,13 @@ def test_image_embedding_equals_the_stock_pipeline(tiny_backbone, backbone, gene
     embedding, tokens = backbone.encode_image(frame)
     torch.testing.assert_close(embedding, stock, atol=1e-5, rtol=1e-5)
     assert tokens.shape == (1, 5, 24)  # class token and 2 x 2 patches
+
+
+def test_the_backbone_is_what_the_seam_asks_for(backbone):
+    assert isinstance(backbone, VideoBackbone)
+    for name in (n for n in vars(VideoBackbone) if not n.startswith("_")):
+        asked, ours = getattr(VideoBackbone, name), getattr(Backbone, name)
+        assert isinstance(ours, property) == isinstance(asked, property)
+        if not isinstance(asked, property):
+            wanted = list(inspect.signature(asked).parameters)
+            assert list(inspect.signature(ours).parameters)[: len(wanted)] == wanted

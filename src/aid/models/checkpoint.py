@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from aid.config import ModelConfig, SamplerConfig, from_json, to_json
 from aid.files import whole_folder
+from aid.models.card import model_card
 from aid.models.denoiser import Denoiser
 
 WEIGHTS, CONFIG = "trained.safetensors", "config.json"
@@ -76,6 +77,7 @@ def save_checkpoint(
     with whole_folder(folder) as made:
         save_file(tensors, made / WEIGHTS, metadata=known)
         (made / CONFIG).write_text(text + "\n")
+        (made / "README.md").write_text(model_card(info, tensors))
 
 
 def read_info(folder: Path | str) -> CheckpointInfo:

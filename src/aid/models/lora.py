@@ -45,8 +45,10 @@ def lora_sites(
 
 def in_float32(trained: nn.Module) -> nn.Module:
     """The module with float32 weights, even where the frozen ones it came from have less."""
-    for parameter in trained.parameters():
-        parameter.data = parameter.data.float()  # `Module.float` cannot on tensors without storage
+    # Not `Module.float`: it cannot do so with tensors without storage (`footprint.py`).
+    for module in trained.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(parameter.detach().float()))
     return trained
 
 

@@ -1,0 +1,182 @@
+"""AID as a diffusers pipeline: Stable Video Diffusion plus one small folder of trained weights.
+
+For people whose code is built on diffusers; `Predictor`, which does the work, is for all others.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from huggingface_hub import create_repo, snapshot_download, upload_folder
+from PIL import Image
+
+from aid.models.checkpoint import save_checkpoint
+from aid.models.hub import is_name
+from aid.predict.frames import as_pixels
+from aid.predict.predictor import Predictor
+
+Frame = str | Path | Image.Image | np.ndarray
+OnStepEnd = Callable[["AIDPipeline", int, int, dict[str, Any]], Any]
+
+
+@dataclass
+class AIDPipelineOutput(BaseOutput):
+    """`frames[i]` is video i: a list of PIL images, or uint8 `f H W 3`.
+
+    `states[i]` is what it was expected to pass through.
+    """
+
+    frames: list[list[Image.Image]] | list[np.ndarray]
+    states: list[list[str]]
+
+
+class AIDPipeline(DiffusionPipeline):
+    """One frame and one instruction become a video; build it with `from_pretrained`.
+
+    The components are the backbone's, with diffusers' own names. The trained part joins `unet` by
+    hooks, so `unet` is stock by name and tensor; the part itself is `predictor.denoiser.trained`.
+    """
+
+    def __init__(self, vae, image_encoder, unet, text_encoder, tokenizer) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            image_encoder=image_encoder,
+            unet=unet,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+        )
+        self.predictor: Predictor | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        adapter: str | Path,
+        backbone: str | Path | None = None,
+        torch_dtype: torch.dtype = torch.float32,
+        **settings: Any,
+    ) -> "AIDPipeline":
+        """Loads the trained part on its backbone; both stay on the CPU until `.to(device)`.
+
+        Args:
+            adapter: "tabletop", a checkpoint folder, or its name on the Hugging Face Hub.
+            backbone: a folder or a name; None as for `Predictor.from_pretrained`.
+            torch_dtype: of the frozen weights and their arithmetic.
+            settings: more of `Predictor.from_pretrained`: `height`, `num_frames`, `state_writer`...
+
+        Raises:
+            ValueError: something is missing, damaged or of another backbone.
+        """
+        folder = snapshot_download(str(adapter)) if is_name(str(adapter)) else adapter
+        dtype = str(torch_dtype).removeprefix("torch.")
+        predictor = Predictor.from_pretrained(folder, backbone, "cpu", dtype=dtype, **settings)
+        parts = predictor.backbone
+        names = ("vae", "image_encoder", "unet", "text_encoder", "tokenizer")
+        made = cls(**{name: getattr(parts, name) for name in names})
+        made.predictor = predictor
+        return made
+
+    def to(self, *args: Any, **kwargs: Any) -> "AIDPipeline":
+        """As in diffusers. A dtype is for the frozen weights; trained ones stay float32."""
+        super().to(*args, **kwargs)
+        self.predictor.denoiser.trained.to(self.unet.device)
+        return self
+
+    def enable_model_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str = "cuda"
+    ) -> None:
+        """Lets the frozen networks wait in the CPU's memory, one at a time on the device."""
+        self.remove_all_hooks()
+        place = torch.device(device if gpu_id is None else f"{torch.device(device).type}:{gpu_id}")
+        self.predictor.denoiser.trained.to(place)
+        self.predictor.backbone.offload(place)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Frame | Sequence[Frame],
+        instruction: str | Sequence[str],
+        *,
+        num_inference_steps: int | None = None,
+        image_guidance: float | None = None,
+        text_guidance: float | None = None,
+        states: Sequence[list[str]] | None = None,
+        num_videos_per_prompt: int = 1,
+        generator: torch.Generator | None = None,
+        batch_size: int = 8,
+        decode_chunk_size: int = 16,
+        output_type: Literal["pil", "np"] = "pil",
+        callback_on_step_end: OnStepEnd | None = None,
+    ) -> AIDPipelineOutput:
+        """What happens next to each frame.
+
+        Args:
+            image: a frame, or one for each instruction.
+            instruction: what is to happen, or one for each frame.
+            num_inference_steps: sampling steps; None, here and for guidance, takes the model's own.
+            image_guidance: s_V.
+            text_guidance: s_T.
+            states: of each frame and instruction; None asks the state writer.
+            num_videos_per_prompt: for each frame and instruction.
+            generator: its seed is the first video's; the next ones count up. None is seed 0.
+            batch_size: videos drawn at once.
+            decode_chunk_size: frames decoded at once; fewer take less memory.
+            output_type: PIL images or uint8 arrays.
+            callback_on_step_end: called as in diffusers with (pipeline, step, steps left, {}).
+
+        Raises:
+            ValueError: as many frames as instructions are needed, or a number is out of range.
+        """
+        frames = list(image) if isinstance(image, list | tuple) else [image]
+        said = [instruction] if isinstance(instruction, str) else list(instruction)
+        if len(frames) == 1:
+            frames *= len(said)
+        if len(frames) != len(said):
+            raise ValueError(
+                f"{len(frames)} frames and {len(said)} instructions do not fit. Give one of each."
+            )
+        pixels = [as_pixels(frame) for frame in frames]
+        if states is None:
+            states = self.predictor.state_writer.write(pixels, said)
+        times = [i for i in range(len(said)) for _ in range(num_videos_per_prompt)]
+        first = 0 if generator is None else generator.initial_seed()
+        self.predictor.backbone.decode_chunk = decode_chunk_size
+        sampler = self.predictor.sampler_with(num_inference_steps, image_guidance, text_guidance)
+        with self.progress_bar(total=-(-len(times) // batch_size) * sampler.num_steps) as bar:
+
+            def on_step(done: int, total: int) -> None:
+                bar.update()
+                if callback_on_step_end is not None:
+                    callback_on_step_end(self, done - 1, total - done, {})
+
+            videos = self.predictor.predict_many(
+                [pixels[i] for i in times],
+                [said[i] for i in times],
+                range(first, first + len(times)),
+                states=[states[i] for i in times],
+                sampler=sampler,
+                batch_size=batch_size,
+                on_step=on_step,
+            )
+        if output_type == "pil":
+            videos = [[Image.fromarray(frame) for frame in video] for video in videos]
+        return AIDPipelineOutput(frames=videos, states=[list(states[i]) for i in times])
+
+    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
+        """Writes the trained part only: safetensors, settings, model card; not the backbone."""
+        save_checkpoint(save_directory, self.predictor.denoiser, self.predictor.info)
+
+    def push_to_hub(
+        self, repo_id: str, private: bool | None = None, token: str | None = None, **_: Any
+    ) -> str:
+        """Uploads what `save_pretrained` writes; returns the commit's address."""
+        name = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(Path(folder) / "aid")
+            return upload_folder(repo_id=name, folder_path=Path(folder) / "aid", token=token)
