@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from aid.config import ModelConfig, TrainConfig
+from aid.config import LoraConfig, ModelConfig, TrainConfig
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.footprint import MemoryCount, counting
+from aid.models.lora import lora_sites
 from aid.models.networks import empty_network, read_configs
 from aid.models.published import BY_NAME, Configs
 
@@ -75,7 +76,10 @@ def forecast_training(
         frozen = count.live
         torch.set_default_dtype(torch.float32)
         text_dim, image_dim = (configs[n]["hidden_size"] for n in ("text_encoder", "image_encoder"))
-        denoiser = Denoiser(unet, text_dim, image_dim, model).train()
+        # peft cannot work on tensors without storage, so LoRA is counted, its activations not.
+        updates = _lora_numbers(unet, model)
+        bare = replace(model, lora=LoraConfig())
+        denoiser = Denoiser(unet, text_dim, image_dim, bare).train()
         trained = count.live - frozen
         parameters = {"UNet, frozen": sum(p.numel() for p in unet.parameters())}
         groups = denoiser.trainable_parameters()
@@ -91,10 +95,20 @@ def forecast_training(
         conditions = _conditions(configs, latents)
         activations, gradients = _step(count, denoiser, train, latents, conditions)
         del held
+    if updates:
+        parameters["lora, trained"] = updates
+        trained, gradients = trained + 4 * updates, gradients + 4 * updates
     return Forecast(
         parameters=parameters, frozen=frozen, trained=trained, gradients=gradients,
         optimizer=2 * trained, average=trained, activations=activations, process=process,
     )  # fmt: skip
+
+
+def _lora_numbers(unet: nn.Module, model: ModelConfig) -> int:
+    if model.lora.rank == 0:
+        return 0
+    paths = lora_sites(unet, model.lora, model.cross_attention)
+    return model.lora.rank * sum(sum(unet.get_submodule(path).weight.shape) for path in paths)
 
 
 def _step(

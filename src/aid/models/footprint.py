@@ -4,7 +4,6 @@ Tensors here have a shape and a device but no storage (PyTorch's fake tensors), 
 model is built and run in seconds. `plan.py` asks before anything is loaded.
 """
 
-import functools
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -54,15 +53,9 @@ class MemoryCount(TorchDispatchMode):
         self.live -= size
 
 
-@functools.cache
-def _without_storage() -> FakeTensorMode:
-    """One for all counts: PyTorch keeps a few tensors between them and refuses another's."""
-    return FakeTensorMode()
-
-
 @contextmanager
 def counting() -> Iterator[MemoryCount]:
     """While it lasts, tensors have no storage and their sizes are counted."""
-    with warnings.catch_warnings(), _without_storage(), MemoryCount() as count:
+    with warnings.catch_warnings(), FakeTensorMode(), MemoryCount() as count:
         warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         yield count

@@ -8,7 +8,6 @@ Reference: AID, pipeline figure; SVD's blocks run residual block -> spatial (sel
 cross-attention, feed-forward) -> temporal (the same) -> blend, an order the frozen weights need.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +26,7 @@ from aid.models.joins import (
     Seam,
     SequentialShortTerm,
 )
-from aid.models.lora import LowRankUpdates, in_float32
+from aid.models.lora import LowRankUpdates
 from aid.models.sites import (
     attention_sites,
     check_seams,
@@ -198,6 +197,15 @@ def _adapters(unet: nn.Module, config: AdapterConfig) -> nn.ModuleDict:
     return nn.ModuleDict({kind: nn.ModuleDict(made) for kind, made in kinds.items()})
 
 
+def _trained_copy(frozen: nn.Linear) -> nn.Linear:
+    """A layer with the frozen one's weights, in float32; no randomness is used up."""
+    out, dim = frozen.weight.shape
+    made = nn.Linear(dim, out, bias=frozen.bias is not None, device="meta")
+    for name, weight in frozen.named_parameters():
+        setattr(made, name, nn.Parameter(weight.detach().to(torch.float32, copy=True)))
+    return made
+
+
 def _cross_attention(unet: nn.Module, config: ModelConfig) -> nn.ModuleDict:
     """Trained copies of the chosen cross-attention projections of every site."""
     kinds = ("transformer_blocks", "temporal_transformer_blocks")
@@ -207,8 +215,7 @@ def _cross_attention(unet: nn.Module, config: ModelConfig) -> nn.ModuleDict:
         made = {}
         for name in projections:
             inside = "to_out.0" if name == "to_out" else name
-            own = copy.deepcopy(part(unet, f"{path}.attn2.{inside}"))
-            made[name] = in_float32(own).requires_grad_(True)
+            made[name] = _trained_copy(part(unet, f"{path}.attn2.{inside}"))
         return nn.ModuleDict(made)
 
     def every(kind: str) -> nn.ModuleDict:

@@ -1,7 +1,7 @@
 """What AID needs of an image-to-video backbone, as a protocol: the seam at which another fits.
 
-`backbone.py` is Stable Video Diffusion's side of it. `prepare`, `predict` and `train` use nothing of
-a backbone beyond this; docs/svd.md says what its network must offer besides.
+`backbone.py` is Stable Video Diffusion's side of it. `prepare`, `predict` and `train` use nothing
+of a backbone beyond this; docs/svd.md says what its network must offer besides.
 """
 
 from typing import Literal, Protocol, runtime_checkable
