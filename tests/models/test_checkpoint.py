@@ -96,6 +96,7 @@ def test_a_checkpoint_may_be_part_of_a_larger_whole(build, info, tmp_path):
         save_checkpoint(made, build(), info)
         (made / "trainer.json").write_text("{}")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "README.md",
         "config.json",
         "trained.safetensors",
         "trainer.json",

@@ -87,6 +87,8 @@ class Denoiser(nn.Module):
         """A UNet in half precision runs exactly as the stock one, whatever autocast is around."""
         if self.dtype not in HALF:
             return nullcontext()
+        if self.config.unet_weights != "none":  # float32 weights among the half-precision ones
+            return torch.autocast(self.device.type, self.dtype)
         return torch.autocast(self.device.type, enabled=False)
 
     def train(self, mode: bool = True) -> "Denoiser":
