@@ -119,7 +119,8 @@ class CrossAttention:
         context = self.seam.context if self.reads_context else None
         folded, mask = 1, None
         if context is None:
-            if image_token.shape[1] == 1:  # softmax over one token is 1, whatever the query
+            # Softmax over one token is 1, whatever the query; trained ones keep their gradient of 0.
+            if image_token.shape[1] == 1 and not _have_gradients(to_q, to_k):
                 return to_out(to_v(image_token)).expand(-1, x.shape[1], -1)
             k, v = to_k(image_token), to_v(image_token)
         else:
@@ -131,6 +132,11 @@ class CrossAttention:
         k, v = (rearrange(t, "b n (h d) -> b h n d", h=attn.heads) for t in (k, v))
         read = attend(q, k, v, mask)
         return to_out(rearrange(read, "b h (f n) d -> (b f) n (h d)", f=folded))
+
+
+def _have_gradients(*layers: nn.Module) -> bool:
+    weights = (p for layer in layers for p in layer.parameters())
+    return torch.is_grad_enabled() and any(p.requires_grad for p in weights)
 
 
 def _project_context(project: nn.Module, context: Context) -> Tensor:
