@@ -119,7 +119,7 @@ class CrossAttention:
         context = self.seam.context if self.reads_context else None
         folded, mask = 1, None
         if context is None:
-            # Softmax over one token is 1, whatever the query; trained ones keep their gradient of 0.
+            # Softmax over one token is 1, whatever the query. Trained queries keep a gradient of 0.
             if image_token.shape[1] == 1 and not _have_gradients(to_q, to_k):
                 return to_out(to_v(image_token)).expand(-1, x.shape[1], -1)
             k, v = to_k(image_token), to_v(image_token)
