@@ -186,7 +186,13 @@ def test_trained_names_and_their_number_are_known(build):
         group: sum(p.numel() for p in parameters)
         for group, parameters in denoiser.trainable_parameters().items()
     }
-    assert count == {"dqformer": 18560, "adapters": 10112, "cross_attention": 16512, "lora": 0}
+    assert count == {
+        "dqformer": 18560,
+        "adapters": 10112,
+        "cross_attention": 16512,
+        "lora": 0,
+        "weights": 0,
+    }
 
 
 def test_training_mode_leaves_the_frozen_unet_in_evaluation_mode(build):
