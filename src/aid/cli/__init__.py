@@ -18,7 +18,7 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from aid import __version__
-from aid.cli import checking, drawing, scoring, training
+from aid.cli import checking, drawing, scoring, serving, training
 from aid.cli.states import states
 from aid.types import Stopped
 
@@ -37,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ablate": scoring.ablate,
     "plan": checking.plan,
     "doctor": checking.doctor,
+    "web": serving.web,
 }
 POSITIONAL = {"predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE"}
 

@@ -1,0 +1,65 @@
+"""Makes docs/studio_1280.png anew: the studio with the shipped model, after one prediction.
+
+COMMAND  python benchmarks/screenshot.py [--model FOLDER] [--out docs/studio_1280.png]
+HARDWARE a CPU; Chromium and the extras `web` and `dev`
+TIME     about a minute on two quiet cores
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 600_000  # milliseconds
+
+
+def main() -> None:
+    """Starts the studio, predicts on the first example and takes the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="tabletop")
+    parser.add_argument("--out", default="docs/studio_1280.png")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        votes = Path(folder) / "votes.jsonl"
+        command = [sys.executable, "-m", "aid.cli", "web", "--model", asked.model, "--port", "0"]
+        studio = subprocess.Popen(
+            [*command, "--votes", str(votes)], stdout=subprocess.PIPE, text=True, env=os.environ
+        )
+        try:
+            url = next(line.strip() for line in studio.stdout if line.startswith("http://"))
+            take(url, asked.out)
+        finally:
+            studio.send_signal(signal.SIGTERM)
+            studio.wait(timeout=60)
+    print(asked.out)
+
+
+def take(url: str, out: str) -> None:
+    """The picture of a prediction on the first example."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=ARGUMENTS
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(url)
+        page.locator("#examples button").first.click()
+        page.wait_for_selector("#seen img")
+        page.wait_for_function("document.querySelector('#states textarea').value !== ''")
+        page.click("#predict")
+        page.wait_for_selector("#strip img")
+        page.wait_for_timeout(1500)  # the video's first frames
+        page.mouse.move(640, 5)
+        page.screenshot(path=out)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The command that opens the studio in a browser."""
+
+from pathlib import Path
+
+from aid.cli.terminal import check_folder
+from aid.web.limits import Limits
+
+
+def web(
+    limits: Limits,
+    model: str = "tabletop",
+    backbone: str | None = None,
+    rival: str | None = None,
+    rival_backbone: str | None = None,
+    data: Path | None = None,
+    runs: Path | None = None,
+    votes: Path = Path("votes.jsonl"),
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    password_file: Path | None = None,
+    device: str | None = None,
+) -> None:
+    """Opens the studio: a page to predict, compare, vote, and look at data and runs.
+
+    Args:
+        limits: of uploads, requests and the queue.
+        model: as for `aid predict`.
+        backbone: as for `aid predict`.
+        rival: a second checkpoint to compare with, given like the model.
+        rival_backbone: its backbone, if it is not its own.
+        data: a data set to browse, a folder with a manifest.jsonl.
+        runs: a folder whose reports, score cards and sheets can be opened.
+        votes: the file that blind votes are appended to, as lines of JSON.
+        host: address to listen at; 127.0.0.1 is this machine only.
+        port: to listen at; 0 takes a free one.
+        password_file: a file whose first line is the password that visitors need.
+        device: cpu or cuda; by default the GPU if there is one.
+    """
+    check_folder(votes.parent)
+    if runs is not None and not runs.is_dir():
+        raise ValueError(f"folder {str(runs)!r} of --runs does not exist.")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be from 0 to 65535, got {port}.")
+    try:
+        from aid.web.server import read_password, serve
+
+        __import__("gradio")
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise ValueError("the studio needs Gradio: pip install 'aid-video[web]'") from None
+    password = None if password_file is None else read_password(password_file)
+
+    def open_studio() -> object:
+        from aid.web.studio import Model, Studio
+
+        models = [Model.load(model, backbone, device)]
+        if rival is not None:
+            models.append(Model.load(rival, rival_backbone, device))
+        if len({one.name for one in models}) < len(models):
+            raise ValueError(f"--model and --rival are both {models[0].name!r}. Give two.")
+        print(models[0].predictor.describe(), flush=True)
+        return Studio(models, limits)
+
+    serve(open_studio, votes=votes, data=data, runs=runs, host=host, port=port, password=password)

@@ -1,0 +1,269 @@
+"""The left column of the page: a frame, an instruction, its states, and how to draw."""
+
+import shutil
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from aid.demo import read_frames
+from aid.video import fit
+from aid.web import fragments
+from aid.web.jobs import CRASHED, Crashed, News
+from aid.web.limits import (
+    MAX_SEED,
+    Settings,
+    checked_instruction,
+    checked_lines,
+    checked_settings,
+    checked_text,
+    shown,
+)
+from aid.web.studio import Ask, Drawn, Model, Studio
+from aid.web.turns import Visitor
+
+IDEAS = ("pick up the red block", "push the blue ball to the left", "put the red can in the box")
+
+
+def upload(**settings: Any) -> gr.File:
+    """A file as the visitor's browser or program sends it; nothing is decoded or fetched here.
+
+    Methods of the one object, because Gradio writes a file beside the source of every subclass.
+    """
+    made = gr.File(**settings)
+    move = made.async_move_resource_to_block_cache
+
+    async def move_unless_address(path: Any) -> str | None:
+        if "://" in str(path):  # this server asks no other one
+            raise gr.Error("links are not fetched. Upload the file itself.", print_exception=False)
+        return await move(path)
+
+    made.async_move_resource_to_block_cache = move_unless_address
+    made.preprocess = lambda payload: None if payload is None else Path(payload.path)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """The components that say what to draw, in the order in which handlers take their values."""
+
+    frame: gr.File
+    instruction: gr.Textbox
+    states: gr.Textbox
+    keep: gr.Checkbox
+    model: gr.Radio
+    steps: gr.Slider
+    image_guidance: gr.Slider
+    text_guidance: gr.Slider
+    seed: gr.Number
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """All of them."""
+        return list(vars(self).values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """The values of a `Column`, checked. `states` None lets the state writer say them."""
+
+    frame: Path | None
+    instruction: str
+    states: list[str] | None
+    model: Model
+    settings: Settings
+
+    def ask(self, caption: str, instruction: str, states: list[str] | None = None) -> Ask:
+        """A video of this model with these settings."""
+        return Ask(
+            caption=caption,
+            model=self.model,
+            instruction=instruction,
+            states=states,
+            settings=self.settings,
+        )
+
+
+def checked_wish(
+    studio: Studio,
+    frame: Path | None,
+    instruction: Any,
+    states: Any,
+    keep: Any,
+    model: Any,
+    steps: Any,
+    image_guidance: Any,
+    text_guidance: Any,
+    seed: Any,
+    may_be_empty: bool = False,
+) -> Wish:
+    """What a visitor wants.
+
+    Args:
+        studio: knows models and limits.
+        frame: the uploaded file.
+        instruction: any value, like the following ones.
+        states: one a line; used word for word if `keep`.
+        keep: whether the states are the visitor's own.
+        model: a name.
+        steps: sampling steps.
+        image_guidance: s_V.
+        text_guidance: s_T.
+        seed: of the noise.
+        may_be_empty: whether there may be no instruction.
+
+    Raises:
+        ValueError: a value cannot be used.
+    """
+    limits = studio.limits
+    if not isinstance(model, str) or model not in studio.models:
+        raise ValueError(f"no model is called {shown(model)}. Known: {', '.join(studio.models)}.")
+    if may_be_empty:
+        words = checked_text("instruction", instruction, limits)
+    else:
+        words = checked_instruction(instruction, limits)
+    return Wish(
+        frame=frame,
+        instruction=words,
+        states=checked_lines("state", states, limits, limits.states) if keep else None,
+        model=studio.models[model],
+        settings=checked_settings(
+            limits,
+            steps=steps,
+            image_guidance=image_guidance,
+            text_guidance=text_guidance,
+            seed=seed,
+        ),
+    )
+
+
+def visitor_of(request: gr.Request) -> Visitor:
+    """Who asks, for the queue."""
+    address = request.client.host if request.client else ""
+    return address, request.session_hash or ""
+
+
+def told(
+    status: gr.HTML, news: Iterator[News | Drawn], finish: Callable[[Drawn], dict]
+) -> Iterator[dict]:
+    """News of a request as updates of the page, then what `finish` makes of its videos."""
+    try:
+        for one in news:
+            yield finish(one) if isinstance(one, Drawn) else {status: fragments.progress(one)}
+    except (ValueError, Crashed) as error:
+        yield {status: fragments.error(str(error))}
+    except Exception:  # the door: what is known of it is for the log, not for the visitor
+        traceback.print_exc()
+        yield {status: fragments.error(CRASHED)}
+
+
+def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
+    """Draws the left column; also gives the suggestions for the frame that was picked last.
+
+    Args:
+        studio: whose models and limits it offers.
+        folder: for copies of the bundled frames; below Gradio's own.
+    """
+    folder.mkdir(exist_ok=True)
+    examples = [frame for frame in read_frames() if frame.path.is_file()]
+    copies = [folder / frame.path.name for frame in examples]
+    for frame, copy in zip(examples, copies, strict=True):
+        shutil.copyfile(frame.path, copy)
+    first, limits = studio.first.predictor, studio.limits
+    sampler = first.sampler
+
+    gr.HTML("<h2>1. A first frame</h2>")
+    pictures = [
+        (_enlarged(frame.path), frame.title.split(":")[0].removeprefix("Unseen ").capitalize())
+        for frame in examples
+    ]
+    gallery = gr.Gallery(
+        pictures, label="First frames to pick from", columns=4, height=150,
+        allow_preview=False, interactive=False, show_label=False, elem_id="examples", buttons=[],
+    )  # fmt: skip
+    frame = upload(
+        label=f"or drop your own image or video (up to {limits.megabytes} MB)",
+        elem_id="frame", height=140,
+    )  # fmt: skip
+    seen = gr.HTML(elem_id="seen")
+    gr.HTML("<h2>2. What should happen</h2>")
+    instruction = gr.Textbox(
+        label="Instruction", placeholder="put the red block in the blue bowl", lines=1,
+        max_length=limits.characters, elem_id="instruction",
+    )  # fmt: skip
+    ideas = gr.Dataset(
+        components=[instruction], samples=[[idea] for idea in IDEAS], label="Suggestions",
+        elem_id="ideas",
+    )  # fmt: skip
+    asked = gr.State([])
+    states = gr.Textbox(
+        label="States the video passes through, one a line", lines=4, elem_id="states",
+        info="Said for you; change them and your words are used instead.",
+    )  # fmt: skip
+    keep = gr.Checkbox(label="Use my states, word for word", elem_id="keep")
+    model = gr.Radio(
+        list(studio.models), value=studio.first.name, label="Model", elem_id="model",
+        visible=len(studio.models) > 1,
+    )  # fmt: skip
+    with gr.Accordion("Settings", open=False):
+        steps = gr.Slider(
+            1, limits.steps, min(sampler.num_steps, limits.steps), step=1, label="Sampling steps"
+        )
+        image_guidance = gr.Slider(
+            0, 15, sampler.image_guidance, step=0.1, label="s_V: how closely to follow the frame"
+        )
+        text_guidance = gr.Slider(
+            0, 15, sampler.text_guidance, step=0.1, label="s_T: how closely to follow the words"
+        )
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
+
+    def see(path: Path | None) -> str:
+        if path is None:
+            return ""
+        try:
+            pixels = fit(studio.frames(path)[0], first.height, first.width)
+        except ValueError as error:
+            return fragments.error(str(error))
+        picture = fragments.strip(np.asarray(pixels)[None], "the first frame as the model sees it")
+        return f"{picture}<p class='aid-note'>What the model sees.</p>"
+
+    def say(path: Path | None, said: Any, kept: Any, now: Any) -> Any:
+        if kept or not isinstance(said, str):
+            return now
+        try:
+            return "\n".join(studio.states(path, checked_text("instruction", said, limits)))
+        except ValueError:
+            return ""  # Predict will say what is wrong
+
+    def pick(event: gr.SelectData) -> tuple:
+        number = event.index if isinstance(event.index, int) else -1
+        if not 0 <= number < len(examples):
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        said = examples[number].instructions
+        return str(copies[number]), gr.Dataset(samples=[[one] for one in said]), said[0], said
+
+    private = {"api_visibility": "private", "show_progress": "hidden"}
+    saying = {"fn": say, "inputs": [frame, instruction, keep, states], "outputs": states, **private}
+    gallery.select(pick, None, [frame, ideas, instruction, asked], **private).then(**saying)
+    frame.change(see, frame, seen, **private)
+    frame.upload(lambda: gr.Dataset(samples=[[idea] for idea in IDEAS]), None, ideas, **private)
+    ideas.click(lambda row: row[0], ideas, instruction, **private).then(**saying)
+    instruction.blur(**saying)
+    keep.input(**saying)
+    # In the browser, so that it does not wait for the server.
+    states.input(None, None, keep, js="() => true")
+    column = Column(
+        frame=frame, instruction=instruction, states=states, keep=keep, model=model, steps=steps,
+        image_guidance=image_guidance, text_guidance=text_guidance, seed=seed,
+    )  # fmt: skip
+    return column, asked
+
+
+def _enlarged(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB").resize((192, 192), Image.NEAREST)

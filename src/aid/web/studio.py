@@ -1,0 +1,183 @@
+"""What the page can do, without the page: draw one video or several, in fair turns.
+
+The tabs and the HTTP interface call `Studio.draw` with a list of `Ask`s. All drawing is
+`Predictor`'s; here are the models, the queue and the news of a request on its way.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from aid.predict import Prediction, Predictor, find_model
+from aid.web.jobs import News, Progress, follow, listen
+from aid.web.limits import Limits, Settings
+from aid.web.turns import Turns, Visitor
+from aid.web.uploads import Uploads
+
+NEWS_EVERY = 0.4  # seconds between two looks at the queue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A loaded checkpoint. `fingerprint` changes with its weights, settings or backbone."""
+
+    name: str
+    predictor: Predictor
+    fingerprint: str
+
+    @classmethod
+    def load(cls, name: str, backbone: str | None, device: str | None) -> "Model":
+        """The checkpoint of that name or folder."""
+        checkpoint, _ = find_model(name, backbone)
+        predictor = Predictor.from_pretrained(name, backbone, device)
+        digest = hashlib.sha256(predictor.info.backbone_hash.encode())
+        for path in sorted(checkpoint.glob("*")):
+            if path.suffix in (".json", ".safetensors"):
+                digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        shown = Path(name).resolve()
+        # Never the whole path: visitors read this.
+        short = f"{shown.parent.name}/{shown.name}" if Path(name).is_dir() else name
+        return cls(name=short, predictor=predictor, fingerprint=digest.hexdigest()[:16])
+
+    @property
+    def num_given_frames(self) -> int:
+        """How many frames the model wants to see."""
+        return self.predictor.denoiser.config.condition.num_given_frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One video to draw. `states` None means: as the model's own state writer says."""
+
+    caption: str
+    model: Model
+    instruction: str
+    states: list[str] | None
+    settings: Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The videos, one for each `Ask`, and what there is to say about them."""
+
+    predictions: list[Prediction]
+    notes: list[str]
+
+
+class Studio:
+    """Models, queue and uploads of one server.
+
+    Args:
+        models: one, or two to compare; the first is the default.
+        limits: what visitors may ask.
+    """
+
+    def __init__(self, models: Sequence[Model], limits: Limits) -> None:
+        self.models = {model.name: model for model in models}
+        self.limits = limits
+        self.uploads = Uploads(limits)
+        self.turns = Turns(limits.waiting, limits.waiting_each)
+
+    @property
+    def first(self) -> Model:
+        """The model that is asked unless another one is named."""
+        return next(iter(self.models.values()))
+
+    def frames(self, path: Path | None) -> UInt8[np.ndarray, "k H W 3"]:
+        """The given frames in an uploaded file, as many as any model wants."""
+        return self.uploads.read(path, max(m.num_given_frames for m in self.models.values()))
+
+    def states(self, path: Path | None, instruction: str) -> list[str]:
+        """What the first model's state writer says, before anything is drawn.
+
+        Raises:
+            ValueError: the writer looks at frames and there is none, or it cannot be read.
+        """
+        predictor = self.first.predictor
+        if predictor.state_writer.sees == "text":
+            frame = np.zeros((predictor.height, predictor.width, 3), np.uint8)
+        else:
+            frame = self.frames(path)[0]
+        return predictor.states_for(frame, instruction)
+
+    def draw(self, visitor: Visitor, frame: Path | None, asks: list[Ask]) -> Iterator[News | Drawn]:
+        """News until the videos are there; they come last.
+
+        Closing the iterator takes the request out of the queue, or stops it at its next step.
+
+        Args:
+            visitor: who asks, for fairness.
+            frame: an uploaded image or video.
+            asks: what to draw.
+
+        Raises:
+            ValueError: the frame or the asks cannot be used, or the queue is full.
+            Crashed: a fault of ours.
+        """
+        if not 1 <= len(asks) <= self.limits.videos:
+            raise ValueError(
+                f"{len(asks)} videos were asked for; the limit is {self.limits.videos} at once."
+            )
+        self.uploads.check(frame)
+        ticket = self.turns.join(visitor)
+        is_running = False
+        try:
+            while not self.turns.wait(ticket, NEWS_EVERY):
+                if ticket.is_cancelled:
+                    raise ValueError("the studio is closing.")
+                yield News(ahead=self.turns.ahead(ticket))
+            is_running = True
+            yield from follow(
+                ticket,
+                sum(ask.settings.num_steps for ask in asks),
+                lambda progress: self._drawn(frame, asks, progress),
+                at_end=lambda: self.turns.leave(ticket),
+            )
+        finally:
+            ticket.is_cancelled = True
+            if not is_running:  # else the thread gives the place back, once it has stopped
+                self.turns.leave(ticket)
+
+    def _drawn(self, frame: Path | None, asks: list[Ask], progress: Progress) -> Drawn:
+        notes = listen()
+        given = self.frames(frame)  # here and not before, so that waiting requests hold no pixels
+        predictions = [_predict(ask, given, progress) for ask in asks]
+        return Drawn(predictions=predictions, notes=list(dict.fromkeys(notes)))
+
+
+def _predict(ask: Ask, given: UInt8[np.ndarray, "k H W 3"], progress: Progress) -> Prediction:
+    """One video, as `Predictor` draws it; unlike there, no instruction at all is allowed."""
+    predictor, wanted, settings = ask.model.predictor, ask.model.num_given_frames, ask.settings
+    if len(given) < wanted:
+        raise ValueError(
+            f"the model {ask.model.name!r} reads {wanted} given frames and the file holds "
+            f"{len(given)}. Upload a video."
+        )
+    first = given[0]
+    states = ask.states
+    if states is None:
+        states = predictor.states_for(first, ask.instruction)
+    sampler = predictor.sampler_with(
+        settings.num_steps, settings.image_guidance, settings.text_guidance
+    )
+    videos = predictor.predict_many(
+        [first if wanted == 1 else given[:wanted]],
+        [ask.instruction],
+        [settings.seed],
+        states=[states],
+        sampler=sampler,
+        on_preview=progress.step,
+    )
+    return Prediction(
+        videos=videos,
+        instruction=ask.instruction,
+        states=states,
+        state_writer=predictor.state_writer.name if ask.states is None else "caller",
+        seed=settings.seed,
+        sampler=sampler,
+        fps=predictor.fps,
+    )

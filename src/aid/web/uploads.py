@@ -1,0 +1,224 @@
+"""A file from a stranger -> the frames a model reads, within limits and by content only.
+
+Nothing is decoded before the header has been checked. Formats are named to the decoders, so that a
+file cannot choose another one (a playlist that names files of this machine, for example), and they
+read from an open file, so that there is no path or address to follow.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Condition
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from aid.web.limits import Limits
+
+IMAGES = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "WEBP": "WEBP"}
+VIDEOS = {"MP4": "mp4", "WebM or Matroska": "matroska", "AVI": "avi"}
+LONGEST_SIDE = 2048  # pixels that are kept; models read fewer
+IMAGE_COST, VIDEO_COST = 13, 36  # bytes a pixel while decoding: planes, RGB and reference frames
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a file's header says. `decoder` is Pillow's or libav's name of the format."""
+
+    decoder: str
+    is_video: bool
+    width: int
+    height: int
+
+    @property
+    def cost(self) -> int:
+        """Bytes that decoding may take, roughly and rather too many."""
+        return self.width * self.height * (VIDEO_COST if self.is_video else IMAGE_COST)
+
+
+class Budget:
+    """Memory that all requests share for decoding.
+
+    Args:
+        total: in bytes.
+        patience: seconds that a request waits for others.
+    """
+
+    def __init__(self, total: int, patience: float = PATIENCE) -> None:
+        self.total, self.patience, self.used = total, patience, 0
+        self._changed = Condition()
+
+    @contextmanager
+    def reserve(self, amount: int) -> Iterator[None]:
+        """Holds the amount for the block, once it is free.
+
+        Raises:
+            ValueError: it is more than there is, or others did not give it back in time.
+        """
+        if amount > self.total:
+            raise ValueError(
+                f"decoding this file needs about {amount / 1e6:.0f} MB; the limit is "
+                f"{self.total / 1e6:.0f} MB. Give a smaller picture."
+            )
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: self.used + amount <= self.total, timeout=self.patience
+            ):
+                raise ValueError("too many files are being read at the moment. Try again soon.")
+            self.used += amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.used -= amount
+                self._changed.notify_all()
+
+
+class Uploads:
+    """Reads files that visitors sent.
+
+    Args:
+        limits: of one file, and of memory for all.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.budget = Budget(limits.decoded_megabytes * 1_000_000)
+
+    def check(self, path: Path | None) -> Facts:
+        """What the header says, decoding nothing.
+
+        Raises:
+            ValueError: there is no file, or it is of another kind, damaged or too big.
+        """
+        if path is None:
+            raise ValueError("there is no frame yet. Drop an image, or pick one of the examples.")
+        if not path.is_file():
+            raise ValueError("the file is gone; files are kept for an hour. Upload it again.")
+        size = path.stat().st_size
+        if size > self.limits.megabytes * 1_000_000:
+            raise ValueError(
+                f"the file has {size / 1e6:.1f} MB; the limit is {self.limits.megabytes} MB."
+            )
+        with path.open("rb") as stream:
+            kind = kind_of(stream.read(64))
+        if kind is None:
+            raise ValueError(
+                "the file is neither an image nor a video, by its content. Known: "
+                f"{', '.join([*IMAGES, *VIDEOS])}."
+            )
+        if kind in IMAGES:
+            return self._image_facts(path, IMAGES[kind])
+        return self._video_facts(path, VIDEOS[kind])
+
+    def read(
+        self, path: Path | None, number: int = 1, longest: int = LONGEST_SIDE
+    ) -> UInt8[np.ndarray, "k H W 3"]:
+        """The first frames: `number` of a video or fewer if it ends, 1 of an image, upright.
+
+        Sides above `longest` pixels are scaled down, so that what is kept is small.
+
+        Raises:
+            ValueError: as for `check`, or the file breaks off.
+        """
+        facts = self.check(path)
+        kept = number * 3 * min(facts.width * facts.height, longest**2)
+        with self.budget.reserve(facts.cost + (kept if facts.is_video else 0)):
+            try:
+                if facts.is_video:
+                    return self._decode_video(path, facts, number, longest)
+                with Image.open(path, formats=[facts.decoder]) as image:
+                    upright = ImageOps.exif_transpose(image).convert("RGB")
+                    return np.asarray(_small(upright, longest))[None]
+            except Exception:  # decoders raise anything on a hostile file
+                raise ValueError("the file is damaged: it could not be decoded.") from None
+
+    def _image_facts(self, path: Path, decoder: str) -> Facts:
+        try:
+            with Image.open(path, formats=[decoder]) as image:
+                width, height = image.size
+        except Image.DecompressionBombError:
+            raise ValueError(self._too_many_pixels("too many to count")) from None
+        except Exception:  # as above
+            raise ValueError(f"the {decoder} file is damaged: its header is not one.") from None
+        return self._checked(Facts(decoder=decoder, is_video=False, width=width, height=height))
+
+    def _video_facts(self, path: Path, decoder: str) -> Facts:
+        try:
+            with self._opened(path, decoder) as container:
+                if not container.streams.video:
+                    raise ValueError("the video file holds no video stream.")
+                stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise ValueError("the video's codec is not known here. Use H.264 or VP9.")
+                width, height = stream.codec_context.width, stream.codec_context.height
+                lengths = [float(container.duration or 0) / av.time_base]
+                if stream.duration and stream.time_base:
+                    lengths.append(float(stream.duration * stream.time_base))
+        except (av.FFmpegError, OSError, UnicodeError, MemoryError):
+            raise ValueError("the video file is damaged: its header is not one.") from None
+        if max(lengths) > self.limits.seconds:
+            raise ValueError(
+                f"the video lasts {max(lengths):.0f} s; the limit is {self.limits.seconds:g} s."
+            )
+        return self._checked(Facts(decoder=decoder, is_video=True, width=width, height=height))
+
+    def _checked(self, facts: Facts) -> Facts:
+        if facts.width < 1 or facts.height < 1:
+            raise ValueError("the file does not say how large its picture is.")
+        if facts.width * facts.height > self.limits.megapixels * 1_000_000:
+            raise ValueError(self._too_many_pixels(f"{facts.width}x{facts.height}"))
+        return facts
+
+    def _too_many_pixels(self, size: str) -> str:
+        most = self.limits.megapixels
+        return f"the picture has too many pixels ({size}); the limit is {most:g} million."
+
+    @contextmanager
+    def _opened(self, path: Path, decoder: str) -> Iterator[av.container.InputContainer]:
+        # A stream can announce one size in the container and another inside; libav itself then
+        # refuses the latter.
+        most = {"max_pixels": str(int(self.limits.megapixels * 1_000_000))}
+        with path.open("rb") as stream, av.open(stream, format=decoder, options=most) as container:
+            for one in container.streams.video:
+                one.codec_context.options = most
+                one.codec_context.thread_count = 1
+            yield container
+
+    def _decode_video(
+        self, path: Path, facts: Facts, number: int, longest: int
+    ) -> UInt8[np.ndarray, "k H W 3"]:
+        frames: list[np.ndarray] = []
+        with self._opened(path, facts.decoder) as container:
+            for frame in container.decode(video=0):
+                if (frame.width, frame.height) != (facts.width, facts.height):
+                    raise ValueError("the size changes within the video")
+                frames.append(np.asarray(_small(frame.to_image(), longest)))
+                if len(frames) == number:
+                    break
+        return np.stack(frames)
+
+
+def kind_of(head: bytes) -> str | None:
+    """The kind of a file by its first bytes; None for all that is neither image nor video."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith(b"RIFF"):
+        return {b"WEBP": "WEBP", b"AVI ": "AVI"}.get(head[8:12])
+    if head[4:8] == b"ftyp":
+        return "MP4"
+    return "WebM or Matroska" if head.startswith(b"\x1a\x45\xdf\xa3") else None
+
+
+def _small(image: Image.Image, longest: int) -> Image.Image:
+    if max(image.size) > longest:
+        image.thumbnail((longest, longest))
+    return image
