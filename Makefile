@@ -13,7 +13,7 @@ CODE   := src tests $(wildcard examples)
 help:
 	@echo "make setup    install everything into $(VENV), for development"
 	@echo "make demo     install what running needs, then predict videos with the shipped model"
-	@echo "make test     setup, then the tests; those that render are skipped without a GL library"
+	@echo "make test     setup, then the tests; without a GL library or Chromium those are skipped"
 	@echo "make check    setup, then formatting, lint, import rules and tests: what CI runs"
 	@echo "make format   setup, then let ruff format and tidy the code"
 	@echo "make clean    remove $(VENV) and every cache"
@@ -54,5 +54,5 @@ $(VENV)/core.stamp: pyproject.toml
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp pyproject.toml
-	$(BIN)/python -m pip install -e '.[dev,tabletop,lora,data,report]'
+	$(BIN)/python -m pip install -e '.[dev,tabletop,lora,data,report,web]'
 	touch $@

@@ -78,11 +78,13 @@ def tiny_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
-    """With AID_REQUIRE_GL=1 (as in CI) a rendering test that is skipped has failed."""
+    """With AID_REQUIRE_GL=1 or AID_REQUIRE_CHROMIUM=1 (as in CI) such a skipped test has failed."""
     report = yield
-    if report.skipped and os.environ.get("AID_REQUIRE_GL") and item.get_closest_marker("gl"):
-        report.outcome = "failed"
-        report.longrepr = f"AID_REQUIRE_GL is set and this test was skipped: {report.longrepr}"
+    for marker in ("gl", "chromium"):
+        variable = f"AID_REQUIRE_{marker.upper()}"
+        if report.skipped and os.environ.get(variable) and item.get_closest_marker(marker):
+            report.outcome = "failed"
+            report.longrepr = f"{variable} is set and this test was skipped: {report.longrepr}"
     return report
 
 

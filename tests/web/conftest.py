@@ -1,0 +1,85 @@
+"""One studio for all tests of the page and of the HTTP interface, and one browser."""
+
+import io
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from studio_server import start_studio, write_models
+
+from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def models(tiny_backbone, tmp_path_factory):
+    """A folder with two tiny models that differ in size and state writer."""
+    folder = tmp_path_factory.mktemp("studio")
+    config = ModelConfig(
+        num_frames=3,
+        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
+        adapter=AdapterConfig(long_term_heads=2),
+    )
+    write_models(folder, tiny_backbone, config)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def studio(models, tiny_backbone, tiny_manifest):
+    """A running studio with small limits, two models, a data set and a run."""
+    run = models / "runs" / "first"
+    run.mkdir(parents=True)
+    (run / "report.html").write_text("<h1>The report</h1><script>top.document.title='!'</script>")
+    (run / "report.md").write_text("# A score card\n<img src=x onerror=alert(1)>")
+    (models / "runs" / "secret.html").symlink_to(models / "one" / "config.json")
+    server = start_studio(
+        models, tiny_backbone, "--rival", models / "rival", "--rival_backbone", tiny_backbone,
+        "--data", tiny_manifest, "--runs", models / "runs", "--limits.megabytes", "2",
+        "--limits.megapixels", "1", "--limits.seconds", "5",
+    )  # fmt: skip
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """A PNG of the models' size."""
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium without a window; the tests are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots():
+    """Where pictures of the page are kept to be looked at; printed at the end."""
+    folder = Path(os.environ.get("AID_SCREENSHOTS") or tempfile.mkdtemp(prefix="aid-screenshots-"))
+    folder.mkdir(exist_ok=True, parents=True)
+    yield folder
+    print(f"\nscreenshots of the studio: {folder}")

@@ -1,0 +1,140 @@
+import io
+import resource
+import threading
+
+import hostile
+import numpy as np
+import pytest
+from PIL import Image
+from videos import moving_square
+
+from aid.video import write_mp4
+from aid.web.limits import Limits
+from aid.web.uploads import Budget, Uploads
+
+
+@pytest.fixture
+def uploads():
+    return Uploads(Limits(megabytes=2, megapixels=1.0, seconds=5.0, decoded_megabytes=80))
+
+
+def picture(size=(90, 60), kind="PNG", **settings):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3)).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind, **settings)
+    return stream.getvalue(), pixels
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_images_are_read_by_content_whatever_they_are_called(uploads, tmp_path, kind):
+    content, pixels = picture(kind=kind)
+    path = tmp_path / "holiday.txt"
+    path.write_bytes(content)
+    frames = uploads.read(path, 4)
+    assert frames.shape == (1, 60, 90, 3)
+    if kind == "PNG":
+        assert np.array_equal(frames[0], pixels)
+
+
+def test_a_video_gives_its_first_frames_and_no_more(uploads, tmp_path):
+    video = moving_square()
+    write_mp4(tmp_path / "a", video, 4.0, lossless=True)
+    assert np.array_equal(uploads.read(tmp_path / "a", 2), video[:2])
+    assert len(uploads.read(tmp_path / "a", 99)) == len(video)
+
+
+def test_a_phones_picture_is_upright_and_a_large_one_is_scaled_down(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content, _ = picture((3000, 100), "JPEG", exif=exif)
+    (tmp_path / "a").write_bytes(content)
+    assert Uploads(Limits()).read(tmp_path / "a").shape == (1, 2048, 68, 3)
+
+
+@pytest.mark.parametrize("name", hostile.FORBIDDEN)
+def test_what_is_no_image_or_video_is_refused(uploads, tmp_path, name):
+    (tmp_path / name).write_bytes(hostile.FORBIDDEN[name])
+    with pytest.raises(ValueError, match="neither an image nor a video"):
+        uploads.read(tmp_path / name)
+
+
+def test_sizes_are_refused_before_anything_is_decoded(uploads, tmp_path, monkeypatch):
+    long, large = tmp_path / "long.mp4", tmp_path / "large.mp4"
+    cases = {
+        "pixels": [
+            hostile.png(30000, 30000), hostile.png(2000, 501), hostile.jpeg(65500, 65500),
+            hostile.gif(65535, 65535), hostile.video(large, 1040),
+        ],
+        "lasts 10 s; the limit is 5 s": [hostile.video(long, 32, num_frames=10, fps=1.0)],
+        "2.1 MB; the limit is 2 MB": [hostile.png(8, 8, data=bytes(2_100_000))],
+    }  # fmt: skip
+    monkeypatch.setattr(uploads.budget, "reserve", None)  # would fail if decoding were reached
+    for words, contents in cases.items():
+        for content in contents:
+            (tmp_path / "a").write_bytes(content)
+            with pytest.raises(ValueError, match=words):
+                uploads.read(tmp_path / "a")
+
+
+def test_damaged_files_are_refused_in_a_sentence_without_paths(uploads, tmp_path):
+    video = hostile.video(tmp_path / "v", 64)
+    cases = [
+        hostile.png(64, 64), hostile.png(64, 64, data=b"junk"), picture()[0][:200],
+        b"\xff\xd8\xff" + bytes(50), b"GIF89a", b"RIFF\x00\x00\x00\x00WEBPVP8 ", video[:300],
+        bytes(4) + b"ftypisom" + bytes(500), b"\x1a\x45\xdf\xa3" + bytes(500),
+        b"RIFF\x00\x00\x00\x00AVI " + bytes(500), hostile.text_bomb(),
+    ]  # fmt: skip
+    for content in cases:
+        (tmp_path / "a").write_bytes(content)
+        with pytest.raises(ValueError, match=r"damaged|does not say|no video stream") as caught:
+            uploads.read(tmp_path / "a")
+        assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_stream_that_is_larger_than_its_container_says_is_refused(uploads, tmp_path):
+    (tmp_path / "a").write_bytes(hostile.lying_video(tmp_path / "v", 1200, said=64))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"pixels|damaged|does not say"):
+        uploads.read(tmp_path / "a")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+def test_memory_for_decoding_is_shared_by_all_requests():
+    budget = Budget(100, patience=10.0)
+    inside, most = [0], [0]
+    lock = threading.Lock()
+
+    def decode():
+        with budget.reserve(40):
+            with lock:
+                inside[0] += 40
+                most[0] = max(most[0], inside[0])
+            threading.Event().wait(0.01)
+            with lock:
+                inside[0] -= 40
+
+    threads = [threading.Thread(target=decode) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 80
+    assert budget.used == 0
+
+
+def test_a_file_beyond_the_memory_of_all_is_refused_and_a_busy_one_is_told_so(tmp_path):
+    uploads = Uploads(Limits(decoded_megabytes=1))
+    (tmp_path / "a").write_bytes(picture((400, 300))[0])
+    with pytest.raises(ValueError, match="needs about 2 MB; the limit is 1 MB"):
+        uploads.read(tmp_path / "a")
+    budget = Budget(10, patience=0.01)
+    with budget.reserve(6), pytest.raises(ValueError, match="Try again soon"), budget.reserve(6):
+        pass
+    assert budget.used == 0
+
+
+def test_a_file_that_the_clean_up_took_is_told_from_none(uploads, tmp_path):
+    with pytest.raises(ValueError, match="Upload it again"):
+        uploads.read(tmp_path / "gone.png")
+    with pytest.raises(ValueError, match="no frame yet"):
+        uploads.read(None)
