@@ -73,8 +73,8 @@ def test_predict_change_the_instruction_edit_the_states_download(visit, screensh
     assert "the red ball is held in the air" in page.locator("#states textarea").input_value()
     assert frames_shown(page)[0] == first[0]  # the given frame
     second = frames_shown(page)
+    page.locator("#keep input").check()
     page.locator("#states textarea").fill("drop it")
-    page.wait_for_function("document.querySelector('#keep input').checked")
     page.click("#predict")
     wait_for(page, "#status", "states by caller")
     assert page.locator("#states textarea").input_value() == "drop it"

@@ -203,7 +203,7 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
     asked = gr.State([])
     states = gr.Textbox(
         label="States the video passes through, one a line", lines=4, elem_id="states",
-        info="Said for you; change them and your words are used instead.",
+        info="Said for you. Tick the box below to use your own words instead.",
     )  # fmt: skip
     keep = gr.Checkbox(label="Use my states, word for word", elem_id="keep")
     model = gr.Radio(
@@ -255,8 +255,6 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
     ideas.click(lambda row: row[0], ideas, instruction, **private).then(**saying)
     instruction.blur(**saying)
     keep.input(**saying)
-    # In the browser, so that it does not wait for the server.
-    states.input(None, None, keep, js="() => true")
     column = Column(
         frame=frame, instruction=instruction, states=states, keep=keep, model=model, steps=steps,
         image_guidance=image_guidance, text_guidance=text_guidance, seed=seed,
