@@ -1,5 +1,4 @@
 import copy
-import sys
 from dataclasses import replace
 
 import pytest
@@ -126,12 +125,6 @@ def test_sites_are_the_projections_that_are_read(unet, settings, cross_attention
     paths = lora_sites(unet, LoraConfig(**settings), CrossAttentionConfig(**cross_attention))
     assert len(paths) == len(set(paths)) == 4 * expected
     assert all(isinstance(unet.get_submodule(path), torch.nn.Linear) for path in paths)
-
-
-def test_without_peft_the_remedy_is_named(build, monkeypatch):
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ValueError, match=r"pip install 'aid-video\[lora\]'"):
-        build(lora={"rank": 4})
 
 
 @pytest.mark.parametrize("settings", [{"rank": -1}, {"alpha": 0.0}])

@@ -13,7 +13,7 @@ from pathlib import Path
 from aid.config import ModelConfig, SamplerConfig, TrainConfig
 
 GB = 1e9
-EXTRAS = {"mujoco": "tabletop", "peft": "lora"}
+EXTRAS = {"mujoco": "tabletop", "pyarrow": "data", "matplotlib": "report"}
 
 
 def plan(
@@ -119,7 +119,7 @@ def doctor(backbone: str = "tabletop") -> None:
     from aid.predict import find_backbone
 
     print(f"python           {platform.python_version()}, {platform.system()}")
-    for name in ("aid-video", "torch", "diffusers", "transformers", "accelerate"):
+    for name in ("aid-video", "torch", "diffusers", "transformers", "accelerate", "peft"):
         print(f"{name:<16} {version(name)}")
     for module, extra in EXTRAS.items():
         is_there = importlib.util.find_spec(module) is not None

@@ -56,9 +56,6 @@ class LowRankUpdates:
     """The updates of one UNet.
 
     `trained` holds their tensors, `down` (W_down) and `up` (W_up), named after the site.
-
-    Raises:
-        ValueError: peft is not installed.
     """
 
     def __init__(
@@ -79,13 +76,8 @@ class LowRankUpdates:
         )
 
     def _make(self, paths: list[str], config: LoraConfig) -> None:
-        try:
-            import peft
-        except ImportError:
-            raise ValueError(
-                f"model.lora.rank={config.rank} needs peft, which is not installed. "
-                "Install it: pip install 'aid-video[lora]'"
-            ) from None
+        import peft  # seconds that only LoRA has to pay
+
         alpha = config.rank if config.alpha is None else config.alpha
         settings = peft.LoraConfig(r=config.rank, lora_alpha=alpha, target_modules=paths)
         peft.inject_adapter_in_model(settings, self.unet, adapter_name=NAME)
