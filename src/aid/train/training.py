@@ -1,5 +1,6 @@
 """One training run of AID: what is trained, at which rate, on what, checked how."""
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -116,6 +117,11 @@ def train(
         title="aid", rates=_rates(train), parts=train.accumulate, group_of=group_of,
         on_check=check, facts=facts, record=record, accept=accept,
     )  # fmt: skip
+    # DDP's reducer goes before the process group does. The other way round it waits, holding
+    # Python's lock, for gloo's thread, which may be waiting for that lock.
+    accelerator.free_memory()
+    del wrapped
+    gc.collect()
     accelerator.end_training()
     return out / "checkpoint"
 
