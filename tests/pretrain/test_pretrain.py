@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,3 +144,20 @@ def test_a_longer_stride_tells_the_unet_fewer_frames_a_second(encoded, runs, tin
         assert torch.equal(loss, video_loss(unet, encoded, chosen, stage, seed=0, step=0))
     assert told[0] == (2, [[1, 127], [1, 127]])  # 4 / 2 - 1 frames a second
     assert told[2] == (4, [[3, 127], [3, 127]])
+
+
+def test_a_stage_goes_on_from_a_given_backbone(runs, play, tiny_pretrain, tmp_path):
+    """At a rate of 0 the weights stay those it started from; no path of theirs is written down."""
+    start, out = runs / "backbone", tmp_path / "backbone"
+    shutil.copytree(start, out)
+    still = {"steps": 1, "learning_rate": 0.0, "weight_decay": 0.0}
+    loop = replace(tiny_pretrain.autoencoder_loop, **still)
+    train_autoencoder(play, out, tmp_path / "vae", tiny_pretrain.autoencoder, loop, start)
+    stages = {
+        name: replace(stage, motion_weight=4.0, loop=replace(stage.loop, **still))
+        for name, stage in (("coarse", tiny_pretrain.coarse), ("fine", tiny_pretrain.fine))
+    }
+    train_unet(play, out, tmp_path / "unet", replace(tiny_pretrain, **stages), start)
+    assert backbone_hash(out) == backbone_hash(start)
+    for part in ("vae", "unet"):
+        assert str(start) not in (out / part / "config.json").read_text()

@@ -193,10 +193,14 @@ def save_part(folder: Path, name: str, part: Any, half: bool = True) -> None:
     if isinstance(part, nn.Module) and half:
         part = part.to(torch.float16)
     part.save_pretrained(folder / name)
-    config = folder / name / "config.json"
-    if isinstance(part, nn.Module) and "dtype" in (saved := json.loads(config.read_text())):
-        # transformers computes in the dtype named here; the file's own is only how it is stored.
-        config.write_text(json.dumps(saved | {"dtype": "float32"}, indent=2) + "\n")
+    if isinstance(part, nn.Module):
+        config = folder / name / "config.json"
+        saved = json.loads(config.read_text())
+        saved.pop("_name_or_path", None)  # where it was loaded from is nobody's business
+        if "dtype" in saved:
+            # transformers computes in the dtype named here; the file's is only how it is stored.
+            saved["dtype"] = "float32"
+        config.write_text(json.dumps(saved, indent=2) + "\n")
     index: dict[str, Any] = {
         "_class_name": "StableVideoDiffusionPipeline",
         "_diffusers_version": diffusers_version,
