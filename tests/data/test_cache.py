@@ -1,61 +1,73 @@
+import copy
 import json
 import shutil
 
 import pytest
 import torch
 
-from aid.data import cache as cache_module
-from aid.data.cache import Cache, batch_indices, epoch_order, write_json, write_tensors
+from aid.data.cache import Cache
+from aid.data.shards import FORMAT
+from aid.data.store import Store
 
 NUM_VIDEOS, NUM_FIRSTS, NUM_NOISED, WORDS, DIM = 5, 3, 4, 6, 8
 
 
 def write_cache(folder, frame_condition="grey_pixels", shard=2):
     """A cache of numbers that tell where they come from: video i is full of i."""
-    folder.mkdir()
+    store, listed = Store(folder), {"videos": [], "first_frames": []}
+    store.make()
     for start in range(0, NUM_VIDEOS, shard):
         numbers = torch.arange(start, min(start + shard, NUM_VIDEOS)).half()
         latents = numbers[:, None, None, None, None].expand(-1, 3, 4, 2, 2)
-        write_tensors(folder / f"videos-{start // shard:05d}.safetensors", {"latents": latents})
+        pixels = (numbers * 10).to(torch.uint8)[:, None, None, None, None].expand(-1, 1, 3, 4, 4)
+        given = torch.arange(len(numbers))
+        name = f"videos-{start}.safetensors"
+        tensors = {"latents": latents, "given_frames": pixels, "given_of": given}
+        store.write_tensors(name, tensors)
+        listed["videos"].append([name, len(numbers)])
     for start in range(0, NUM_FIRSTS, shard):
         numbers = torch.arange(start, min(start + shard, NUM_FIRSTS)).half()
         n, version = len(numbers), torch.arange(NUM_NOISED).half() / 10
         given = numbers[:, None] + version
-        write_tensors(
-            folder / f"first_frames-{start // shard:05d}.safetensors",
-            {
-                "given_latents": given[:, :, None, None, None, None].expand(-1, -1, 1, 4, 2, 2),
-                "noise_aug_strength": given,
-                "image_embedding": numbers[:, None, None].expand(n, 1, DIM),
-                "image_tokens": numbers[:, None, None].expand(n, 5, DIM),
-            },
-        )
-    lengths = torch.tensor([2, 3, 4, 5, 6])  # of sentences 0 to 4
-    mask = torch.arange(WORDS) < lengths[:, None]
-    tokens = torch.arange(5.0)[:, None, None].expand(5, WORDS, DIM) * mask[..., None]
-    write_tensors(folder / "sentences.safetensors", {"tokens": tokens.half(), "mask": mask})
-    if frame_condition != "repeat_first":
-        latent = torch.full((4, 2, 2), -9.0).half()
-        write_tensors(folder / "filling.safetensors", {"latent": latent})
-    rows = [
-        {
-            "id": f"v{i}",
-            "first_frame": i % NUM_FIRSTS,
-            "fps": 4.0 + i,
-            "instructions": [1, 2],
-            "states": [3, 4] if i else [],
+        name = f"first_frames-{start}.safetensors"
+        tensors = {
+            "given_latents": given[:, :, None, None, None, None].expand(-1, -1, 1, 4, 2, 2),
+            "noise_aug_strength": given,
+            "image_embedding": numbers[:, None, None].expand(n, 1, DIM),
+            "image_tokens": numbers[:, None, None].expand(n, 5, DIM),
         }
-        for i in range(NUM_VIDEOS)
-    ]
-    write_json(folder / "rows.json", rows)
+        store.write_tensors(name, tensors)
+        listed["first_frames"].append([name, n])
+    lengths = torch.tensor([2, 3, 4, 5, 6])  # of sentences 0 to 4
+    tokens = torch.arange(5.0).repeat_interleave(lengths)[:, None].expand(-1, DIM).half()
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    store.write_tensors("sentences-0.safetensors", {"tokens": tokens, "starts": starts})
+    filling = None
+    if frame_condition != "repeat_first":
+        filling = "filling-0.safetensors"
+        store.write_tensors(filling, {"latent": torch.full((4, 2, 2), -9.0).half()})
+    offsets = [0]
+    with store.writing("rows.jsonl") as path, path.open("wb") as file:
+        for i in range(NUM_VIDEOS):
+            row = {
+                "id": f"v{i}",
+                "first_frame": i % NUM_FIRSTS,
+                "fps": 4.0 + i,
+                "instructions": [1, 2],
+                "states": [3, 4] if i else [],
+            }
+            file.write(json.dumps(row).encode() + b"\n")
+            offsets.append(file.tell())
+    store.write_tensors("rows.safetensors", {"starts": torch.tensor(offsets)})
     fingerprint = {"backbone": "abc", "num_frames": 3, "frame_condition": frame_condition}
-    write_json(folder / "cache.json", {"fingerprint": fingerprint})
+    settings = {"format": FORMAT, "fingerprint": fingerprint, **listed, "filling": filling}
+    settings |= {"sentences": [["sentences-0.safetensors", 5]]}
+    store.write_json("cache.json", settings | {"sentence_length": WORDS, "text_dim": DIM})
     return folder
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_module, "SHARD", 2)
+def folder(tmp_path):
     return write_cache(tmp_path / "cache")
 
 
@@ -141,37 +153,75 @@ def test_another_purpose_is_refused_by_name(folder):
 
 
 def test_a_damaged_shard_is_refused_by_name(folder):
-    shard = folder / "videos-00001.safetensors"
+    shard = folder / "videos-2.safetensors"
     shard.write_bytes(shard.read_bytes()[:-3])
     cache = Cache(folder)
     cache.batch([0, 1])
-    with pytest.raises(ValueError, match="videos-00001"):
+    with pytest.raises(ValueError, match="videos-2"):
         cache.batch([2])
     shard.unlink()
-    with pytest.raises(ValueError, match="videos-00001"):
+    with pytest.raises(ValueError, match="videos-2"):
         Cache(folder).batch([2])
 
 
-def test_a_copied_cache_is_the_same_cache(folder, tmp_path):
+def test_a_shard_under_a_foreign_name_is_refused(folder):
+    shutil.copy(folder / "videos-0.safetensors", folder / "videos-2.safetensors")
+    with pytest.raises(ValueError, match=r"written as 'videos-0\.safetensors'"):
+        Cache(folder).batch([2])
+
+
+def test_a_cache_of_another_version_is_refused(folder):
+    (folder / "cache.json").write_text(json.dumps({"fingerprint": {}}))
+    with pytest.raises(ValueError, match="another version"):
+        Cache(folder)
+    (folder / "cache.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        Cache(folder)
+
+
+def test_cut_off_rows_are_refused(folder):
+    whole = (folder / "rows.jsonl").read_bytes()
+    for part in (whole[:-2], b""):
+        (folder / "rows.jsonl").write_bytes(part)
+        with pytest.raises(ValueError, match=r"rows\.jsonl"):
+            Cache(folder)
+
+
+def test_a_copied_cache_and_one_sent_to_a_worker_are_the_same_cache(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
-    assert torch.equal(
-        Cache(folder).batch([3, 1]).latents, Cache(tmp_path / "copy").batch([3, 1]).latents
+    cache = Cache(folder)
+    cache.batch([0])  # open files must not be sent along
+    for other in (Cache(tmp_path / "copy"), copy.deepcopy(cache)):
+        assert torch.equal(cache.batch([3, 1]).latents, other.batch([3, 1]).latents)
+        assert list(other.rows) == list(cache.rows)
+        assert other.rows[-1] == cache.rows[4]
+    with pytest.raises(IndexError):
+        cache.rows[5]
+
+
+@pytest.mark.slow
+def test_workers_read_what_the_loop_would_read(folder):
+    cache = Cache(folder)
+    loader = torch.utils.data.DataLoader(
+        Batches(cache), batch_size=None, num_workers=2, multiprocessing_context="spawn"
     )
-    assert json.loads((tmp_path / "copy/rows.json").read_text()) == Cache(folder).rows
+    read = list(loader)
+    assert [one[:, 0, 0, 0, 0].tolist() for one in read] == [[0, 1], [1, 2], [2, 3], [3, 4]]
 
 
-def test_every_epoch_sees_every_video_once_in_another_order():
-    assert sorted(epoch_order(10, seed=0, epoch=0)) == list(range(10))
-    assert epoch_order(10, 0, 0) == epoch_order(10, 0, 0)
-    assert epoch_order(10, 0, 0) != epoch_order(10, 0, 1)
-    assert epoch_order(10, 0, 0) != epoch_order(10, 1, 0)
+class Batches(torch.utils.data.Dataset):
+    def __init__(self, cache):
+        self.cache = cache
+
+    def __len__(self):
+        return NUM_VIDEOS - 1
+
+    def __getitem__(self, index):
+        if index >= len(self):
+            raise IndexError(index)
+        return self.cache.batch([index, index + 1]).latents
 
 
-def test_batches_are_the_epochs_cut_into_pieces():
-    seen = [index for step in range(9) for index in batch_indices(6, 4, seed=3, step=step)]
-    orders = [index for epoch in range(6) for index in epoch_order(6, 3, epoch)]
-    assert seen == orders
-
-
-def test_a_batch_may_be_larger_than_the_set():
-    assert sorted(batch_indices(3, 6, seed=0, step=0)) == [0, 0, 1, 1, 2, 2]
+def test_the_given_frames_come_back_as_they_were(folder):
+    frames = Cache(folder).given_frames([4, 0])
+    assert torch.equal(frames[:, 0, 0, 0, 0], torch.tensor([40 / 127.5 - 1, -1]))

@@ -34,8 +34,8 @@ def states(
         asking: how a language model is asked.
     """
     from aid.conditioning.states import choose_state_writer
-    from aid.data.cache import write_json
     from aid.data.manifest import read_manifest, write_manifest
+    from aid.data.store import Store
     from aid.states import into_rows, make_report, tell_rows
     from aid.states.report import write_sheet
     from aid.states.writing import BOOK
@@ -55,7 +55,7 @@ def states(
     report = make_report(told, chosen)
     folder = (data / BOOK).parent / re.sub(r"[^\w.=-]+", "-", chosen.name).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "report.json", report.to_json())
+    Store(folder).write_json("report.json", report.to_json())
     write_sheet(folder / "sheet.png", data, told, samples)
     print(report.to_text())
     print(folder / "report.json")

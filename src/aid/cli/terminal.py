@@ -76,3 +76,18 @@ class _Lines:
             self.said = now
             left = (now - self.start) / max(1, done) * (total - done) / 60
             print(f"{self.title} {done} of {total}, {left:.0f} min left", file=sys.stderr)
+
+
+@contextmanager
+def step_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar, or lines, for each step of a command; it takes (step, done, all)."""
+    with ExitStack() as open_bars:
+        bars: dict[str, Callable[[int, int], None]] = {}
+
+        def on_step(step: str, done: int, total: int) -> None:
+            if step not in bars:
+                open_bars.close()  # the step before it
+                bars[step] = open_bars.enter_context(progress_bar(step))
+            bars[step](done, total)
+
+        yield on_step

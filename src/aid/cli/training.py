@@ -4,12 +4,22 @@ Each imports what it needs when it runs, so that `aid --help` does not pay for t
 """
 
 import shutil
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from aid.cli.states import recorded_states
-from aid.config import ModelConfig, PretrainConfig, SamplerConfig, TrainConfig, Tuning, tuned
+from aid.cli.terminal import step_bars
+from aid.config import (
+    FrameConfig,
+    ModelConfig,
+    PretrainConfig,
+    SamplerConfig,
+    TrainConfig,
+    Tuning,
+    tuned,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,37 +108,74 @@ def pretrain(
 
 
 def prepare(
-    data: Path,
-    out: Path,
+    data: str,
+    out: str,
     model: ModelConfig,
     backbone: str = "tabletop",
     states: str = "replay",
+    format: str | None = None,
+    split: str | None = None,
+    camera: str | None = None,
     limit: int | None = None,
+    fps: float | None = None,
+    strip_distractors: bool = False,
+    unpack_to: Path | None = None,
+    frames: FrameConfig | None = None,
+    skip_corrupt: bool = False,
+    num_workers: int | None = None,
     train: TrainConfig | None = None,
     sampler: SamplerConfig | None = None,
 ) -> None:
     """Encodes videos and instructions once, into a cache. Run again, it goes on where it stopped.
 
     Args:
-        data: folder with a manifest.jsonl.
-        out: folder of the cache.
+        data: a data set in any format of docs/data.md, or the URL of a folder with a
+            manifest.jsonl.
+        out: folder of the cache, or its URL.
         model: the recipe's; frames and conditions are encoded as it says.
         backbone: "tabletop" or a folder.
         states: who says what the videos pass through; "replay" repeats what the manifest records.
             Others, language models among them, are in docs/states.md.
+        format: name of the data set's format; by default it is found out.
+        split: only this split.
+        camera: only this camera.
         limit: only the first so many videos.
+        fps: frames a second where the data set does not say.
+        strip_distractors: drop the word "distractors" from BridgeData's instructions, as Seer does.
+        unpack_to: where videos inside of archives or tables are written; by default the user's
+            cache.
+        frames: which frames of a video are taken, at which size.
+        skip_corrupt: leave damaged videos out, and count them, instead of stopping at the first.
+        num_workers: threads that decode; by default one per core.
         train: not used; here so that one recipe serves prepare and train.
         sampler: not used; likewise.
     """
-    from aid.data.manifest import read_manifest
+    from aid.conditioning.states import choose_state_writer
+    from aid.data.remote import read_any_source
+    from aid.data.store import is_url
     from aid.predict import find_backbone
     from aid.prepare import prepare as encode
 
-    writer = recorded_states(data, read_manifest(data)[:limit], states)
-    encode(
-        data, out, find_backbone(backbone), condition=model.condition,
-        num_frames=model.num_frames, states=writer, limit=limit,
+    place, source = read_any_source(
+        data, format=format, split=split, camera=camera, limit=limit, fps=fps,
+        strip_distractors=strip_distractors, unpack_to=unpack_to,
     )  # fmt: skip
+    for note in source.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if is_url(place):
+        writer = choose_state_writer(states, source.rows)
+    else:
+        writer = recorded_states(Path(place), source.rows, states)
+    with step_bars() as on_shard:
+        result = encode(
+            place, out, find_backbone(backbone), condition=model.condition,
+            num_frames=model.num_frames, states=writer,
+            rows=source.rows, frames=frames, skip_corrupt=skip_corrupt,
+            num_workers=num_workers, on_shard=on_shard,
+        )  # fmt: skip
+    for name, reason in result.skipped:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    print(f"{result.num_videos} videos, {len(result.skipped)} skipped")
     print(out)
 
 
@@ -143,6 +190,7 @@ def train(
     start: Path | None = None,
     tuning: Tuning = "aid",
     accept: list[str] | None = None,
+    frames: FrameConfig | None = None,
 ) -> None:
     """Trains AID on a cache. Run again, it goes on where it stopped, exactly.
 
@@ -158,6 +206,7 @@ def train(
         tuning: how the backbone is adapted: as `model` says, or by LoRA, its cross-attention, its
             temporal layers or all its weights instead.
         accept: facts in which the run may differ from the state that it goes on from, by name.
+        frames: not used; here so that one recipe serves prepare and train.
     """
     from aid.predict import find_backbone
     from aid.train import train as learn

@@ -1,6 +1,6 @@
 """Sentences -> tokens, with the text tower that comes with the backbone.
 
-`prepare.py` encodes a data set's sentences once; `predict.py` encodes what a user says. The tokens
+`prepare/` encodes a data set's sentences once; `predict.py` encodes what a user says. The tokens
 are the DQFormer's t_1 (instruction) and t_2 (states).
 """
 

@@ -1,6 +1,6 @@
 """Who says which states a video passes through: the place of AID's multi-modal language model.
 
-`prepare.py` asks a state writer for every training video, `predict/` for the video to come. A
+`prepare/` asks a state writer for every training video, `predict/` for the video to come. A
 writer is any object with `name`, `sees` and `write`; docs/states.md says how to add one.
 
 Reference: AID, method: an MLLM reads first frame and instruction and tells the stages.

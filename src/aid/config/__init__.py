@@ -2,8 +2,8 @@
 
 The command line and the recipes in `configs/` are made from these (see `cli.py`); a checkpoint
 carries the ones that made it. "Ours" marks a value on which the paper is silent
-(docs/paper_map.md). `model` is what AID adds to the backbone, `run` how it is trained and sampled,
-`embedded` the small backbone that is made from nothing.
+(docs/paper_map.md). `data` is which frames are seen, `model` what AID adds to the backbone, `run`
+how it is trained and sampled, `embedded` the small backbone that is made from nothing.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, get_type_hints
 
 from aid.config.asking import AskingConfig
+from aid.config.data import FrameConfig
 from aid.config.embedded import (
     AutoencoderConfig,
     ClipConfig,
@@ -43,6 +44,7 @@ __all__ = [
     "ConditionConfig",
     "CrossAttentionConfig",
     "DQFormerConfig",
+    "FrameConfig",
     "LoopConfig",
     "LoraConfig",
     "ModelConfig",

@@ -2,34 +2,35 @@
 
 A cache is a folder:
 
-    cache.json                  what made it (the fingerprint); written last
-    rows.json                   one entry per video: id, first frame, sentences, all by number
-    sentences.safetensors       tokens and mask of every distinct sentence
+    cache.json                  what made it (the fingerprint), and which files it has; written last
+    rows.jsonl                  one line per video: id, first frame, sentences, all by number
+    rows.safetensors            where each line starts
+    videos-*.safetensors        latents, and the given frames as they are
     first_frames-*.safetensors  what is known of each distinct first frame
-    filling.safetensors         the latent that stands for the frames that are not given
-    videos-*.safetensors        latents, SHARD videos a file
+    sentences-*.safetensors     tokens of each distinct sentence
+    sentences.json              the sentences
+    filling-*.safetensors       the latent that stands for the frames that are not given
 
-Every distinct sentence and every distinct first frame is stored once. Files are memory-mapped, so
-the size of a set does not matter. Nothing here knows a model.
+Every distinct sentence and every distinct first frame is stored once. Files are memory-mapped and
+nothing is kept per row, so the size of a set does not matter. Nothing here knows a model.
 """
 
-import functools
 import json
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from aid.video import whole_file
+from aid.data.frames import floats
+from aid.data.shards import FORMAT, ShardedRows, open_shard
 
-SHARD = 256
 SETTINGS = "cache.json"
+ROWS, OFFSETS = "rows.jsonl", "rows.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,23 +49,47 @@ class Batch:
     state_mask: Bool[Tensor, "b s"]
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes a safetensors file, whole or not at all."""
-    with whole_file(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+class Rows(Sequence):
+    """The lines of rows.jsonl as dicts, each read when it is asked for."""
 
+    def __init__(self, folder: Path) -> None:
+        starts, _ = open_shard(folder / OFFSETS)
+        self._starts = starts["starts"]
+        try:
+            with (folder / ROWS).open("rb") as file:
+                self._lines = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"cache file {str(folder / ROWS)!r} cannot be read ({error})."
+            ) from None
+        if len(self._lines) != int(self._starts[-1]):
+            raise ValueError(
+                f"cache file {str(folder / ROWS)!r} is damaged: it has {len(self._lines)} bytes, "
+                f"{int(self._starts[-1])} were written. Run aid prepare again."
+            )
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    def __len__(self) -> int:
+        """How many videos."""
+        return len(self._starts) - 1
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One video's line."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        start, end = self._starts[index : index + 2].tolist()
+        return json.loads(self._lines[start:end])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """All lines, in order."""
+        return (self[index] for index in range(len(self)))
 
 
 class Cache:
-    """A finished cache, opened for reading.
+    """A finished cache, opened for reading; a copy in another process opens it again.
 
     Raises:
-        ValueError: it is missing, unfinished or damaged.
+        ValueError: it is missing, unfinished, damaged or of another version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,10 +99,27 @@ class Cache:
                 f"{str(folder)!r} is not a finished cache. Make it: "
                 f"aid prepare --data DATA --out '{folder}'"
             )
-        self.settings = json.loads((folder / SETTINGS).read_text())
-        self.rows = json.loads((folder / "rows.json").read_text())
-        sentences = self._open("sentences.safetensors")
-        self._tokens, self._mask = sentences.get_tensor("tokens"), sentences.get_tensor("mask")
+        try:
+            self.settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{str(folder / SETTINGS)!r} is damaged ({error}).") from None
+        if self.settings.get("format") != FORMAT:
+            raise ValueError(
+                f"{str(folder)!r} was made by another version (cache format "
+                f"{self.settings.get('format', 1)}, this one reads {FORMAT}). Make it again with "
+                "aid prepare."
+            )
+        self.rows = Rows(folder)
+        self._videos = ShardedRows(folder, self.settings["videos"])
+        self._firsts = ShardedRows(folder, self.settings["first_frames"])
+        self._sentences = ShardedRows(folder, self.settings["sentences"])
+        self._filling: Tensor | None = None
+        if self.settings["filling"]:
+            self._filling = open_shard(folder / self.settings["filling"])[0]["latent"].float()
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        """What a worker is sent: the folder's name, no open files."""
+        return type(self), (self.folder,)
 
     def __len__(self) -> int:
         """How many videos."""
@@ -100,57 +142,40 @@ class Cache:
     @property
     def states_see(self) -> list[str]:
         """What the states of its videos are made from: "video", "first_frame", "text"."""
-        made_with = self.settings["fingerprint"]
-        # A cache from before this was recorded knows its writer only.
-        old = {"replay": ["video"], "tabletop-rules": ["text"]}.get(
-            made_with.get("state_writer"), []
-        )
-        return made_with.get("states_see", old)
+        return self.settings["fingerprint"]["states_see"]
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019  (a cache lives as long as its run)
-    def _open(self, name: str) -> Any:
-        path = self.folder / name
-        try:
-            return safe_open(path, framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise ValueError(
-                f"cache file {str(path)!r} cannot be read ({error}). Delete it and run aid prepare "
-                "again; the other files are kept."
-            ) from None
+    def _first_frames(self, numbers: list[int], names: tuple[str, ...]) -> list[Tensor]:
+        found = [self._firsts.find(number) for number in numbers]
+        return [torch.stack([shard[name][at] for shard, at in found]).float() for name in names]
 
-    def _rows_of(self, stem: str, name: str, indices: list[int]) -> Tensor:
-        """Row `i` of tensor `name`, wherever its shard is, for each index."""
-        return torch.stack(
-            [
-                self._open(f"{stem}-{i // SHARD:05d}.safetensors").get_slice(name)[i % SHARD]
-                for i in indices
-            ]
-        ).float()
+    def _sentence(self, number: int, tokens: Tensor, mask: Tensor) -> None:
+        """Fills in the tokens and the mask of a sentence; the rest stays as it is."""
+        shard, at = self._sentences.find(number)
+        start, end = shard["starts"][at : at + 2].tolist()
+        tokens[: end - start] = shard["tokens"][start:end]
+        mask[: end - start] = True
 
-    def _sentence(self, number: int) -> tuple[Tensor, Tensor]:
-        return self._tokens[number].float(), self._mask[number]
+    def _joined(self, sentences: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Tokens and mask of several sentences one after another, for each video."""
+        n, d = self.settings["sentence_length"], self.settings["text_dim"]
+        longest = max(len(numbers) for numbers in sentences)
+        tokens = torch.zeros(len(sentences), longest * n, d)
+        mask = torch.zeros(len(sentences), longest * n, dtype=torch.bool)
+        for row, numbers in enumerate(sentences):
+            for place, number in enumerate(numbers):
+                self._sentence(number, tokens[row, place * n :], mask[row, place * n :])
+        return tokens, mask
 
     def empty_sentence(self) -> tuple[Float[Tensor, "1 n d"], Bool[Tensor, "1 n"]]:
         """Tokens and mask of ""; it is always sentence 0."""
-        tokens, mask = self._sentence(0)
-        return tokens[None], mask[None]
+        return self._joined([[0]])
 
-    def _text(self, instructions: list[int], states: list[list[int]]) -> dict[str, Tensor]:
-        said = [self._sentence(number) for number in instructions]
-        staged = [[self._sentence(number) for number in numbers or [0]] for numbers in states]
-        length = max(sum(len(mask) for _, mask in stages) for stages in staged)
-        tokens = torch.zeros(len(staged), length, self._tokens.shape[-1])
-        masks = torch.zeros(len(staged), length, dtype=torch.bool)
-        for index, stages in enumerate(staged):
-            joined = torch.cat([mask for _, mask in stages])
-            tokens[index, : len(joined)] = torch.cat([token for token, _ in stages])
-            masks[index, : len(joined)] = joined
-        return {
-            "instruction_tokens": torch.stack([token for token, _ in said]),
-            "instruction_mask": torch.stack([mask for _, mask in said]),
-            "state_tokens": tokens,
-            "state_mask": masks,
-        }
+    def given_frames(self, indices: list[int]) -> Float[Tensor, "b k 3 H W"]:
+        """The given frames in [-1, 1] as they came out of the video, without noise."""
+        kept = []
+        for shard, at in map(self._videos.find, indices):
+            kept.append(floats(shard["given_frames"][int(shard["given_of"][at])]))
+        return torch.stack(kept)
 
     def batch(
         self,
@@ -171,24 +196,31 @@ class Cache:
             return int(torch.randint(high, (), generator=generator))
 
         rows = [self.rows[i] for i in indices]
+        said = [self.rows[i] for i in text_of] if text_of else rows
+        latents = torch.stack([s["latents"][at] for s, at in map(self._videos.find, indices)])
         frames = [row["first_frame"] for row in rows]
-        said = [self.rows[i] for i in (text_of or indices)]
-        latents = self._rows_of("videos", "latents", indices)
-        strength = self._rows_of("first_frames", "noise_aug_strength", frames)
-        which = torch.tensor([draw(strength.shape[1]) for _ in indices])
-        condition = self._rows_of("first_frames", "given_latents", frames)
-        pick = torch.arange(len(indices))
+        found = [self._firsts.find(number) for number in frames]
+        which = [draw(shard["noise_aug_strength"].shape[1]) for shard, _ in found]
+        picked = list(zip(found, which, strict=True))
+        condition = torch.stack([shard["given_latents"][at, v] for (shard, at), v in picked])
+        strength = torch.stack([shard["noise_aug_strength"][at, v] for (shard, at), v in picked])
+        names = ("image_embedding", "image_tokens")
+        embedding, image_tokens = self._first_frames(frames, names)
+        instruction_tokens, instruction_mask = self._joined(
+            [[row["instructions"][draw(len(row["instructions"]))]] for row in said]
+        )
+        state_tokens, state_mask = self._joined([row["states"] or [0] for row in said])
         return Batch(
-            latents=latents,
-            condition_latents=self._fill(condition[pick, which], latents.shape[1]),
-            noise_aug_strength=strength[pick, which],
-            image_embedding=self._rows_of("first_frames", "image_embedding", frames),
-            image_tokens=self._rows_of("first_frames", "image_tokens", frames),
-            fps=torch.tensor([row["fps"] for row in rows]),
-            **self._text(
-                [row["instructions"][draw(len(row["instructions"]))] for row in said],
-                [row["states"] for row in said],
-            ),
+            latents=latents.float(),
+            condition_latents=self._fill(condition.float(), latents.shape[1]),
+            noise_aug_strength=strength.float(),
+            image_embedding=embedding,
+            image_tokens=image_tokens,
+            fps=torch.tensor([float(row["fps"]) for row in rows]),
+            instruction_tokens=instruction_tokens,
+            instruction_mask=instruction_mask,
+            state_tokens=state_tokens,
+            state_mask=state_mask,
         )
 
     def _fill(
@@ -196,11 +228,10 @@ class Cache:
     ) -> Float[Tensor, "b f c h w"]:
         """Condition latents of whole videos from those of the given frames."""
         missing = num_frames - given.shape[1]
-        if self.settings["fingerprint"]["frame_condition"] == "repeat_first":
+        if self._filling is None:  # the first frame stands for the others
             rest = given[:, :1].expand(-1, missing, -1, -1, -1)
         else:
-            rest = self._open("filling.safetensors").get_tensor("latent").float()
-            rest = rest.expand(len(given), missing, -1, -1, -1)
+            rest = self._filling.expand(len(given), missing, -1, -1, -1)
         return torch.cat([given, rest], dim=1)
 
 
@@ -225,19 +256,3 @@ def refuse_mixed_states(states_see: dict[str, Sequence[str]]) -> None:
             f"states made from the whole video stand beside states made without it ({said}). "
             "Prepare all with one state writer, or allow it: --train.allow_mixed_states true"
         )
-
-
-def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
-    """The order of an epoch: a pure function of (seed, epoch)."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return torch.randperm(length, generator=generator).tolist()
-
-
-def batch_indices(length: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """Which videos step `step` sees: the epochs' orders one after another, cut into batches."""
-    order: list[int] = []
-    position = step * batch_size
-    while len(order) < batch_size:
-        epoch, offset = divmod(position + len(order), length)
-        order += epoch_order(length, seed, epoch)[offset : offset + batch_size - len(order)]
-    return order

@@ -1,6 +1,6 @@
 """Anybody's data set as manifest rows: says which format a folder has, and reads it.
 
-Called by `aid prepare` and `aid data inspect`. Formats are one file each in `readers/`.
+Called by `prepare` and `data.remote`. Formats are one file each in `readers/`.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """The frozen parts: Stable Video Diffusion's UNet, VAE and image encoder, and a text encoder.
 
-Every verb starts with `load_backbone`. `prepare.py` and `predict.py` use its VAE and image-encoder
+Every verb starts with `load_backbone`. `prepare/` and `predict.py` use its VAE and image-encoder
 methods; `denoiser.py` gets its UNet. The folder has SVD's own layout (`unet/ vae/ image_encoder/
 feature_extractor/ scheduler/ model_index.json`) plus `text_encoder/` and `tokenizer/`.
 

@@ -1,6 +1,6 @@
 """Everything the denoiser is told about a video, and how parts of it are taken away.
 
-`prepare.py` and `predict.py` fill a `Conditions`; the training loop drops parts of it at random and
+`prepare/` and `predict.py` fill a `Conditions`; the training loop drops parts of it at random and
 classifier-free guidance drops them on purpose. Words never come here, only encoders' tokens.
 
 Reference: AID, dual classifier-free guidance; dropout as in InstructPix2Pix (Brooks et al. 2023).

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from aid.config import ModelConfig, SamplerConfig, TrainConfig, to_json
-from aid.data.cache import Cache, batch_indices, refuse_mixed_states
+from aid.data.cache import Cache, refuse_mixed_states
+from aid.data.order import batch_indices
 from aid.models.attention import use_plain_attention
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint

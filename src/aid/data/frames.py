@@ -1,0 +1,124 @@
+"""The frames of a manifest's row that a model sees: which ones, at which size.
+
+Called by `prepare`. A row is a file, a span of a file or a folder of images.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor, nn
+
+from aid.config import FrameConfig
+from aid.data.decoding import decode
+from aid.types import VideoRow
+from aid.video import fit, frame_files, read_image
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Sampled frames, and how many of them pass in a second.
+
+    `pixels` are `f 3 H W`: uint8 as they came out of the file, or, where frames are blended,
+    float32 in [-1, 1].
+    """
+
+    pixels: Tensor
+    fps: float
+
+
+def floats(pixels: Tensor) -> Tensor:
+    """Frames as float32 in [-1, 1], whichever way they are kept."""
+    return pixels if pixels.is_floating_point() else pixels.float() / 127.5 - 1
+
+
+def uniform_index(length: int, num_frames: int) -> list[int]:
+    """`num_frames` of `length` frames, evenly from the first to the last; of few, some twice."""
+    return np.linspace(0, length - 1, num_frames).round().astype(int).tolist()
+
+
+def seer_trilinear(pixels: UInt8[np.ndarray, "t H W 3"], num_frames: int) -> Tensor:
+    """`num_frames` blends of all frames, float `f 3 H W` in [-1, 1], as Seer's loaders make them.
+
+    Linear interpolation over time; too short videos end in grey. The first frame, too, is a blend.
+    """
+    video = torch.from_numpy(pixels).permute(3, 0, 1, 2).float().div(255) * 2 - 1
+    t, h, w = video.shape[1:]
+    if t > num_frames:
+        size = (num_frames, h, w)
+        video = nn.functional.interpolate(video[None], size=size, mode="trilinear")[0]
+    video = nn.functional.pad(video, (0, 0, 0, 0, 0, max(0, num_frames - t)))
+    return video.transpose(0, 1).contiguous()
+
+
+def seer_fit(pixels: UInt8[np.ndarray, "H W 3"], height: int, width: int) -> np.ndarray:
+    """Short side resized bilinearly, centre cut, rounded as torchvision rounds."""
+    h, w = pixels.shape[:2]
+    is_wide = height * w > width * h
+    size = (int(height * w / h), height) if is_wide else (width, int(width * h / w))
+    image = Image.fromarray(pixels)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = round((size[0] - width) / 2.0), round((size[1] - height) / 2.0)
+    return np.array(image.crop((left, top, left + width, top + height)))
+
+
+def read_frames(
+    path: Path, row: VideoRow, config: FrameConfig, num_frames: int, height: int, width: int
+) -> Frames:
+    """`num_frames` frames of a row at `height` x `width`.
+
+    Args:
+        path: where the row's video is.
+
+    Raises:
+        ValueError: the video is missing, damaged or without a frame, or nobody knows its rate.
+    """
+    is_blended = config.sampling == "seer_trilinear"
+
+    def choose(length: int) -> list[int]:
+        return list(range(length)) if is_blended else uniform_index(length, num_frames)
+
+    def finish(pixels: np.ndarray) -> np.ndarray:
+        if is_blended:
+            return seer_fit(pixels, height, width)
+        return pixels if pixels.shape[:2] == (height, width) else fit(pixels, height, width)
+
+    if path.is_dir():
+        files = _span(path, frame_files(path), row)
+        made = {index: finish(read_image(files[index])) for index in set(choose(len(files)))}
+        kept, length = [made[index] for index in choose(len(files))], len(files)
+        seconds = (length - 1) / (row.fps or np.inf)
+    else:
+        kept, ticks, per_second = decode(path, row.start, row.stop, choose, finish)
+        length, seconds = len(ticks), float(ticks[-1] - ticks[0]) / per_second
+    if is_blended:  # a blend stands for length / num_frames frames
+        steps, seconds = num_frames, seconds * length / max(1, length - 1)
+        pixels = seer_trilinear(np.stack(kept), num_frames)
+    else:
+        steps = num_frames - 1
+        pixels = torch.from_numpy(np.stack(kept)).permute(0, 3, 1, 2).contiguous()
+    fps = steps / seconds if steps and seconds > 0 else row.fps
+    if not fps > 0:
+        raise ValueError(
+            f"nobody knows how many frames a second {str(path)!r} has. Say it: --fps 12"
+        )
+    return Frames(pixels, fps)
+
+
+def _span(folder: Path, files: list[Path], row: VideoRow) -> list[Path]:
+    """Those of a folder's images that lie between the row's start and stop."""
+    if row.start or row.stop is not None:
+        if not row.fps:
+            raise ValueError(
+                f"{row.id!r} is a part of folder {str(folder)!r}, and nobody knows how many frames "
+                "a second it has. Say it: --fps 12"
+            )
+        end = None if row.stop is None else round(row.stop * row.fps)
+        files = files[round(row.start * row.fps) : end]
+    if not files:
+        raise ValueError(f"folder {str(folder)!r} holds no image from {row.start:g} s on.")
+    return files

@@ -1,0 +1,107 @@
+"""The files of a cache: what they are called, how one is found again, how a row is read from them.
+
+A shard's name is a digest of all that made it: the bytes of its videos, how they were decoded, the
+backbone, the arithmetic. So a finished shard is never made twice, and a changed video is another
+shard. `prepare` writes them, `data.cache` reads them.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from aid.video import frame_files
+
+SHARD = 256
+"""Rows of a file: large enough to be few, small enough to be made again."""
+FORMAT = 2
+"""Of the cache; counted up when an older one can no longer be read."""
+STORED_AS = "float16"
+MAX_OPEN = 128
+"""Shards that one cache keeps mapped."""
+
+
+def shard_name(kind: str, facts: Any) -> str:
+    """A shard's file name from everything that made it, as JSON values."""
+    said = json.dumps([FORMAT, STORED_AS, facts], sort_keys=True, ensure_ascii=False)
+    return f"{kind}-{hashlib.sha256(said.encode()).hexdigest()[:24]}.safetensors"
+
+
+def pieces(items: list, size: int) -> Iterator[list]:
+    """The items in lists of `size`; the last one may be shorter."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def video_digest(path: Path) -> str:
+    """A digest of a video's bytes, or of a folder's images; "missing" where there is nothing."""
+    if path.is_dir():
+        parts = [(file.name, video_digest(file)) for file in frame_files(path)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    try:
+        facts = path.stat()
+        return _file_digest(path, facts.st_size, facts.st_mtime_ns)
+    except OSError:
+        return "missing"
+
+
+@functools.lru_cache(maxsize=4096)  # a file of many episodes is read once
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def open_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a shard, memory-mapped (nothing is read yet), and its remarks.
+
+    Raises:
+        ValueError: it is missing, damaged or not the file of that name.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            remarks = json.loads((file.metadata() or {}).get("about", "{}"))
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"cache file {str(path)!r} cannot be read ({error}). Delete it and run aid prepare "
+            "again; the other files are kept."
+        ) from None
+    if remarks.get("name") != path.name:
+        raise ValueError(
+            f"cache file {str(path)!r} was written as {remarks.get('name')!r}. Delete it and run "
+            "aid prepare again; the other files are kept."
+        )
+    return tensors, remarks
+
+
+class ShardedRows:
+    """Rows that lie in several shards one after another.
+
+    Args:
+        folder: the cache's.
+        shards: file name and number of rows of each.
+    """
+
+    def __init__(self, folder: Path, shards: Sequence[Sequence]) -> None:
+        self.folder = folder
+        self.names = [name for name, _ in shards]
+        self.ends = np.cumsum([number for _, number in shards])
+        self._open = functools.lru_cache(maxsize=MAX_OPEN)(self._opened)
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def _opened(self, name: str) -> dict[str, Tensor]:
+        return open_shard(self.folder / name)[0]
+
+    def find(self, index: int) -> tuple[dict[str, Tensor], int]:
+        """The tensors of the shard that holds a row, and the row's place there."""
+        shard = int(np.searchsorted(self.ends, index, side="right"))
+        start = int(self.ends[shard - 1]) if shard else 0
+        return self._open(self.names[shard]), index - start

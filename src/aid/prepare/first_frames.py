@@ -1,0 +1,91 @@
+"""Shards of first frames: what the image encoder says of each distinct one, and its noised latents.
+
+Called by `run`. The pixels are those kept with the videos, so nothing is decoded again. The
+noise is a function of the pixels: whoever holds the kept frames can make it again, exactly.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aid.config import ConditionConfig
+from aid.data.forecast import NUM_NOISED
+from aid.data.frames import floats
+from aid.data.shards import open_shard, pieces, shard_name
+from aid.prepare.job import Job, Made
+
+BATCH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class First:
+    """A distinct first frame: the digest of its pixels, and the shard of videos that keeps them."""
+
+    digest: str
+    shard: str
+    place: int
+
+
+def noised(
+    given: Float[Tensor, "k 3 H W"], digest: str, condition: ConditionConfig
+) -> tuple[Float[Tensor, "v k 3 H W"], Float[Tensor, " v"]]:
+    """The given frames under several noise augmentations, and how strong each is.
+
+    given + s * noise,  ln s ~ N(noise_aug_mean, noise_aug_std);  both drawn from the digest.
+    """
+    generator = torch.Generator().manual_seed(int(digest[:15], 16))
+    draws = torch.randn(NUM_NOISED, generator=generator)
+    strength = (condition.noise_aug_mean + condition.noise_aug_std * draws).exp()
+    noise = torch.randn(NUM_NOISED, *given.shape, generator=generator)
+    return given + strength[:, None, None, None, None] * noise, strength
+
+
+def encode_first_frames(job: Job, shards: Iterable[list[First]]) -> Iterator[Made]:
+    """Image tokens, and the given frames' latents under several noise augmentations."""
+    for firsts in shards:
+        c = job.condition
+        digests = [first.digest for first in firsts]
+        noise = [NUM_NOISED, c.noise_aug_mean, c.noise_aug_std]
+        name = shard_name("first_frames", [job.backbone_id, job.decoding(), noise, digests])
+        if not job.has_whole(name):
+            with job.store.local({first.shard for first in firsts}) as paths:
+                kept = {shard: open_shard(path)[0]["given_frames"] for shard, path in paths.items()}
+                made: dict[str, list[Tensor]] = {}
+                for batch in pieces(firsts, BATCH):
+                    given = torch.stack([floats(kept[f.shard][f.place]) for f in batch])
+                    for key, tensor in _facts(job, given, [f.digest for f in batch]).items():
+                        made.setdefault(key, []).append(tensor.half())
+            tensors = {key: torch.cat(parts) for key, parts in made.items()}
+            job.store.write_tensors(name, tensors)
+        yield Made(name=name, num_rows=len(firsts))
+
+
+def _facts(job: Job, given: Float[Tensor, "b k 3 H W"], digests: list[str]) -> dict[str, Tensor]:
+    k = given.shape[1]
+    drawn = [noised(one, digest, job.condition) for one, digest in zip(given, digests, strict=True)]
+    frames = torch.stack([frames for frames, _ in drawn], dim=1)
+    latents = [job.parts.encode_condition(version, k, "zero_latents") for version in frames]
+    embedding, tokens = job.parts.encode_image(given[:, 0])
+    return {
+        "given_latents": torch.stack(latents, dim=1),
+        "noise_aug_strength": torch.stack([strength for _, strength in drawn]),
+        "image_embedding": embedding,
+        "image_tokens": tokens,
+    }
+
+
+def encode_filling(job: Job) -> str | None:
+    """The file of the latent that stands for frames that are not given; None if a frame does."""
+    kind = job.condition.frame_condition
+    if kind == "repeat_first":
+        return None
+    size = [job.height, job.width]
+    name = shard_name("filling", [job.backbone_id, kind, size])
+    if not job.has_whole(name):
+        grey = torch.zeros(1, 1, 3, *size)
+        latent = job.parts.encode_condition(grey, 1, "grey_pixels") * (kind == "grey_pixels")
+        job.store.write_tensors(name, {"latent": latent[0, 0].half()})
+    return name

@@ -1,0 +1,204 @@
+"""The flow of `prepare`: what is asked, the three kinds of shards, and last the cache's own list.
+
+Finished shards are kept, so a killed run goes on where it stopped; `cache.json` is written last.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aid.conditioning.states import StateWriter
+from aid.config import ConditionConfig, FrameConfig
+from aid.data.cache import SETTINGS
+from aid.data.shards import FORMAT, SHARD, open_shard, pieces
+from aid.data.sources import read_source
+from aid.models.backbone import backbone_hash
+from aid.prepare.claim import CLAIM, check_room, check_unchanged, claim, fingerprint_of
+from aid.prepare.first_frames import First, encode_filling, encode_first_frames
+from aid.prepare.job import Job, Made
+from aid.prepare.text import encode_text, sentence_sizes, write_rows, write_states
+from aid.prepare.videos import encode_videos
+from aid.types import VideoRow
+
+SENTENCES = "sentences.json"
+OnShard = Callable[[str, int, int], None]
+"""Told the step, how many rows are done and how many there are."""
+PREFIXES = ("videos-", "first_frames-", "sentences-", "filling-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """How it went: videos in the cache, and those left out with the reason of each."""
+
+    num_videos: int
+    skipped: list[tuple[str, str]]
+
+
+def prepare(
+    data: Path | str,
+    out: Path | str,
+    backbone: Path,
+    *,
+    condition: ConditionConfig,
+    num_frames: int,
+    states: StateWriter,
+    rows: list[VideoRow] | None = None,
+    limit: int | None = None,
+    frames: FrameConfig | None = None,
+    skip_corrupt: bool = False,
+    num_workers: int | None = None,
+    on_shard: OnShard = lambda step, done, total: None,
+) -> Prepared:
+    """Encodes videos and instructions into the cache `out`.
+
+    Args:
+        data: folder or URL that the rows' videos are in; without `rows` any data set that
+            `read_source` knows.
+        backbone: folder of the backbone whose VAE and encoders are used.
+        num_frames: frames per video.
+        states: who says which states a video passes through.
+        rows: the data set; None reads it from `data`.
+        limit: only the first so many videos.
+        frames: which frames of a video are taken, at which size.
+        skip_corrupt: leaves damaged videos out instead of stopping at the first.
+        num_workers: threads that decode; by default one per core.
+        on_shard: told the step, how many rows are done and how many there are.
+
+    Raises:
+        ValueError: nothing to encode, a damaged video, or `out` holds another or a stale cache.
+        OSError: the disk is full.
+    """
+    if rows is None:
+        source = read_source(data, limit=limit)
+        data, rows = source.folder, source.rows  # the folder is another where videos were unpacked
+    rows = rows[:limit]
+    _require_instructions(rows)
+    frames = frames or FrameConfig()
+    height, width = _size(rows, frames)
+    job = Job(
+        data=str(data), out=str(out), backbone=str(backbone), backbone_id=backbone_hash(backbone),
+        condition=condition, frames=frames, num_frames=num_frames, height=height, width=width,
+        skip_corrupt=skip_corrupt, num_threads=num_workers or os.cpu_count() or 1,
+    )  # fmt: skip
+    fingerprint = fingerprint_of(job, rows, states)
+    claim(job, fingerprint)
+    if job.store.has(SETTINGS):
+        finished = job.store.read_json(SETTINGS)
+        check_unchanged(job, rows, finished)
+        skipped = [(name, reason) for name, reason in finished["skipped"]]
+        return Prepared(num_videos=finished["num_videos"], skipped=skipped)
+    check_room(job, len(rows))
+    made = _make(job, "videos", encode_videos, list(pieces(rows, SHARD)), on_shard)
+    kept, facts, places, firsts = _gather(job, made)
+    skipped = [one for shard in made for one in shard.skipped]
+    if not kept:
+        raise ValueError(f"all {len(rows)} videos are damaged, the first: {skipped[0][1]}")
+    written = write_states(job, rows, kept, places, states)
+    sentences = write_rows(job, [rows[index] for index in kept], facts, written)
+    first_shards = list(pieces(firsts, SHARD))
+    first_frames = _make(job, "first frames", encode_first_frames, first_shards, on_shard)
+    text = list(encode_text(job, list(pieces(sentences, SHARD))))
+    length, dim = sentence_sizes(job, text[0].name)
+    job.store.write_json(SENTENCES, sentences)
+    settings = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "num_videos": len(kept),
+        "skipped": skipped,
+        "videos": [[shard.name, shard.num_rows] for shard in made],
+        "first_frames": [[shard.name, shard.num_rows] for shard in first_frames],
+        "sentences": [[shard.name, shard.num_rows] for shard in text],
+        "filling": encode_filling(job),
+        "sentence_length": length,
+        "text_dim": dim,
+    }
+    _tidy(job, settings)
+    job.store.write_json(SETTINGS, settings)
+    job.store.remove(CLAIM)
+    return Prepared(num_videos=len(kept), skipped=skipped)
+
+
+def _make(
+    job: Job,
+    step: str,
+    encode: Callable[[Job, Iterable[Any]], Iterator[Made]],
+    shards: Sequence[list],
+    on_shard: OnShard,
+) -> list[Made]:
+    """All shards of a step, in order."""
+    total, done, made = sum(map(len, shards)), 0, []
+    on_shard(step, 0, total)
+    for rows, shard in zip(shards, encode(job, iter(shards)), strict=True):
+        made.append(shard)
+        done += len(rows)
+        on_shard(step, done, total)
+    return made
+
+
+def _require_instructions(rows: list[VideoRow]) -> None:
+    if not rows:
+        raise ValueError("there is no video to prepare. Give a data set that has some.")
+    if missing := [row.id for row in rows if not row.instruction]:
+        raise ValueError(
+            f"{len(missing)} of {len(rows)} videos have no instruction, the first is "
+            f"{missing[0]!r}. AID learns from instructions; use a split that has them."
+        )
+
+
+def _size(rows: list[VideoRow], frames: FrameConfig) -> tuple[int, int]:
+    """The height and width that every video is brought to."""
+    known = next(((row.height, row.width) for row in rows if row.height and row.width), (0, 0))
+    height, width = frames.height or known[0], frames.width or known[1]
+    if not height or not width:
+        raise ValueError(
+            "no video says its size. Say which one to make: --frames.height 256 --frames.width 256"
+        )
+    if height % 8 or width % 8:
+        raise ValueError(
+            f"the first video has {width} x {height} pixels, and both must be multiples of 8. Say "
+            f"which size to make: --frames.height {height // 8 * 8} --frames.width {width // 8 * 8}"
+        )
+    return height, width
+
+
+def _gather(
+    job: Job, made: Sequence[Made]
+) -> tuple[list[int], list[tuple[int, float]], list[tuple[str, int]], list[First]]:
+    """What the videos' shards say, row by row.
+
+    Returns:
+        The numbers of the rows that are kept; of each the number of its first frame and its frames
+        a second; of each the shard that keeps its first frame and the place there; the distinct
+        first frames.
+    """
+    kept: list[int] = []
+    facts: list[tuple[int, float]] = []
+    places: list[tuple[str, int]] = []
+    firsts: dict[str, First] = {}
+    number: dict[str, int] = {}
+    for start, shard in enumerate(made):
+        with job.store.local([shard.name]) as paths:
+            tensors, _ = open_shard(paths[shard.name])
+            digests = [bytes(one).hex() for one in tensors["given_digests"].tolist()]
+            for place, digest in enumerate(digests):
+                firsts.setdefault(digest, First(digest=digest, shard=shard.name, place=place))
+                number.setdefault(digest, len(number))
+            columns = (tensors[name].tolist() for name in ("kept", "fps", "given_of"))
+            for row, fps, given in zip(*columns, strict=True):
+                kept.append(start * SHARD + row)
+                facts.append((number[digests[given]], fps))
+                places.append((shard.name, given))
+    return kept, facts, places, list(firsts.values())
+
+
+def _tidy(job: Job, settings: dict) -> None:
+    """Deletes what is no part of the cache: shards of videos that changed, a killed run's files."""
+    used = {name for kind in ("videos", "first_frames", "sentences") for name, _ in settings[kind]}
+    used.add(settings["filling"])
+    for name in job.store.names():
+        is_shard = name.startswith(PREFIXES) and name.endswith(".safetensors")
+        is_unfinished = name.startswith(".") and ".tmp" in name
+        if is_unfinished or (is_shard and name not in used):
+            job.store.remove(name)

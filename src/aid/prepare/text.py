@@ -1,0 +1,108 @@
+"""Shards of sentences, and the rows that point at them: text is stored once per distinct string."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aid.conditioning.encoders import encode_sentences
+from aid.conditioning.states import StateWriter
+from aid.data.cache import OFFSETS, ROWS
+from aid.data.shards import open_shard, shard_name
+from aid.prepare.job import Job, Made
+from aid.types import VideoRow
+
+
+def encode_text(job: Job, shards: Iterable[list[str]]) -> Iterator[Made]:
+    """Tokens of all sentences, without the padding: `starts` says where each one begins."""
+    for members in shards:
+        name = shard_name("sentences", [job.backbone_id, members])
+        if not job.has_whole(name):
+            parts = job.parts
+            tokens, mask = encode_sentences(parts.tokenizer, parts.part("text_encoder"), members)
+            starts = torch.cat([torch.zeros(1, dtype=torch.int64), mask.sum(1).cumsum(0)])
+            tensors = {"tokens": tokens[mask].half(), "starts": starts}
+            sizes = {"length": mask.shape[1], "dim": tokens.shape[-1]}
+            job.store.write_tensors(name, tensors, sizes)
+        yield Made(name=name, num_rows=len(members))
+
+
+def sentence_sizes(job: Job, name: str) -> tuple[int, int]:
+    """Tokens of the longest sentence that the text tower reads, and the width of a token."""
+    with job.store.local([name]) as paths:
+        remarks = open_shard(paths[name])[1]
+    return remarks["length"], remarks["dim"]
+
+
+def write_states(
+    job: Job,
+    rows: list[VideoRow],
+    kept: list[int],
+    firsts: Sequence[tuple[str, int]],
+    states: StateWriter,
+) -> list[list[str]]:
+    """The states of every row that is kept.
+
+    A writer that looks at frames is shown those of one shard at a time. One that repeats what was
+    recorded (it holds rows) is asked about all of its rows.
+
+    Args:
+        kept: numbers of the rows that are kept.
+        firsts: of each of them, the shard of videos that keeps its first frame and the place there.
+    """
+    if states.sees != "first_frame" or hasattr(states, "rows"):
+        nothing = np.zeros((job.height, job.width, 3), np.uint8)
+        written = states.write([nothing] * len(rows), [row.instruction for row in rows])
+        return [written[index] for index in kept]
+    written = []
+    pairs = zip(kept, firsts, strict=True)
+    for shard, members in groupby(pairs, key=lambda pair: pair[1][0]):
+        some = list(members)
+        with job.store.local([shard]) as paths:
+            given = open_shard(paths[shard])[0]["given_frames"]
+            frames = [_picture(given[place, 0]) for _, (_, place) in some]
+        written += states.write(frames, [rows[index].instruction for index, _ in some])
+    return written
+
+
+def _picture(frame: Tensor) -> np.ndarray:
+    """A kept frame as uint8 `H W 3`."""
+    if frame.is_floating_point():
+        frame = ((frame + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return frame.permute(1, 2, 0).numpy().copy()
+
+
+def write_rows(
+    job: Job,
+    rows: list[VideoRow],
+    facts: Sequence[tuple[int, float]],
+    written: list[list[str]],
+) -> list[str]:
+    """Writes the lines of the cache and gives back the distinct sentences; the empty one is first.
+
+    Args:
+        facts: number of the first frame, and frames a second, of each row.
+    """
+    number: dict[str, int] = {"": 0}
+
+    def numbered(sentences: list[str]) -> list[int]:
+        return [number.setdefault(sentence, len(number)) for sentence in sentences]
+
+    starts = [0]
+    with job.store.writing(ROWS) as path, path.open("wb") as file:
+        for row, (first, fps), stages in zip(rows, facts, written, strict=True):
+            line = {
+                "id": row.id,
+                "first_frame": first,
+                "fps": fps,
+                "instructions": numbered(list(dict.fromkeys([row.instruction, *row.wordings]))),
+                "states": numbered(stages),
+            }
+            file.write(json.dumps(line).encode() + b"\n")
+            starts.append(file.tell())
+    tensors = {"starts": torch.tensor(starts, dtype=torch.int64)}
+    job.store.write_tensors(OFFSETS, tensors)
+    return list(number)
