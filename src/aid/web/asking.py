@@ -203,9 +203,11 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
     asked = gr.State([])
     states = gr.Textbox(
         label="States the video passes through, one a line", lines=4, elem_id="states",
-        info="Said for you. Tick the box below to use your own words instead.",
+        info="Said anew for every prediction, unless you tick the box below.",
     )  # fmt: skip
-    keep = gr.Checkbox(label="Use my states, word for word", elem_id="keep")
+    with gr.Row():
+        keep = gr.Checkbox(label="Use my states, word for word", elem_id="keep")
+        again = gr.Button("Say the states", size="sm", elem_id="say")
     model = gr.Radio(
         list(studio.models), value=studio.first.name, label="Model", elem_id="model",
         visible=len(studio.models) > 1,
@@ -232,9 +234,9 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
         picture = fragments.strip(np.asarray(pixels)[None], "the first frame as the model sees it")
         return f"{picture}<p class='aid-note'>What the model sees.</p>"
 
-    def say(path: Path | None, said: Any, kept: Any, now: Any) -> Any:
+    def say(path: Path | None, said: Any, kept: Any) -> Any:
         if kept or not isinstance(said, str):
-            return now
+            return gr.skip()  # an answer would undo what was typed since
         try:
             return "\n".join(studio.states(path, checked_text("instruction", said, limits)))
         except ValueError:
@@ -248,13 +250,12 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
         return str(copies[number]), gr.Dataset(samples=[[one] for one in said]), said[0], said
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
-    saying = {"fn": say, "inputs": [frame, instruction, keep, states], "outputs": states, **private}
+    saying = {"fn": say, "inputs": [frame, instruction, keep], "outputs": states, **private}
     gallery.select(pick, None, [frame, ideas, instruction, asked], **private).then(**saying)
     frame.change(see, frame, seen, **private)
     frame.upload(lambda: gr.Dataset(samples=[[idea] for idea in IDEAS]), None, ideas, **private)
     ideas.click(lambda row: row[0], ideas, instruction, **private).then(**saying)
-    instruction.blur(**saying)
-    keep.input(**saying)
+    again.click(**saying)
     column = Column(
         frame=frame, instruction=instruction, states=states, keep=keep, model=model, steps=steps,
         image_guidance=image_guidance, text_guidance=text_guidance, seed=seed,

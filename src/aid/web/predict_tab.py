@@ -53,12 +53,14 @@ def build_predict_tab(studio: Studio, column: Column, folder: Path) -> None:
     def finish(drawn: Drawn) -> dict:
         (prediction,) = drawn.predictions
         files = files_of(prediction, folder)
+        said = {column.states: "\n".join(prediction.states)}
         ready = [gr.DownloadButton(value=file, interactive=True) for file in files]
         return {
             status: fragments.note([facts_of(prediction), *drawn.notes]),
             video: files[0],
             strip: fragments.strip(prediction.frames, prediction.instruction or "no instruction"),
-            column.states: "\n".join(prediction.states),
+            # The caller's own may have been changed while this was drawn.
+            **({} if prediction.state_writer == "caller" else said),
             **dict(zip(downloads, ready, strict=True)),
         }
 
