@@ -86,7 +86,8 @@ def pretrain(
         pretrain: sizes and training of the parts.
         stage: which part; the UNet needs the other two.
         run: folder of logs and saved states; by default `runs` in the backbone's folder.
-        start: a backbone of the same sizes to go on from instead of from nothing.
+        start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
+            for the UNet's first level: a narrower one is widened.
     """
     run = run or out / "runs"
     if start is not None and not out.exists():

@@ -30,6 +30,7 @@ from aid.models.embedded import build_scheduler, build_unet, save_part
 from aid.optim import fit, generator_for
 from aid.pretrain.autoencoder import linear_encode
 from aid.pretrain.frames import as_floats, load_videos
+from aid.pretrain.widening import widened
 from aid.types import VideoRow
 from aid.video import whole_file
 
@@ -129,7 +130,11 @@ def train_unet(
     """Trains the UNet in two stages on `data` and writes `out/unet` and `out/scheduler`.
 
     Args:
-        start: folder of a backbone whose UNet is where the weights start; at random if None.
+        start: folder of a backbone whose UNet is where the weights start; at random if None. Where
+            the recipe's first level is wider, it is widened (`widening.py`).
+
+    Raises:
+        ValueError: too few videos, or the UNet of `start` has other sizes.
     """
     rows = read_manifest(data)
     if len(rows) <= NUM_HELD_OUT:
@@ -137,13 +142,15 @@ def train_unet(
             f"{str(data)!r} holds {len(rows)} videos; {NUM_HELD_OUT} are kept aside for checks, so "
             "more are needed. Make more scenes: aid tabletop --scenes.play 1000"
         )
+    begun = None
+    if start is not None:
+        begun = _of_width(load_backbone(start, ("unet",)).part("unet"), config)
     encoded = encoded_once(data, rows, out, run / "encoded.safetensors", config.coarse)
     accelerator = Accelerator(mixed_precision=config.coarse.loop.mixed_precision)
     torch.manual_seed(config.coarse.loop.seed)
-    if start is None:
-        unet = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])
-    else:
-        unet = load_backbone(start, ("unet",)).part("unet").requires_grad_(True)
+    if begun is None:
+        begun = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])
+    unet = begun.requires_grad_(True)
     if accelerator.device.type == "cpu":
         use_plain_attention(unet)
     unet = accelerator.prepare(unet.train())
@@ -176,3 +183,14 @@ def train_unet(
         ema.swap(parameters)
     save_part(out, "unet", accelerator.unwrap_model(unet))
     save_part(out, "scheduler", build_scheduler(config.sigma_min, config.sigma_max))
+
+
+def _of_width(unet: nn.Module, config: PretrainConfig) -> nn.Module:
+    has, asked = tuple(unet.config.block_out_channels), config.unet.channels
+    factor, rest = divmod(asked[0], has[0])
+    if rest or not factor or has[1:] != asked[1:]:
+        raise ValueError(
+            f"--start has a UNet of {has} channels, the recipe asks for {asked}. Only the first "
+            "level can grow, by a whole factor; set pretrain.unet.channels accordingly."
+        )
+    return unet if factor == 1 else widened(unet, factor)
