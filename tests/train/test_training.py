@@ -183,6 +183,21 @@ def test_a_run_on_every_second_frame_starts_another_on_all_of_them(
         run(tmp_path / "other", model=other, start=first)
 
 
+def test_a_run_starts_from_a_checkpoint_on_another_backbone_only_when_that_is_accepted(
+    run, tmp_path, tiny_backbone
+):
+    first = run(tmp_path / "first", loop=replace(LOOP, steps=1))
+    told = json.loads((first / "config.json").read_text())
+    (first / "config.json").write_text(json.dumps(told | {"backbone_hash": "0" * 16}))
+    with pytest.raises(ValueError, match=r"trained on backbone .* \(0000000000000000\)"):
+        run(tmp_path / "second", start=first)
+    still = replace(LOOP, steps=1, learning_rate=0.0, cross_attention_learning_rate=0.0)
+    second = run(tmp_path / "second", loop=still, start=first, accept=["backbone"])
+    begun, went_on = (load_file(folder / "trained.safetensors") for folder in (first, second))
+    assert all(torch.equal(begun[name], went_on[name]) for name in begun)
+    assert read_info(second).backbone_hash == backbone_hash(tiny_backbone)
+
+
 def test_the_log_goes_to_trackers_too_and_a_missing_one_is_named(run, tmp_path):
     run(tmp_path / "run", loop=replace(LOOP, steps=1, trackers=("tensorboard",)))
     events = list((tmp_path / "run").rglob("events.out.tfevents*"))

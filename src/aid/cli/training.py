@@ -206,7 +206,8 @@ def train(
         start: a checkpoint whose weights the run starts from.
         tuning: how the backbone is adapted: as `model` says, or by LoRA, its cross-attention, its
             temporal layers or all its weights instead.
-        accept: facts in which the run may differ from the state that it goes on from, by name.
+        accept: facts in which the run may differ from the state that it goes on from, by name;
+            "backbone" also lets `start` come from another backbone of the same sizes.
         frames: not used; here so that one recipe serves prepare and train.
     """
     from aid.predict import find_backbone

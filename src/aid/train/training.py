@@ -51,7 +51,8 @@ def train(
         sampler: how sheets are sampled, and the checkpoint's defaults for predicting.
         held_out: a cache of unseen videos for the checks; none are made without it.
         start: a checkpoint whose weights the run starts from, such as one on every second frame.
-        accept: names of facts in which the run may differ from the state that it goes on from.
+        accept: names of facts in which the run may differ from the state that it goes on from;
+            "backbone" also lets `start` come from another backbone of the same sizes.
 
     Raises:
         ValueError: the cache was made with another backbone or recipe, or `out` holds another run.
@@ -79,7 +80,10 @@ def train(
     if not train.allow_mixed_states:
         refuse_mixed_states(states_see)
     torch.manual_seed(train.seed)
-    denoiser = _denoiser(backbone, backbone_id, data, model, train, start, accelerator)
+    begun_id = backbone_id
+    if start is not None and "backbone" in accept:
+        begun_id = read_info(start).backbone_hash
+    denoiser = _denoiser(backbone, begun_id, data, model, train, start, accelerator)
     if train.use_gradient_checkpointing:
         denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
     if train.use_compile:
