@@ -1,4 +1,16 @@
-"""What a process of its own runs to prepare the tiny manifest, two videos a shard."""
+"""Caches of the tiny manifest: made here, or by a process of its own."""
+
+import json
+
+from safetensors.torch import load_file
+
+from aid.conditioning.states import choose_state_writer
+from aid.config import ConditionConfig
+from aid.data.cache import Cache
+from aid.data.manifest import read_manifest
+from aid.prepare import prepare
+
+GREY = ConditionConfig()
 
 SCRIPT = """
 import os, signal, sys
@@ -20,3 +32,23 @@ def make(*more):
         sys.exit(code)
 
 """
+"""What a process of its own runs to prepare the tiny manifest, two videos a shard."""
+
+
+def make(data, out, backbone, condition=GREY, num_frames=3, states=None, **options):
+    states = states or choose_state_writer("replay", read_manifest(data))
+    prepare(
+        data, out, backbone, condition=condition, num_frames=num_frames, states=states, **options
+    )
+    return Cache(out)
+
+
+def shards(folder, kind):
+    """The tensors of a kind of shards, in order."""
+    listed = json.loads((folder / "cache.json").read_text())[kind]
+    return [load_file(folder / name) for name, _ in listed]
+
+
+def contents(folder):
+    """Every byte of a cache."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

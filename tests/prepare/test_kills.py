@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from prepared import SCRIPT
+from prepared import SCRIPT, contents
 
 from aid.data.cache import Cache
 
@@ -52,11 +52,7 @@ def whole(tiny_manifest, tiny_backbone, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "out"
     done = run("make()", tiny_manifest, out, tiny_backbone)
     assert done.returncode == 0, done.stderr
-    return {path.name: path.read_bytes() for path in out.iterdir()}
-
-
-def contents(out):
-    return {path.name: path.read_bytes() for path in out.iterdir()}
+    return contents(out)
 
 
 def test_a_process_killed_in_the_middle_of_a_write_goes_on_without_redoing_shards(

@@ -1,68 +1,24 @@
 import json
-import shutil
-from dataclasses import replace
 
 import fsspec
 import numpy as np
 import pytest
 import torch
-from backbones import build_tiny_backbone
-from safetensors.torch import load_file
+from prepared import GREY, contents, make, shards
 from videos import moving_square
 
 from aid.conditioning.encoders import encode_sentences
 from aid.conditioning.states import choose_state_writer
-from aid.config import ConditionConfig, FrameConfig
+from aid.config import ConditionConfig
 from aid.data.cache import Cache
 from aid.data.forecast import NUM_NOISED
-from aid.data.manifest import read_manifest, write_manifest
 from aid.data.remote import read_any_source
 from aid.data.store import Store
 from aid.models.backbone import load_backbone
-from aid.prepare import claim as claim_module
 from aid.prepare import job as job_module
 from aid.prepare import prepare
-from aid.prepare import run as run_module
 from aid.prepare.first_frames import noised
-from aid.video import to_float, write_mp4
-
-GREY = ConditionConfig()
-
-
-def make(data, out, backbone, condition=GREY, num_frames=3, states=None, **options):
-    states = states or choose_state_writer("replay", read_manifest(data))
-    prepare(
-        data, out, backbone, condition=condition, num_frames=num_frames, states=states, **options
-    )
-    return Cache(out)
-
-
-def shards(folder, kind):
-    """The tensors of a kind of shards, in order."""
-    listed = json.loads((folder / "cache.json").read_text())[kind]
-    return [load_file(folder / name) for name, _ in listed]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_shards():
-    """Two videos a file, so that six videos have several."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (run_module, claim_module):
-            patch.setattr(module, "SHARD", 2)
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_manifest, tiny_backbone, tmp_path_factory):
-    """A cache of the six videos; do not write into it."""
-    out = tmp_path_factory.mktemp("caches") / "grey"
-    make(tiny_manifest, out, tiny_backbone)
-    return out
-
-
-def contents(folder):
-    """Every byte of a cache."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from aid.video import to_float
 
 
 def test_a_cache_holds_what_the_backbone_makes_of_each_video(finished, tiny_backbone):
@@ -156,64 +112,6 @@ def test_a_killed_run_keeps_its_shards_and_ends_in_the_same_cache(
     assert contents(out) == contents(finished)
 
 
-def test_a_video_that_changed_makes_the_cache_stale_by_name(
-    finished, tiny_manifest, tiny_backbone, tmp_path
-):
-    data, out = shutil.copytree(tiny_manifest, tmp_path / "data"), tmp_path / "out"
-    shutil.copytree(finished, out)
-    make(data, out, tiny_backbone)  # the same bytes elsewhere are the same videos
-    write_mp4(data / "videos/3.mp4", moving_square(start=9), fps=4.0)
-    with pytest.raises(ValueError, match=r"stale: video 'videos/3\.mp4' has changed"):
-        make(data, out, tiny_backbone)
-    (out / "cache.json").rename(out / "claim.json")  # as if killed before it was finished
-    make(data, out, tiny_backbone)
-    assert len(list(out.glob("videos-*"))) == 3, "the old shard is gone"
-    same = contents(finished).keys() & contents(out).keys()
-    assert len([name for name in same if name.startswith("videos-")]) == 2, "others are kept"
-
-
-def test_a_damaged_shard_is_made_again(finished, tiny_manifest, tiny_backbone, tmp_path):
-    out = shutil.copytree(finished, tmp_path / "out")
-    (out / "cache.json").rename(out / "claim.json")
-    shard = next(iter(out.glob("videos-*")))
-    shard.write_bytes(shard.read_bytes()[:-7])
-    make(tiny_manifest, out, tiny_backbone)
-    assert contents(out) == contents(finished)
-
-
-def test_damaged_videos_stop_the_work_or_are_skipped_and_counted(
-    tiny_manifest, tiny_backbone, tmp_path
-):
-    data = shutil.copytree(tiny_manifest, tmp_path / "data")
-    (data / "videos/1.mp4").write_bytes(b"")
-    (data / "videos/4.mp4").unlink()
-    with pytest.raises(ValueError, match=r"videos/1\.mp4.*--skip-corrupt"):
-        make(data, tmp_path / "out", tiny_backbone)
-    for _ in range(2):  # made, and found finished
-        result = prepare(
-            data, tmp_path / "out", tiny_backbone, condition=GREY, num_frames=3,
-            states=choose_state_writer("replay", read_manifest(data)), skip_corrupt=True,
-        )  # fmt: skip
-        assert result.num_videos == 4
-        assert [name for name, _ in result.skipped] == ["push-1", "push-4"]
-    cache = Cache(tmp_path / "out")
-    assert [row["id"] for row in cache.rows] == ["push-0", "push-2", "push-3", "push-5"]
-    sentences = json.loads((tmp_path / "out/sentences.json").read_text())
-    said = [[sentences[number] for number in row["states"]][-1] for row in cache.rows]
-    assert said == ["ball left", "ball left", "ball right", "ball right"]
-    (tmp_path / "out/cache.json").rename(tmp_path / "out/claim.json")
-    with pytest.raises(ValueError, match="--skip-corrupt"):
-        make(data, tmp_path / "out", tiny_backbone)
-
-
-def test_a_set_of_nothing_but_damaged_videos_is_refused(tiny_manifest, tiny_backbone, tmp_path):
-    data = shutil.copytree(tiny_manifest, tmp_path / "data")
-    for path in (data / "videos").iterdir():
-        path.write_bytes(b"no video")
-    with pytest.raises(ValueError, match="all 6 videos are damaged"):
-        make(data, tmp_path / "out", tiny_backbone, skip_corrupt=True)
-
-
 def test_a_state_writer_that_looks_is_shown_the_first_frames(
     tiny_manifest, tiny_backbone, tmp_path
 ):
@@ -247,67 +145,6 @@ def test_folders_behind_urls_are_read_and_written(
     fs, root = fsspec.core.url_to_fs(out)
     fs.get(root, str(tmp_path / "copy"), recursive=True)
     assert contents(tmp_path / "copy") == contents(finished)
-
-
-def test_a_cache_that_cannot_fit_is_refused_before_work(
-    tiny_manifest, tiny_backbone, tmp_path, monkeypatch
-):
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(claim_module.shutil, "disk_usage", lambda path: usage._replace(free=100))
-    with pytest.raises(ValueError, match=r"at least 0\.00 GB.*Make room"):
-        make(tiny_manifest, tmp_path / "out", tiny_backbone)
-
-
-def test_a_size_that_the_autoencoder_cannot_take_is_refused_with_one_that_it_can(
-    tiny_manifest, tiny_backbone, tmp_path
-):
-    rows = [replace(row, height=51, width=66) for row in read_manifest(tiny_manifest)]
-    states = choose_state_writer("replay", rows)
-    with pytest.raises(ValueError, match=r"--frames\.height 48 --frames\.width 64"):
-        make(tiny_manifest, tmp_path / "out", tiny_backbone, rows=rows, states=states)
-    with pytest.raises(ValueError, match="multiple of 8, got 51"):
-        FrameConfig(height=51)
-    frames = FrameConfig(height=48, width=64)
-    make(tiny_manifest, tmp_path / "out", tiny_backbone, rows=rows, states=states, frames=frames)
-    assert Cache(tmp_path / "out").batch([0]).latents.shape == (1, 3, 4, 6, 8)
-
-
-def test_other_settings_are_refused_by_name(
-    finished, tiny_manifest, tiny_backbone, tmp_path_factory, tmp_path
-):
-    other = build_tiny_backbone(tmp_path_factory.mktemp("backbones") / "other", seed=1)
-    with pytest.raises(ValueError, match="made with backbone"):
-        make(tiny_manifest, finished, other)
-    with pytest.raises(ValueError, match="made with num_frames = 3, asked is 4"):
-        make(tiny_manifest, finished, tiny_backbone, num_frames=4)
-    with pytest.raises(ValueError, match="made with frame_condition"):
-        make(tiny_manifest, finished, tiny_backbone, replace(GREY, frame_condition="zero_latents"))
-    with pytest.raises(ValueError, match="made with state_writer = 'replay', asked is 'none'"):
-        make(tiny_manifest, finished, tiny_backbone, states=choose_state_writer("none"))
-    with pytest.raises(ValueError, match="made with num_videos = 6, asked is 2"):
-        make(tiny_manifest, finished, tiny_backbone, states=choose_state_writer("none"), limit=2)
-    changed = tmp_path / "changed"
-    shutil.copytree(tiny_manifest, changed)
-    write_manifest(changed, [replace(row, fps=5.0) for row in read_manifest(tiny_manifest)])
-    with pytest.raises(ValueError, match="made with manifest"):
-        make(changed, finished, tiny_backbone)
-
-
-def test_a_folder_with_other_things_is_left_alone(tiny_manifest, tiny_backbone, tmp_path):
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="not empty and no cache"):
-        make(tiny_manifest, tmp_path, tiny_backbone)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_videos_without_an_instruction_are_refused(tiny_manifest, tiny_backbone, tmp_path):
-    rows = read_manifest(tiny_manifest)
-    rows[2] = replace(rows[2], instruction="")
-    (tmp_path / "data").mkdir()
-    write_manifest(tmp_path / "data", rows)
-    with pytest.raises(ValueError, match=r"1 of 6 videos have no instruction.*'push-2'"):
-        make(tmp_path / "data", tmp_path / "out", tiny_backbone)
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
