@@ -110,8 +110,8 @@ def _can_be_state(value: Any) -> bool:
 
 
 def _is_number(value: Any, *kinds: type) -> bool:
-    """Whether it is a finite number of one of these kinds and not below zero; True is no number."""
-    return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value < float("inf")
+    """Whether it is a number from 0 to 10^15 of one of these kinds; True is no number."""
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value <= 1e15
 
 
 class Stopped(Exception):

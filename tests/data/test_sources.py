@@ -5,8 +5,9 @@ import pytest
 from layouts import write_frames, write_json, write_video
 from videos import moving_square
 
+from aid.data.formats import FORMATS
 from aid.data.manifest import write_manifest
-from aid.data.sources import FORMATS, read_source
+from aid.data.sources import read_source
 from aid.types import VideoRow
 from aid.video import write_mp4
 

@@ -56,18 +56,26 @@ def read_text(folder: Path, name: str) -> str:
     Raises:
         ValueError: it is missing, outside the folder, not UTF-8 or too large to be text.
     """
-    path = inside(folder, name)
+    text = "".join(line for _, line in _lines(folder, name))
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _lines(folder: Path, name: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text file, numbered from 1, one in memory at a time."""
+    path, where = inside(folder, name), repr(str(folder / name))
+    number = 0
     try:
         if path.stat().st_size > MAX_TEXT:
-            raise ValueError(f"{str(folder / name)!r} has more than {MAX_TEXT} bytes.")
-        return path.read_text(encoding="utf-8-sig")
+            raise ValueError(f"{where} has more than {MAX_TEXT} bytes.")
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{str(folder / name)!r} is not UTF-8 text ({error.reason} at byte {error.start}). "
-            "Save it as UTF-8."
+            f"{where} is not UTF-8 text ({error.reason} in line {number}). Save it as UTF-8."
         ) from None
     except OSError as error:
-        raise ValueError(f"{str(folder / name)!r} cannot be read ({error.strerror}).") from None
+        raise ValueError(f"{where} cannot be read ({error.strerror}).") from None
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -101,7 +109,7 @@ def read_json_lines(folder: Path, name: str) -> Iterator[tuple[int, dict[str, An
     Raises:
         ValueError: it cannot be read, or a line is no JSON object.
     """
-    for number, line in enumerate(read_text(folder, name).split("\n"), start=1):
+    for number, line in _lines(folder, name):
         if line.strip():
             where = f"{str(folder / name)!r}, line {number}:"
             value = parse_json(line, where)

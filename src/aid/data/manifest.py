@@ -4,7 +4,7 @@ Called by the verbs; the rows come from the table-top or from a reader of a publ
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aid.data.files import inside, read_json_lines
@@ -18,6 +18,15 @@ def read_manifest(folder: Path) -> list[VideoRow]:
     """The rows of `folder/manifest.jsonl`, in order.
 
     Raises:
+        ValueError: as `manifest_rows`.
+    """
+    return list(manifest_rows(folder))
+
+
+def manifest_rows(folder: Path) -> Iterator[VideoRow]:
+    """The rows of `folder/manifest.jsonl`, one line in memory at a time.
+
+    Raises:
         ValueError: there is no manifest, a line is no JSON or no row, or a video lies outside the
             folder.
     """
@@ -26,17 +35,17 @@ def read_manifest(folder: Path) -> list[VideoRow]:
         raise ValueError(
             f"{str(folder)!r} holds no {MANIFEST}. Make a data set first: aid tabletop --out data"
         )
-    rows = []
+    is_empty = True
     for number, values in read_json_lines(folder, MANIFEST):
         row = VideoRow.from_json(values)
         try:
             inside(folder, row.video)
         except ValueError as error:
             raise ValueError(f"{str(path)!r}, line {number}: {error}") from None
-        rows.append(row)
-    if not rows:
+        is_empty = False
+        yield row
+    if is_empty:
         raise ValueError(f"{str(path)!r} is empty. Make the data set again.")
-    return rows
 
 
 def write_manifest(folder: Path, rows: Iterable[VideoRow]) -> None:

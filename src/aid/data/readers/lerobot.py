@@ -119,6 +119,11 @@ def _rows(
         )
 
 
+def tables(folder: Path) -> list[Path]:
+    """The Parquet files, which may hold images; sorted."""
+    return sorted(folder.glob("data/*/*.parquet"))
+
+
 def unpack_lerobot(folder: Path, rows: list[VideoRow], out: Path) -> None:
     """Writes the frames of image cameras, byte for byte, to the rows' folders below `out`.
 
@@ -133,7 +138,7 @@ def unpack_lerobot(folder: Path, rows: list[VideoRow], out: Path) -> None:
         frames = [cell.get("bytes") if isinstance(cell, dict) else None for cell in cells]
         if not frames or not all(frames):
             raise ValueError(
-                f"{str(folder / row.world['table'])!r} does not hold the images of {row.camera!r} "
+                f"{str(folder / row.world['packed'])!r} does not hold the images of {row.camera!r} "
                 f"for episode {row.world['episode']}. Save the data set with its images embedded."
             )
         write_frames(out / row.video, frames)

@@ -1,0 +1,77 @@
+"""The formats that are known: how each is called, what it is known by, who reads it.
+
+Called by `data.sources`. Formats are one file each in `readers/`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aid.data.manifest import MANIFEST, manifest_rows
+from aid.data.readers import bridge, captions, epic, lerobot, rlds, something, tar, ucf101
+from aid.types import VideoRow
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is called, what it is known by, and who reads it.
+
+    `unpack` writes videos that lie inside of other files below a folder; `packed` are those files,
+    and a row names its own in `world["packed"]`.
+    """
+
+    name: str
+    mark: str
+    fits: Callable[[Path], bool]
+    read: Callable[[Path, list[str]], Iterator[VideoRow]]
+    unpack: Callable[[Path, list[VideoRow], Path], None] | None = None
+    packed: Callable[[Path], list[Path]] = lambda folder: []
+
+
+def _is_manifest(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def _read_manifest(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
+    yield from manifest_rows(folder)
+
+
+SEER = f"{bridge.LIST} or rawframes/TASK/0"
+SOMETHING = "labels/train.json and 20bn-something-something-v2"
+RLDS = "features.json and *.tfrecord-*"
+VIDEOS = "videos, with captions in a list or beside them"
+# fmt: off
+# The first that fits is taken; a folder of videos fits almost anything and comes last.
+FORMATS = (
+    Format("manifest", MANIFEST, _is_manifest, _read_manifest),
+    Format("lerobot", lerobot.INFO, lerobot.is_lerobot, lerobot.read_lerobot,
+           lerobot.unpack_lerobot, lerobot.tables),
+    Format("rlds", RLDS, rlds.is_rlds, rlds.read_rlds, rlds.unpack_rlds, rlds.shards),
+    Format("ucf101", "trainlist01.txt", ucf101.is_ucf101, ucf101.read_ucf101),
+    Format("something", SOMETHING, something.is_something, something.read_something),
+    Format("epic", "EPIC_100_train.csv", epic.is_epic, epic.read_epic),
+    Format("bridge-seer", SEER, bridge.is_seer_bridge, bridge.read_seer_bridge),
+    Format("bridge-raw", "raw/traj_group*/traj*", bridge.is_raw_bridge, bridge.read_raw_bridge),
+    Format("webdataset", "*.tar", tar.is_tar, tar.read_tar, tar.unpack_tar, tar.shards),
+    Format("captions", VIDEOS, captions.has_captions, captions.read_captions),
+)
+# fmt: on
+
+
+def format_of(folder: Path, name: str | None) -> Format:
+    """The format of that name, or if None is given the first that the folder fits.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name is not None:
+        found = next((one for one in FORMATS if one.name == name), None)
+        if found is None:
+            names = ", ".join(one.name for one in FORMATS)
+            raise ValueError(f"format {name!r} is not known. Choose one of {names}.")
+        return found
+    found = next((one for one in FORMATS if one.fits(folder)), None)
+    if found is None:
+        looked = "; ".join(f"{one.name} ({one.mark})" for one in FORMATS)
+        raise ValueError(f"{str(folder)!r} has no format that is known. Looked for: {looked}.")
+    return found
