@@ -34,7 +34,8 @@ def test_published_names_need_no_download():
 def test_the_cache_of_svd_has_the_size_of_its_tensors():
     configs = configs_of("stabilityai/stable-video-diffusion-img2vid")
     latents, given, image = 16 * 4 * 32 * 32, 4 * 4 * 32 * 32, 257 * 1280 + 1024
-    expected = 2 * (3 * (latents + given + image) + 5 * 77 * 1024)
+    pixels = 3 * 256 * 256  # of the given frame, a byte each
+    expected = 3 * (2 * (latents + given + image) + pixels) + 5 * 77 * 1024 * 2
     assert cache_bytes(configs, ModelConfig(), 256, 256, videos=3, sentences=5) == expected
 
 

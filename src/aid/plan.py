@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from aid.config import LoraConfig, ModelConfig, TrainConfig
+from aid.data.forecast import forecast
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.footprint import MemoryCount, counting
 from aid.models.lora import lora_sites
 from aid.models.networks import empty_network, read_configs
 from aid.models.published import BY_NAME, Configs
+from aid.models.sizes import sizes_of
 
-NUM_NOISED = 4  # noise augmentations of a first frame that the cache keeps
 NUM_STATES = 4
 
 
@@ -168,14 +169,13 @@ def _conditions(configs: Configs, latents: Tensor) -> Conditions:
 def cache_bytes(
     configs: Configs, model: ModelConfig, height: int, width: int, videos: int, sentences: int
 ) -> int:
-    """Size of the cache of `videos` that share no first frame, with `sentences` distinct ones."""
-    with counting():
-        latents = _latents(configs, model.num_frames, 1, height, width)
-        told = _conditions(configs, latents)
-        given = latents[:, : model.condition.num_given_frames].numel() * NUM_NOISED
-        image = told.image_tokens.numel() + told.image_embedding.numel()
-        words = told.text.instruction_tokens.numel()
-        return 2 * (videos * (latents.numel() + given + image) + sentences * words)
+    """Size at most of the cache of `videos`: no two share a first frame, all sentences are long."""
+    sizes = sizes_of(configs)
+    return forecast(
+        sizes, num_videos=videos, num_firsts=videos, num_tokens=sentences * sizes.num_text_tokens,
+        num_frames=model.num_frames, num_given_frames=model.condition.num_given_frames,
+        height=height, width=width,
+    ).total  # fmt: skip
 
 
 def remedies(train: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:

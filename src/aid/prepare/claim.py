@@ -7,7 +7,6 @@ import hashlib
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 from aid.conditioning.states import StateWriter, provenances
@@ -74,6 +73,7 @@ def check_room(job: Job, num_videos: int) -> None:
     if job.store.folder is None or job.store.has(SETTINGS):
         return
     least = forecast(
+        backbone_sizes(Path(job.backbone)),
         num_videos=num_videos,
         num_firsts=1,
         num_tokens=0,
@@ -81,7 +81,6 @@ def check_room(job: Job, num_videos: int) -> None:
         num_given_frames=job.condition.num_given_frames,
         height=job.height,
         width=job.width,
-        **asdict(backbone_sizes(Path(job.backbone))),
     ).total
     there = sum(path.stat().st_size for path in job.store.folder.iterdir())
     free = shutil.disk_usage(job.store.folder).free
