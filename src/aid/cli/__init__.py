@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from aid import __version__
 from aid.cli import checking, drawing, scoring, serving, training
+from aid.cli.data import data
 from aid.cli.states import states
 from aid.types import Stopped
 
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": drawing.demo,
     "tabletop": training.tabletop,
     "pretrain": training.pretrain,
+    "data": data,
     "states": states,
     "prepare": training.prepare,
     "train": training.train,
@@ -39,7 +41,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": checking.doctor,
     "web": serving.web,
 }
-POSITIONAL = {"predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE"}
+POSITIONAL = {
+    "predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE",
+    "data": " inspect SOURCE",
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from aid.cli.terminal import check_folder, progress_bars
+from aid.cli.terminal import check_folder, step_bars
 from aid.config import LoopConfig, to_json
 
 
@@ -92,7 +92,7 @@ def evaluate(
             bare = _predictor("backbone", model, backbone, device, rows)
             textless = _Timed(bare, sampler, batch_size, mixed_precision)
     modes = ["true", *["shuffled"] * shuffled, *["empty"] * empty]
-    with progress_bars() as on_read:
+    with step_bars() as on_read:
         card = score(
             rows, data, timed, out=out, textless=textless, modes=modes, seed=seed,
             batch_size=batch_size, made_with=made_with, title=f"{title} on {data.name}",
@@ -149,7 +149,7 @@ def score(
     from aid.score import score as compare
 
     chosen = choose_protocol(protocol, num_frames, num_given_frames)
-    with progress_bars() as on_video:
+    with step_bars() as on_video:
         comparison = compare(
             real, made, out=out, protocol=chosen,
             extractor=choose_extractor(extractor, weights, device), train=train,
@@ -222,7 +222,7 @@ def ablate(
         steps=steps, train_videos=train_videos, limit=limit, sampling_steps=sampling_steps,
         mixed_precision=mixed_precision,
     )  # fmt: skip
-    with progress_bars() as tell:
+    with step_bars() as tell:
         written = carry_out(
             data, out, backbone, recipe, recipes, budget=budget, split=split, rows=rows,
             seeds=seeds, jobs=jobs, extractor=weights, on_run=partial(tell, "runs"),

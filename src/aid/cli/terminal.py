@@ -1,8 +1,8 @@
-"""What the commands share: checks of places to write to, and a progress bar."""
+"""What the commands share: checks of places to write to, a progress bar, a table of facts."""
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -33,8 +33,11 @@ def check_folder(folder: Path) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar with the time left; it takes (done, all). In a log, a line twice a minute."""
+def progress_bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar with the time left; it takes (done, all). In a log, a line twice a minute.
+
+    All is None where nobody knows.
+    """
     if not sys.stderr.isatty():
         yield _Lines(title)
         return
@@ -48,46 +51,53 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """One bar after another, for what is done in turn; it takes (what is done, done, all)."""
-    with ExitStack() as stack:
-        bars: dict[str, Callable[[int, int], None]] = {}
-
-        def tell(title: str, done: int, total: int) -> None:
-            if title not in bars:
-                stack.close()  # the bar before
-                bars.clear()
-                bars[title] = stack.enter_context(progress_bar(title))
-            bars[title](done, total)
-
-        yield tell
-
-
 class _Lines:
     """Progress where there is no terminal: done, all and the minutes left, on stderr."""
 
     def __init__(self, title: str) -> None:
         self.title, self.start, self.said = title, monotonic(), monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None) -> None:
         now = monotonic()
-        if now - self.said >= SECONDS_BETWEEN_LINES:
-            self.said = now
+        if now - self.said < SECONDS_BETWEEN_LINES:
+            return
+        self.said = now
+        if total is None:
+            print(f"{self.title} {done}", file=sys.stderr)
+        else:
             left = (now - self.start) / max(1, done) * (total - done) / 60
             print(f"{self.title} {done} of {total}, {left:.0f} min left", file=sys.stderr)
 
 
 @contextmanager
-def step_bars() -> Iterator[Callable[[str, int, int], None]]:
+def step_bars() -> Iterator[Callable[[str, int, int | None], None]]:
     """A bar, or lines, for each step of a command; it takes (step, done, all)."""
     with ExitStack() as open_bars:
-        bars: dict[str, Callable[[int, int], None]] = {}
+        bars: dict[str, Callable[[int, int | None], None]] = {}
 
-        def on_step(step: str, done: int, total: int) -> None:
+        def on_step(step: str, done: int, total: int | None) -> None:
             if step not in bars:
                 open_bars.close()  # the step before it
                 bars[step] = open_bars.enter_context(progress_bar(step))
             bars[step](done, total)
 
         yield on_step
+
+
+def print_facts(facts: Sequence[tuple[str, str, bool]]) -> None:
+    """Prints names and what is said of each; on a terminal a table with warnings in yellow.
+
+    Words may be a stranger's: what a terminal would obey instead of show is replaced.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, words, is_warning in facts:
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+        table.add_row(Text(name, "bold"), Text(shown, "yellow" if is_warning else ""))
+        if not sys.stdout.isatty():  # lines for other programs, as long as they are
+            print(f"{name:<18}  {shown}")
+    if sys.stdout.isatty():
+        Console().print(table)

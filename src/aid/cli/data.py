@@ -1,0 +1,248 @@
+"""The command that says what is in a data set before it is prepared."""
+
+import json as json_format
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from aid.cli.terminal import check_output, print_facts, step_bars
+from aid.config import FrameConfig, ModelConfig, SamplerConfig, TrainConfig
+
+GB, NUM_NAMED = 1e9, 5
+
+
+def data(
+    action: Literal["inspect"],
+    source: str,
+    sample: int | Literal["all"] = 500,
+    json: bool = False,
+    sheet: Path | None = Path("inspection.png"),
+    format: str | None = None,
+    split: str | None = None,
+    camera: str | None = None,
+    limit: int | None = None,
+    fps: float | None = None,
+    strip_distractors: bool = False,
+    backbone: str = "tabletop",
+    model: ModelConfig | None = None,
+    frames: FrameConfig | None = None,
+    num_workers: int | None = None,
+    train: TrainConfig | None = None,
+    sampler: SamplerConfig | None = None,
+) -> None:
+    """Says what is in a data set before it is prepared: `aid data inspect SOURCE`.
+
+    Args:
+        action: "inspect".
+        source: a data set in any format of docs/data.md, or the URL of a folder with a
+            manifest.jsonl.
+        sample: how many videos are decoded and looked at, or "all"; lists are counted whole.
+        json: print JSON instead of a table.
+        sheet: contact sheet to write, a .png; "null" writes none.
+        format: as for `aid prepare`, like the settings below.
+        split: only this split.
+        camera: only this camera.
+        limit: only the first so many videos.
+        fps: frames a second where the data set does not say.
+        strip_distractors: drop the word "distractors" from BridgeData's instructions.
+        backbone: "tabletop", a folder, or a published name, which need not be downloaded.
+        model: the recipe's; how many frames a cache holds, and which are given.
+        frames: at which size.
+        num_workers: threads that decode; by default one per core.
+        train: not used; here so that a recipe serves all commands.
+        sampler: not used; likewise.
+    """
+    from aid.data.inspection import inspect
+    from aid.data.remote import list_any_source
+    from aid.models.published import BY_NAME
+    from aid.predict import find_backbone
+    from aid.video import contact_sheet, write_png
+
+    if sheet is not None:
+        check_output(sheet)
+        if sheet.suffix.lower() != ".png":
+            raise ValueError(f"{str(sheet)!r} must end in .png. Try {sheet.stem}.png")
+    model, frames = model or ModelConfig(), frames or FrameConfig()
+    published = backbone.partition("+")[0].partition("@")[0]
+    folder = None if published in BY_NAME else find_backbone(backbone)
+    count_tokens = None if folder is None else _token_counter(folder)
+    listing = list_any_source(
+        source, format=format, split=split, camera=camera, limit=limit, fps=fps,
+        strip_distractors=strip_distractors,
+    )  # fmt: skip
+    sizes = _sizes(folder, published)
+    with step_bars() as on_step:
+        report, shown = inspect(
+            listing, frames=frames, num_frames=model.num_frames,
+            sample=None if sample == "all" else sample, count_tokens=count_tokens,
+            max_tokens=sizes.num_text_tokens, num_threads=num_workers or os.cpu_count() or 1,
+            on_step=on_step,
+        )  # fmt: skip
+    report["forecast"] = _forecast(report, folder, sizes, model) | {"backbone": backbone}
+    report["sheet"] = None
+    if sheet is not None and shown:
+        scale = max(1, 96 // shown[0][1].shape[1])
+        write_png(sheet, contact_sheet(shown, scale=scale))
+        report["sheet"] = str(sheet)
+    if json:
+        print(json_format.dumps(report, indent=1))
+    else:
+        print_facts(_facts(report))
+
+
+def _token_counter(folder: Path) -> Any:
+    from aid.models.backbone import load_backbone
+
+    tokenizer = load_backbone(folder, ("tokenizer",)).tokenizer
+
+    def count(sentences: list[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(sentences, verbose=False)["input_ids"]]
+
+    return count
+
+
+def _sizes(folder: Path | None, published: str) -> Any:
+    from aid.models.published import BY_NAME
+    from aid.models.sizes import backbone_sizes, sizes_of
+
+    return sizes_of(BY_NAME[published]) if folder is None else backbone_sizes(folder)
+
+
+def _forecast(
+    report: dict[str, Any], folder: Path | None, sizes: Any, model: ModelConfig
+) -> dict[str, Any]:
+    """Bytes and seconds of a cache of all videos."""
+    from aid.data.forecast import forecast
+    from aid.prepare.timing import encoding_seconds
+
+    looked, number = report["looked_at"], report["num_videos"]
+    size = {key: looked[key] for key in ("num_frames", "height", "width")}
+    tokens = report["instructions"]["tokens"]
+    if tokens is None:
+        tokens = report["instructions"]["sentences"] * sizes.num_text_tokens
+    firsts = report["num_scenes"] or number
+    room = forecast(
+        sizes, num_videos=number, num_firsts=firsts, num_tokens=tokens,
+        num_given_frames=model.condition.num_given_frames, **size,
+    )  # fmt: skip
+    encoding = None
+    if folder is not None:
+        video, first = encoding_seconds(folder, model.condition, **size)
+        encoding = number * video + firsts * first
+    return {
+        **size,
+        "bytes_at_most": room.total,
+        "bytes": asdict(room),
+        "decoding_seconds": number * looked["seconds"] / looked["number"],
+        "encoding_seconds": encoding,
+    }
+
+
+def _facts(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """Lines of the table: name, what is said, whether a person should see to it."""
+    looked, said, many = report["looked_at"], report["instructions"], report["num_videos"]
+    is_part = looked["number"] < many
+    star = " *" if is_part else ""
+    how = f"{looked['number']:,} looked at"
+    if is_part:
+        how += f", drawn {looked['drawn']}: lines with * are about those"
+    across, swapped = report["across_splits"], report["suspected_bgr"]
+    ids = report["repeated_ids"]
+    facts = [
+        ("source", f"{report['source']} ({report['format']})", False),
+        ("videos", f"{many:,}; {how}", False),
+        ("splits", _numbers(report["splits"]), False),
+        ("cameras", _numbers(report["cameras"]), False),
+        ("frames", _spread(report["lengths"], many), False),
+        ("seconds", _spread(report["seconds"], many), False),
+        ("frames a second", _pairs(report["rates"]), not report["rates"]),
+        ("sizes", ", ".join(f"{w}x{h} ({n:,})" for w, h, n in report["sizes"]) or "-", False),
+        ("instructions", f"{said['distinct']:,} distinct", False),
+        ("without words", f"{said['empty']:,}", said["empty"] > 0),
+        ("longest", _longest(said), bool(said["too_long"])),
+        (f"cannot be read{star}", _named(report["corrupt"]), report["corrupt"]["number"] > 0),
+        (f"stand still{star}", _named(report["still"]), report["still"]["number"] > 0),
+        (f"red for blue{star}", _swapped(report), bool(swapped)),
+        ("in two splits", f"{_named(across)} (bytes compared of {across['compared']})",
+         across["number"] > 0),
+        ("ids used twice", ", ".join(ids[:NUM_NAMED]) or "none", bool(ids)),
+        ("cache", _room(report["forecast"]), False),
+        ("time", _time(report["forecast"]), False),
+        *(("note", note, True) for note in report["notes"]),
+        ("contact sheet", report["sheet"] or "none", False),
+    ]  # fmt: skip
+    return facts
+
+
+def _numbers(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name or '(unnamed)'} {number:,}" for name, number in counts.items())
+
+
+def _pairs(pairs: list[tuple[float, int]]) -> str:
+    if not pairs:
+        return "nobody knows: --fps"
+    some = [f"{value:g} ({number:,})" for value, number in pairs[:NUM_NAMED]]
+    return ", ".join(some) + (", ..." if len(pairs) > NUM_NAMED else "")
+
+
+def _spread(spread: dict[str, int | float], many: int) -> str:
+    if not spread["known"]:
+        return "nobody knows"
+    of = "" if spread["known"] == many else f"; known of {spread['known']:,}"
+    return f"{spread['least']:g} to {spread['most']:g}, median {spread['median']:g}{of}"
+
+
+def _longest(said: dict[str, Any]) -> str:
+    if said["longest"] is None:
+        return "not counted: the backbone's tokenizer is not on this machine"
+    if not said["distinct"]:
+        return "-"
+    cut = f"; {said['too_long']:,} are cut off" if said["too_long"] else ""
+    return f"{said['longest']} of {said['max_tokens']} tokens{cut}: {said['words'][:200]}"
+
+
+def _named(found: dict[str, Any]) -> str:
+    """How many, and the first by name."""
+    if not found["number"]:
+        return "none"
+    names = []
+    for one in found["videos"][:NUM_NAMED]:
+        if isinstance(one, str):
+            names.append(one)
+        elif "reason" in one:
+            names.append(f"{one['id']}: {one['reason']}")
+        else:
+            names.append(f"{one['first']} = {one['last']} ({one['splits']})")
+    more = found["number"] - len(names)
+    return f"{found['number']:,}: " + "; ".join(names) + (f"; {more:,} more" if more else "")
+
+
+def _swapped(report: dict[str, Any]) -> str:
+    cameras = report["suspected_bgr"]
+    if not cameras:
+        return "not suspected"
+    said = []
+    for camera in cameras:
+        cold, warm = (report["colours"][camera][which] for which in ("cold", "warm"))
+        said.append(f"{camera or '(unnamed)'} ({cold:.0%} bluish, {warm:.0%} reddish)")
+    return f"suspected, look at the sheet: {', '.join(said)}"
+
+
+def _room(forecast: dict[str, Any]) -> str:
+    size = f"{forecast['num_frames']} frames of {forecast['width']}x{forecast['height']}"
+    room = f"at most {forecast['bytes_at_most'] / GB:.2f} GB"
+    return f"{room} ({size}, backbone {forecast['backbone']})"
+
+
+def _time(forecast: dict[str, Any]) -> str:
+    decoding = f"decoding {_minutes(forecast['decoding_seconds'])}"
+    if forecast["encoding_seconds"] is None:
+        return f"{decoding}; encoding not measured: the backbone is not on this machine"
+    both = forecast["decoding_seconds"] + forecast["encoding_seconds"]
+    encoding = f"encoding {_minutes(forecast['encoding_seconds'])}"
+    return f"at most {_minutes(both)} on this machine ({decoding}, {encoding})"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"

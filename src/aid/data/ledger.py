@@ -1,0 +1,244 @@
+"""What is known of each row of a data set, kept in a temporary database on disk and counted there.
+
+Called by `data.inspection`. SQLite holds a few megabytes in memory however many rows there are; the
+file has no name and goes with the process.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from aid.data.looking import Glance
+from aid.types import VideoRow
+from aid.video import frame_files
+
+MAX_NAMED = 1000
+"""Of videos that are listed by name; all are counted."""
+MAX_GROUPS = 20
+"""Of frame rates and sizes that are listed, most frequent first."""
+AT_ONCE = 200
+"""Rows that are in memory at once."""
+
+TABLES = """
+CREATE TABLE rows (place INTEGER PRIMARY KEY, id TEXT, video TEXT, start REAL, stop REAL,
+  split TEXT, camera TEXT, instruction TEXT, num_frames INTEGER, fps REAL, height INTEGER,
+  width INTEGER, scene TEXT, is_packed INTEGER, draw INTEGER, line TEXT);
+CREATE TABLE sentences (words TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE glances (place INTEGER PRIMARY KEY, reason TEXT, is_still INTEGER, warm REAL,
+  cold REAL);
+CREATE TABLE files (video TEXT PRIMARY KEY, size TEXT, digest TEXT);
+CREATE INDEX by_video ON rows (video);
+"""
+
+
+class Ledger:
+    """Rows, sentences, glances and digests of files, to be counted."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")  # a temporary file
+        self._db.executescript(TABLES)
+
+    def close(self) -> None:
+        """Deletes everything."""
+        self._db.close()
+
+    def _all(self, query: str, *values: Any) -> list[tuple]:
+        return self._db.execute(query, values).fetchall()
+
+    def _one(self, query: str, *values: Any) -> tuple:
+        return self._db.execute(query, values).fetchone()
+
+    def _streamed(self, query: str, *values: Any) -> Iterator[list[tuple]]:
+        """Rows of a query, some at a time."""
+        found = self._db.execute(query, values)
+        while some := found.fetchmany(AT_ONCE):
+            yield some
+
+    def add_row(self, row: VideoRow) -> None:
+        """Writes a row down, with its sentences."""
+        draw = int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:7])
+        scene = row.world.get("scene")
+        facts = (
+            row.id, row.video, row.start, row.stop, row.split, row.camera, row.instruction,
+            *_numbers(row), None if scene is None else json.dumps(scene), "packed" in row.world,
+            draw, json.dumps(row.to_json()),
+        )  # fmt: skip
+        self._db.execute(f"INSERT INTO rows VALUES (NULL{', ?' * len(facts)})", facts)
+        said = {row.instruction, *row.wordings, *(state.text for state in row.states)} - {""}
+        self._db.executemany("INSERT OR IGNORE INTO sentences VALUES (?)", [(w,) for w in said])
+
+    def add_glance(self, place: int, row: VideoRow, seen: Glance) -> None:
+        """Writes down what was seen of a row, and what its header says."""
+        facts = (place, seen.reason, seen.is_still, seen.warm, seen.cold)
+        self._db.execute("INSERT INTO glances VALUES (?, ?, ?, ?, ?)", facts)
+        self._db.execute(
+            "UPDATE rows SET num_frames = ?, fps = ?, height = ?, width = ? WHERE place = ?",
+            (*_numbers(row), place),
+        )
+        self._db.execute(
+            "INSERT INTO files VALUES (?, NULL, ?) "
+            "ON CONFLICT (video) DO UPDATE SET digest = excluded.digest",
+            (row.video, None if seen.reason else seen.digest),
+        )
+
+    def chosen(self, number: int | None) -> Iterator[list[tuple[int, VideoRow]]]:
+        """Rows to look at, in the order of the source, drawn by digests of their ids; None: all."""
+        self._db.execute("CREATE TABLE chosen (place INTEGER PRIMARY KEY)")
+        self._db.execute(
+            "INSERT INTO chosen SELECT place FROM rows ORDER BY draw, place LIMIT ?",
+            (-1 if number is None else number,),
+        )
+        query = "SELECT place, line FROM rows JOIN chosen USING (place) ORDER BY place"
+        for some in self._streamed(query):
+            yield [(place, VideoRow.from_json(json.loads(line))) for place, line in some]
+
+    def num_rows(self) -> int:
+        """How many rows."""
+        return self._one("SELECT COUNT(*) FROM rows")[0]
+
+    def num_sentences(self) -> int:
+        """How many distinct instructions, wordings and states."""
+        return self._one("SELECT COUNT(*) FROM sentences")[0]
+
+    def has_packed(self) -> bool:
+        """Whether videos lie inside of archives or tables."""
+        return bool(self._one("SELECT COALESCE(MAX(is_packed), 0) FROM rows")[0])
+
+    def repeated_ids(self) -> list[str]:
+        """Ids that more than one row has."""
+        query = "SELECT id FROM rows GROUP BY id HAVING COUNT(*) > 1 ORDER BY id LIMIT ?"
+        return [name for (name,) in self._all(query, MAX_NAMED)]
+
+    def numbers_of(self, column: str) -> dict[str, int]:
+        """How many rows have each value of "split", "camera"."""
+        query = f"SELECT {column}, COUNT(*) FROM rows GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?"
+        return dict(self._all(query, MAX_NAMED))
+
+    def spread(self, value: str) -> dict[str, int | float]:
+        """How many rows have a number above 0, and its least, median and greatest value."""
+        known = f"(SELECT {value} AS x FROM rows WHERE {value} > 0)"
+        number, least, most = self._one(f"SELECT COUNT(x), MIN(x), MAX(x) FROM {known}")
+        if not number:
+            return {"known": 0}
+        middle = f"SELECT x FROM {known} ORDER BY x LIMIT 1 OFFSET ?"
+        (median,) = self._one(middle, (number - 1) // 2)
+        return {"known": number, "least": least, "median": median, "most": most}
+
+    def groups(self, value: str) -> list[tuple[Any, int]]:
+        """Values above 0 and how many rows have each, most frequent first."""
+        query = f"SELECT {value}, COUNT(*) FROM rows WHERE {value} > 0 GROUP BY 1 "
+        return self._all(query + "ORDER BY 2 DESC, 1 LIMIT ?", MAX_GROUPS)
+
+    def sizes(self) -> list[tuple[int, int, int]]:
+        """Width, height and number of rows, most frequent first."""
+        query = "SELECT width, height, COUNT(*) FROM rows WHERE width > 0 AND height > 0 "
+        return self._all(query + "GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?", MAX_GROUPS)
+
+    def num_instructions(self) -> tuple[int, int]:
+        """Distinct instructions, and rows without one."""
+        blank = "TRIM(instruction, ' \t\r\n') = ''"
+        query = f"SELECT COUNT(DISTINCT CASE WHEN {blank} THEN NULL ELSE instruction END), "
+        return self._one(query + f"COALESCE(SUM({blank}), 0) FROM rows")
+
+    def instructions(self) -> Iterator[list[str]]:
+        """Distinct instructions, some at a time."""
+        for some in self._streamed("SELECT DISTINCT instruction FROM rows WHERE instruction <> ''"):
+            yield [words for (words,) in some]
+
+    def sentences(self) -> Iterator[list[str]]:
+        """Distinct instructions, wordings and states, some at a time."""
+        for some in self._streamed("SELECT words FROM sentences"):
+            yield [words for (words,) in some]
+
+    def num_scenes(self) -> int | None:
+        """Distinct scenes, if the source names that of every row."""
+        query = "SELECT COUNT(DISTINCT scene), COUNT(scene), COUNT(*) FROM rows"
+        scenes, named, rows = self._one(query)
+        return scenes if named == rows else None
+
+    def corrupt(self) -> tuple[int, list[dict[str, str]]]:
+        """How many looked-at videos cannot be read, and which and why."""
+        of = "FROM glances JOIN rows USING (place) WHERE reason <> ''"
+        named = self._all(f"SELECT id, video, reason {of} ORDER BY place LIMIT ?", MAX_NAMED)
+        listed = [dict(zip(("id", "video", "reason"), row, strict=True)) for row in named]
+        return self._one(f"SELECT COUNT(*) {of}")[0], listed
+
+    def still(self) -> tuple[int, list[str]]:
+        """How many looked-at videos stand still, and the ids of the first."""
+        of = "FROM glances JOIN rows USING (place) WHERE is_still"
+        named = self._all(f"SELECT id {of} ORDER BY place LIMIT ?", MAX_NAMED)
+        return self._one(f"SELECT COUNT(*) {of}")[0], [name for (name,) in named]
+
+    def colours(self) -> dict[str, tuple[float, float]]:
+        """Mean shares of warm and cold area of each camera's looked-at videos."""
+        query = "SELECT camera, AVG(warm), AVG(cold) FROM glances JOIN rows USING (place) "
+        found = self._all(query + "WHERE reason = '' GROUP BY 1 ORDER BY 1 LIMIT ?", MAX_NAMED)
+        return {camera: (warm, cold) for camera, warm, cold in found}
+
+    def measure(self, folder: Path) -> int:
+        """Notes the sizes of plain files; those of one size in two splits may be the same.
+
+        Returns:
+            How many those are.
+        """
+        query = "SELECT DISTINCT video FROM rows WHERE NOT is_packed"
+        for some in self._streamed(query):
+            sizes = [(video, size) for (video,) in some if (size := _size(folder / video))]
+            self._db.executemany(
+                "INSERT INTO files VALUES (?, ?, NULL) "
+                "ON CONFLICT (video) DO UPDATE SET size = excluded.size",
+                sizes,
+            )
+        self._db.execute(
+            "CREATE TABLE alike AS SELECT DISTINCT video FROM files JOIN rows USING (video) "
+            "WHERE digest IS NULL AND size IN (SELECT size FROM files JOIN rows USING (video) "
+            "GROUP BY size HAVING COUNT(DISTINCT split) > 1)"
+        )
+        return self._one("SELECT COUNT(*) FROM alike")[0]
+
+    def alike(self) -> Iterator[list[str]]:
+        """Videos whose bytes must be read to know, some at a time."""
+        for some in self._streamed("SELECT video FROM alike"):
+            yield [video for (video,) in some]
+
+    def add_digests(self, digests: Iterable[tuple[str, str]]) -> None:
+        """Notes digests of videos."""
+        swapped = [(digest, video) for video, digest in digests]
+        self._db.executemany("UPDATE files SET digest = ? WHERE video = ?", swapped)
+
+    def across_splits(self) -> tuple[int, list[dict[str, Any]]]:
+        """How many videos are in more than one split by name or by their bytes, and examples."""
+        groups = (
+            "FROM (SELECT MIN(id) AS one, MAX(id) AS other, COUNT(*) AS number, "
+            "GROUP_CONCAT(DISTINCT split) AS splits FROM rows LEFT JOIN files USING (video) "
+            "GROUP BY COALESCE(digest, video), start, stop HAVING COUNT(DISTINCT split) > 1)"
+        )
+        query = f"SELECT one, other, number, splits {groups} ORDER BY one LIMIT ?"
+        keys = ("first", "last", "number", "splits")
+        named = [dict(zip(keys, row, strict=True)) for row in self._all(query, MAX_NAMED)]
+        return self._one(f"SELECT COUNT(*) {groups}")[0], named
+
+
+def _numbers(row: VideoRow) -> tuple[int, float, int, int]:
+    """Frames, rate and size, no larger than the database holds."""
+    most = (1 << 63) - 1
+    return (
+        min(row.num_frames, most),
+        float(row.fps),
+        min(row.height, most),
+        min(row.width, most),
+    )
+
+
+def _size(path: Path) -> str | None:
+    """Bytes of a file; of a folder the number of images and the bytes of the first."""
+    try:
+        if path.is_dir():
+            files = frame_files(path)
+            return f"{len(files)} of {files[0].stat().st_size}" if files else None
+        return str(path.stat().st_size or "") or None
+    except OSError:
+        return None

@@ -1,0 +1,96 @@
+import json
+
+import pytest
+from layouts import write_video
+from PIL import Image
+
+from aid.cli import main
+
+
+@pytest.fixture
+def videos(tmp_path, monkeypatch):
+    """Three videos, one of them damaged, in a folder that holds nothing else."""
+    folder = tmp_path / "set"
+    write_video(folder / "a.mp4", num_frames=9).with_suffix(".txt").write_text("push the ball")
+    write_video(folder / "b.webm").with_suffix(".txt").write_text("[red]lift\x1b[31m it[/red]")
+    (folder / "c.mp4").write_bytes(b"no video")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def inspected(capsys, *arguments):
+    assert main(["data", "inspect", *map(str, arguments)]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def test_a_table_says_what_is_there_and_what_to_see_to(videos, tiny_backbone, capsys):
+    out = inspected(capsys, videos, "--backbone", tiny_backbone, "--model.num_frames", 3)
+    lines = {line[:20].strip(): line[20:] for line in out.splitlines()}
+    assert lines["videos"] == "3; 3 looked at"
+    assert "2 distinct" in out
+    assert lines["cannot be read"].startswith("1: c.mp4: video ")
+    assert "[red]lift" in out, "words are no markup"
+    assert "\x1b" not in out, "nor commands to the terminal"
+    assert "3 frames of 64x48" in out
+    assert "decoding" in lines["time"]
+    with Image.open("inspection.png") as sheet:
+        assert sheet.size[0] > 8 * 64
+        assert sheet.size[1] > 2 * 96
+
+
+def test_json_is_json_and_the_cache_that_is_forecast_is_the_one_that_is_made(
+    videos, tiny_backbone, tmp_path, capsys
+):
+    settings = ["--backbone", tiny_backbone, "--model.num_frames", 3, "--frames.height", 64]
+    settings += ["--frames.width", 64]
+    (videos / "c.mp4").unlink()
+    out = inspected(capsys, videos, "--json", "--sheet", "null", *settings)
+    report = json.loads(out)
+    assert report["sheet"] is None
+    assert report["num_videos"] == 2
+    forecast = report["forecast"]
+    assert (forecast["height"], forecast["num_frames"]) == (64, 3)
+    assert forecast["encoding_seconds"] > 0
+    prepare = ["--data", videos, "--out", tmp_path / "out", "--states", "none", *settings]
+    assert main(["prepare", *map(str, prepare)]) == 0, capsys.readouterr().err
+    tensors = sum(path.stat().st_size for path in (tmp_path / "out").glob("*-*.safetensors"))
+    headers = 2000 * len(list((tmp_path / "out").iterdir()))
+    assert tensors - headers < forecast["bytes_at_most"] < tensors
+
+
+def test_a_sample_of_a_published_backbone_needs_nothing_and_says_what_it_is(videos, capsys):
+    svd = "stabilityai/stable-video-diffusion-img2vid"
+    out = inspected(capsys, videos, "--backbone", svd, "--sample", 2)
+    assert "2 looked at, drawn by digests of the ids: lines with * are about those" in out
+    assert "cannot be read *" in out
+    assert "encoding not measured" in out
+    assert "tokenizer is not on this machine" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["inspect"], "source"),
+        (["look", "set"], "action"),
+        (["inspect", "nowhere"], "is no folder"),
+        (["inspect", "set", "--sample", "0"], "at least 1, or all, got 0"),
+        (["inspect", "set", "--sample", "some"], "sample"),
+        (["inspect", "set", "--sheet", "a.mp4"], "must end in .png. Try a.png"),
+        (["inspect", "set", "--sheet", "no/a.png"], "mkdir -p 'no'"),
+        (["inspect", "set", "--split", "test"], "no video of split 'test'"),
+        (["inspect", "set", "--backbone", "nowhere"], "nowhere"),
+        (["inspect", "https://localhost:1/x"], "localhost"),
+        (["inspect", "nonsense://x"], "cannot be opened"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_leaves_nothing(videos, capsys, arguments, words):
+    try:
+        code = main(["data", *arguments])
+    except SystemExit as end:  # the flags
+        code = end.code
+    said = capsys.readouterr()
+    assert code == 2
+    assert words in said.err
+    assert len(said.err.splitlines()) == 1
+    assert said.out == ""
+    assert not list(videos.parent.glob("*.png"))
