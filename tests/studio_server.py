@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +81,9 @@ def write_models(folder: Path, backbone: Path, config: ModelConfig) -> None:
     file.write_text(json.dumps(settings | {"height": 32, "width": 32}))
 
 
-def start_studio(folder: Path, backbone: Path, *flags: str) -> StudioServer:
+def start_studio(
+    folder: Path, backbone: Path, *flags: str, program: Sequence[str] = ("-m", "aid.cli")
+) -> StudioServer:
     """Starts `aid web` with the models in `folder` and waits until it answers."""
     temporary = folder / f"temporary-{len(list(folder.glob('temporary-*')))}"
     temporary.mkdir()
@@ -89,7 +92,7 @@ def start_studio(folder: Path, backbone: Path, *flags: str) -> StudioServer:
     arguments += ["--votes", folder / "votes.jsonl", *flags]
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "aid.cli", *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)},
             stdout=out,
             stderr=subprocess.STDOUT,

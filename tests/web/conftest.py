@@ -6,10 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import faulty_studio
 import numpy as np
 import pytest
 from PIL import Image
-from studio_server import start_studio, write_models
+from studio_server import PATIENCE, start_studio, write_models
+from visitor import WIDE
 
 from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
 
@@ -39,7 +41,10 @@ def models(tiny_backbone, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def studio(models, tiny_backbone, tiny_manifest):
-    """A running studio with small limits, two models, a data set and a run."""
+    """A running studio with small limits, two models, a data set and a run.
+
+    Some instructions break it (`faulty_studio`).
+    """
     run = models / "runs" / "first"
     run.mkdir(parents=True)
     (run / "report.html").write_text("<h1>The report</h1><script>top.document.title='!'</script>")
@@ -48,7 +53,7 @@ def studio(models, tiny_backbone, tiny_manifest):
     server = start_studio(
         models, tiny_backbone, "--rival", models / "rival", "--rival_backbone", tiny_backbone,
         "--data", tiny_manifest, "--runs", models / "runs", "--limits.megabytes", "2",
-        "--limits.megapixels", "1", "--limits.seconds", "5",
+        "--limits.megapixels", "1", "--limits.seconds", "5", program=[faulty_studio.__file__],
     )  # fmt: skip
     yield server
     server.stop()
@@ -74,6 +79,27 @@ def browser():
         opened = started.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def visit(studio, browser):
+    """Opens the page as somebody new."""
+    contexts = []
+
+    def open_page(size=WIDE, query=""):
+        context = browser.new_context(viewport=size, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(studio.url + query)
+        page.wait_for_selector("#predict")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="session")

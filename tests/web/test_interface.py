@@ -5,8 +5,12 @@ import io
 import json
 import math
 import re
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
+import faulty_studio
 import hostile
 import httpx
 import numpy as np
@@ -14,6 +18,7 @@ import pytest
 from PIL import Image
 
 from aid.video import read_video
+from aid.web.jobs import CRASHED
 
 SAID = "lift the red ball"
 LEAKS = ("Traceback", 'File "', "site-packages", "/aid/", "aid-studio-", ".py")
@@ -225,8 +230,59 @@ def test_another_sites_name_for_this_address_is_refused(studio):
     assert answer.status_code == 403
 
 
-def test_the_documented_examples_run(studio, picture, tmp_path, monkeypatch):
-    """The Python example word for word but for the address; curl's if curl is there."""
+@pytest.mark.parametrize("words", [*faulty_studio.IN_SAMPLING, faulty_studio.IN_WRITING])
+def test_a_crash_is_one_sentence_and_the_next_request_works(studio, frame, words):
+    settings = (None, f"{folder(studio)}/one", 2, 1, 2, 0)
+    for name, before in (("predict", [frame, words]), ("compare", [frame, "words", words, SAID])):
+        event, answer = studio.call(name, *before, *settings)
+        assert (event, answer["error"]) == ("error", CRASHED)
+        assert not [leak for leak in LEAKS if leak in json.dumps(answer)]
+        assert faulty_studio.SECRET not in json.dumps(answer)
+    assert faulty_studio.SECRET in studio.log.read_text()  # whoever runs the server is told
+    assert studio.call("predict", frame, SAID, *settings)[0] == "complete"
+
+
+@pytest.mark.parametrize("way", ["curl", "curl, at once", "Gradio's client"])
+def test_who_hangs_up_holds_nobody_up(studio, frame, way):
+    """The request that is left would never end by itself."""
+    endless = [frame, faulty_studio.ENDLESS, None, f"{folder(studio)}/one", 2, 1, 2, 0]
+    api, begun = f"{studio.url}/gradio_api", studio.log.read_text().count(faulty_studio.BEGUN)
+    if way == "Gradio's client":
+        config = studio.client.get(f"{studio.url}/config").json()
+        (number,) = [d["id"] for d in config["dependencies"] if d["api_name"] == "predict"]
+        body = {"data": endless, "fn_index": number, "session_hash": "leaver"}
+        studio.client.post(f"{api}/queue/join", json=body).raise_for_status()
+        stream = f"{api}/queue/data?session_hash=leaver"
+    else:
+        call = studio.client.post(f"{api}/call/predict", json={"data": endless}).json()
+        stream = f"{api}/call/predict/{call['event_id']}"
+    with studio.client.stream("GET", stream) as answer:
+        assert answer.status_code == 200
+        while way != "curl, at once" and begun == studio.log.read_text().count(faulty_studio.BEGUN):
+            time.sleep(0.05)
+    assert studio.call("predict", frame, SAID, *endless[2:])[0] == "complete"
+
+
+def test_the_documented_curl_example_runs(studio, picture, tmp_path):
+    """Line for line, but for the address and the model's name."""
+    if not (shutil.which("curl") and shutil.which("bash")):
+        pytest.skip("curl is not installed (apt-get install curl)")
+    page = (Path(__file__).parents[2] / "docs" / "studio.md").read_text()
+    (example,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    example = example.replace("http://127.0.0.1:7860", studio.url)
+    example = example.replace("MODEL=tabletop", f"MODEL={folder(studio)}/one")
+    (tmp_path / "frame.png").write_bytes(picture)
+    done = subprocess.run(
+        ["bash", "-e", "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "event: complete" in done.stdout
+    answer = json.loads(done.stdout.strip().splitlines()[-1].removeprefix("data: "))
+    assert fetched(studio, answer[0])[4:8] == b"ftyp"
+
+
+def test_the_documented_python_example_runs(studio, picture, tmp_path, monkeypatch):
+    """Word for word, but for the address."""
     page = (Path(__file__).parents[2] / "docs" / "studio.md").read_text()
     (tmp_path / "frame.png").write_bytes(picture)
     monkeypatch.chdir(tmp_path)

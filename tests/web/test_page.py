@@ -1,59 +1,13 @@
-"""The page in headless Chromium: everything a visitor does, at both widths, light and dark."""
+"""The page in headless Chromium: everything that a visitor does."""
 
 import json
 import re
 
 import hostile
 import pytest
-from studio_server import PATIENCE
+from visitor import frames_shown, pick, predict, say, wait_for
 
 pytestmark = pytest.mark.chromium
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture
-def visit(studio, browser):
-    """Opens the page as somebody new."""
-    contexts = []
-
-    def open_page(size=WIDE, query=""):
-        context = browser.new_context(viewport=size, accept_downloads=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE * 1000)
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(studio.url + query)
-        page.wait_for_selector("#predict")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
-def pick(page, number=0):
-    page.locator("#examples button").nth(number).click()
-    page.wait_for_selector("#seen img")
-    page.wait_for_function("document.querySelector('#states textarea').value !== ''")
-
-
-def predict(page):
-    before = page.locator("#strip").inner_html()
-    page.click("#predict")
-    page.wait_for_function("b => document.querySelector('#strip').innerHTML !== b", arg=before)
-    page.wait_for_function("document.querySelector('#status').innerText.includes('seed')")
-
-
-def wait_for(page, place, words):
-    page.wait_for_function(
-        "([place, words]) => document.querySelector(place).innerText.includes(words)",
-        arg=[place, words],
-    )
-
-
-def frames_shown(page):
-    return page.locator("#strip img").evaluate_all("all => all.map(one => one.src)")
 
 
 def test_predict_change_the_instruction_edit_the_states_download(visit, screenshots, tmp_path):
@@ -64,7 +18,7 @@ def test_predict_change_the_instruction_edit_the_states_download(visit, screensh
     assert len(first) == 3
     page.wait_for_function("document.querySelector('#video video').readyState >= 2")
     page.screenshot(path=screenshots / "predict_1280_light.png", full_page=True)
-    page.locator("#instruction textarea, #instruction input").fill("lift the red ball")
+    say(page, "lift the red ball")
     page.keyboard.press("Enter")
     wait_for(page, "#status", "Drawing")
     page.wait_for_function(
@@ -73,7 +27,7 @@ def test_predict_change_the_instruction_edit_the_states_download(visit, screensh
     assert "the red ball is held in the air" in page.locator("#states textarea").input_value()
     assert frames_shown(page)[0] == first[0]  # the given frame
     second = frames_shown(page)
-    page.locator("#instruction textarea, #instruction input").fill("push the red ball to the left")
+    say(page, "push the red ball to the left")
     page.click("#say")
     page.wait_for_function("document.querySelector('#states textarea').value.includes('pushes')")
     page.locator("#keep input").check()
@@ -180,7 +134,7 @@ def test_bad_uploads_get_a_sentence_and_the_page_goes_on(visit, tmp_path, screen
         "bomb.png": (hostile.png(30000, 30000), "too many pixels"),
         "torn.png": (hostile.png(64, 64, data=b"junk"), "damaged"),
     }
-    page.locator("#instruction textarea, #instruction input").fill("lift the red ball")
+    say(page, "lift the red ball")
     for name, (content, words) in files.items():
         (tmp_path / name).write_bytes(content)
         page.set_input_files("#frame input[type=file]", tmp_path / name)
@@ -217,73 +171,3 @@ def test_two_visitors_are_both_served_and_one_can_stop(visit, screenshots):
     one.get_by_label("number input for Sampling steps").fill("2")
     one.keyboard.press("Tab")
     predict(one)
-
-
-@pytest.mark.parametrize(("size", "shade"), [(NARROW, "light"), (NARROW, "dark"), (WIDE, "dark")])
-def test_it_fits_the_screen_in_light_and_dark(visit, screenshots, size, shade):
-    page = visit(size, f"/?__theme={shade}")
-    pick(page, 2)
-    predict(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-    page.screenshot(path=screenshots / f"predict_{size['width']}_{shade}.png", full_page=True)
-    for tab in ("Compare", "Vote", "Data", "Runs"):
-        page.get_by_role("tab", name=tab).click()
-        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-    # Every piece of text that can be read stands out from what is behind it (WCAG AA: 4.5).
-    page.get_by_role("tab", name="Studio").click()
-    assert page.evaluate(CONTRAST) == []
-
-
-def test_every_control_has_a_name_and_can_be_reached_by_keyboard(visit):
-    page = visit()
-    nameless = page.evaluate(
-        """[...document.querySelectorAll('button, input, textarea, [role=tab]')].filter(one =>
-            one.offsetParent && one.type !== 'file' && !one.innerText.trim() &&
-            !one.getAttribute('aria-label') && !one.getAttribute('aria-labelledby') &&
-            !(one.labels && one.labels.length) && !one.title && !one.querySelector('img[alt]')
-        ).map(one => one.outerHTML.slice(0, 200))"""
-    )
-    assert nameless == []
-    page.locator("#heading").click()
-    reached = set()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        reached.add(
-            page.evaluate(
-                "document.activeElement.closest('[id]:not(input):not(textarea):not(button)')?.id"
-            )
-        )
-        reached.add(page.evaluate("document.activeElement.id"))
-        if "predict" in reached:
-            break
-    assert {"examples", "instruction", "states", "keep", "predict"} <= reached
-    page.locator("#examples button").first.focus()
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#seen img")
-    page.locator("#predict").focus()
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#strip img")
-
-
-CONTRAST = """() => {
-  const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v =>
-    v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = e => {
-    for (; e; e = e.parentElement) {
-      const c = parse(getComputedStyle(e).backgroundColor);
-      if (c.length && (c[3] === undefined || c[3] > 0.5)) return c;
-    }
-    return [255, 255, 255];
-  };
-  const bad = [];
-  for (const e of document.querySelectorAll('#heading *, #asking *, #answering *')) {
-    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.offsetParent || e.closest('[disabled]')) continue;
-    const [a, b] = [light(parse(getComputedStyle(e).color)), light(behind(e))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) bad.push(`${e.innerText.slice(0, 40)}: ${ratio.toFixed(1)}`);
-  }
-  return bad;
-}"""

@@ -68,6 +68,22 @@ def test_places_are_told_and_given_back():
     assert turns.running is None
 
 
+def test_who_leaves_is_cancelled_and_nobody_else():
+    turns = Turns(8, 3)
+    running, waiting, other = (turns.join(v) for v in [("a", "x"), ("a", "x"), ("a", "y")])
+    turns.cancel(("a", "unknown"))
+    assert not any(ticket.is_cancelled for ticket in (running, waiting, other))
+    turns.cancel(("a", "x"))
+    assert [ticket.is_cancelled for ticket in (running, waiting, other)] == [True, True, False]
+    turns.leave(running)
+    turns.leave(waiting)
+    assert turns.running is other
+    turns.join(("a", "x"))  # may come back
+    turns.cancel(("b", "call"), is_for_good=True)  # left before its request was in the queue
+    with pytest.raises(ValueError, match="stopped"):
+        turns.join(("b", "call"))
+
+
 def test_closing_cancels_all_and_waits_for_the_running_one():
     turns = Turns(8, 3)
     running, waiting = turns.join(("a", "")), turns.join(("b", ""))

@@ -24,6 +24,7 @@ from aid.web.limits import (
     checked_text,
     shown,
 )
+from aid.web.polite import polite
 from aid.web.studio import Ask, Drawn, Model, Studio
 from aid.web.turns import Visitor
 
@@ -183,7 +184,7 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
         for frame in examples
     ]
     gallery = gr.Gallery(
-        pictures, label="First frames to pick from", columns=4, height=150,
+        pictures, label="First frames to pick from", columns=4, height="auto",
         allow_preview=False, interactive=False, show_label=False, elem_id="examples", buttons=[],
     )  # fmt: skip
     frame = upload(
@@ -207,7 +208,7 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
     )  # fmt: skip
     with gr.Row():
         keep = gr.Checkbox(label="Use my states, word for word", elem_id="keep")
-        again = gr.Button("Say the states", size="sm", elem_id="say")
+        again = gr.Button("Say the states", size="sm", elem_id="say", scale=0, min_width=130)
     model = gr.Radio(
         list(studio.models), value=studio.first.name, label="Model", elem_id="model",
         visible=len(studio.models) > 1,
@@ -250,9 +251,9 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
         return str(copies[number]), gr.Dataset(samples=[[one] for one in said]), said[0], said
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
-    saying = {"fn": say, "inputs": [frame, instruction, keep], "outputs": states, **private}
-    gallery.select(pick, None, [frame, ideas, instruction, asked], **private).then(**saying)
-    frame.change(see, frame, seen, **private)
+    saying = {"fn": polite(say), "inputs": [frame, instruction, keep], "outputs": states, **private}
+    gallery.select(polite(pick), None, [frame, ideas, instruction, asked], **private).then(**saying)
+    frame.change(polite(see), frame, seen, **private)
     frame.upload(lambda: gr.Dataset(samples=[[idea] for idea in IDEAS]), None, ideas, **private)
     ideas.click(lambda row: row[0], ideas, instruction, **private).then(**saying)
     again.click(**saying)

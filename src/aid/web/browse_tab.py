@@ -9,6 +9,7 @@ import gradio as gr
 from aid.video import write_mp4
 from aid.web import fragments
 from aid.web.browse import DataSet, Runs
+from aid.web.polite import polite
 
 
 def build_data_tab(data: DataSet | None, folder: Path) -> None:
@@ -26,15 +27,17 @@ def build_data_tab(data: DataSet | None, folder: Path) -> None:
         words = gr.Textbox(
             label=f"Search {len(data.rows)} videos", placeholder="push left", elem_id="search",
             info="Shows the rows whose name or instruction holds all the words, 200 at most.",
+            min_width=260,
         )  # fmt: skip
-        choice = gr.Dropdown(matches, value=None, label="Video", elem_id="row")
+        choice = gr.Dropdown(matches, value=None, label="Video", elem_id="row", min_width=260)
     status = gr.HTML(elem_id="row-status")
     with gr.Row():
         video = gr.Video(
             label="The video", loop=True, autoplay=True, interactive=False, buttons=[],
-            elem_classes="aid-crisp", elem_id="row-video",
+            elem_classes="aid-crisp", elem_id="row-video", min_width=260,
         )  # fmt: skip
-        states = gr.HTML(elem_id="row-states")
+        with gr.Column(min_width=260):
+            states = gr.HTML(elem_id="row-states")
 
     def search(said: Any) -> Any:
         return gr.Dropdown(choices=data.matches(str(said)[:200]), value=None)
@@ -57,8 +60,8 @@ def build_data_tab(data: DataSet | None, folder: Path) -> None:
         return fragments.note(lines), str(path), fragments.state_table(row.states, frames)
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
-    words.change(search, words, choice, **private)
-    choice.change(show, choice, [status, video, states], concurrency_limit=2, **private)
+    words.change(polite(search), words, choice, **private)
+    choice.change(polite(show), choice, [status, video, states], concurrency_limit=2, **private)
 
 
 def build_runs_tab(runs: Runs | None) -> None:
@@ -69,7 +72,7 @@ def build_runs_tab(runs: Runs | None) -> None:
     with gr.Row():
         choice = gr.Dropdown(
             list(runs.documents()), value=None, label="Report, score card or sheet",
-            elem_id="document",
+            elem_id="document", min_width=260,
         )  # fmt: skip
         again = gr.Button("Look again", scale=0, min_width=120)
     shown = gr.HTML(elem_id="report")
@@ -83,7 +86,7 @@ def build_runs_tab(runs: Runs | None) -> None:
             return fragments.error(str(error))
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
-    choice.change(show, choice, shown, **private)
+    choice.change(polite(show), choice, shown, **private)
     again.click(
         lambda: gr.Dropdown(choices=list(runs.documents()), value=None), None, choice, **private
     )

@@ -61,10 +61,12 @@ def build_compare_tab(studio: Studio, column: Column, asked: gr.State, folder: P
             by_model = gr.Button(
                 "Compare checkpoints", variant="primary", interactive=len(studio.models) > 1
             )
-    stop = gr.Button("Stop", elem_id="stop-comparing")
+    stop = gr.Button("Stop", elem_id="stop-comparing", size="sm")
     status = gr.HTML(elem_id="compare-status")
     shown = gr.HTML(elem_id="cells")
-    download = gr.DownloadButton("Download PNG sheet", interactive=False, elem_id="download-cells")
+    download = gr.DownloadButton(
+        "Download PNG sheet", interactive=False, elem_id="download-cells", size="sm"
+    )
 
     def compare(
         make: Make, has_own_words: bool, request: gr.Request, *values: Any
@@ -82,7 +84,7 @@ def build_compare_tab(studio: Studio, column: Column, asked: gr.State, folder: P
             columns = len({ask.settings.text_guidance for ask in asks})
             return {
                 status: fragments.note(drawn.notes),
-                shown: fragments.grid(cells, columns if columns > 1 else 3),
+                shown: fragments.grid(cells, columns if columns > 1 else min(3, len(cells))),
                 download: gr.DownloadButton(value=sheet_of(cells, folder), interactive=True),
             }
 

@@ -4,9 +4,6 @@ Gradio serves and documents it; docs/studio.md has examples for curl and Python.
 error events, in the same words as on the page.
 """
 
-import functools
-import traceback
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +13,9 @@ import gradio as gr
 from aid.web import comparing
 from aid.web.asking import Wish, checked_wish, upload, visitor_of
 from aid.web.compare_tab import sheet_of
-from aid.web.jobs import CRASHED, News
+from aid.web.jobs import News
 from aid.web.limits import checked_text, shown
+from aid.web.polite import polite
 from aid.web.predict_tab import KINDS, files_of
 from aid.web.studio import Ask, Drawn, Studio
 
@@ -110,24 +108,6 @@ def build_interface(studio: Studio, folder: Path) -> None:
         api_name="compare", concurrency_limit=None,
     )  # fmt: skip
     hidden.click(polite(say), [frame, instruction], said, api_name="states")
-
-
-def polite(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with errors that a stranger may read: a sentence for theirs, no word of ours."""
-
-    @functools.wraps(function)
-    def call(*values: Any) -> Any:
-        try:
-            return function(*values)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        except gr.Error:
-            raise
-        except Exception:
-            traceback.print_exc()
-            raise gr.Error(CRASHED, print_exception=False) from None
-
-    return call
 
 
 def _asks(studio: Studio, wish: Wish, kind: Any, options: Any) -> list[Ask]:

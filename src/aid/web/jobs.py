@@ -19,6 +19,7 @@ from aid.web.turns import Ticket
 PREVIEW_FRAMES = 4
 PREVIEW_EVERY = 0.7  # seconds; decoding a preview costs time that the video then lacks
 CRASHED = "something went wrong here; it is in the server's log. The studio goes on: try again."
+STOPPED = "the request was stopped."
 _heard = threading.local()
 
 
@@ -104,7 +105,7 @@ def follow(
         kind, value = told.get()
         if kind == "error":
             if isinstance(value, Cancelled):
-                raise ValueError("the request was stopped.")
+                raise ValueError(STOPPED)
             raise value
         yield value
         if kind == "result":

@@ -45,7 +45,9 @@ def build_predict_tab(studio: Studio, column: Column, folder: Path) -> None:
     strip = gr.HTML(elem_id="strip")
     with gr.Row():
         downloads = [
-            gr.DownloadButton(f"Download {word}", interactive=False, elem_id=f"download-{kind}")
+            gr.DownloadButton(
+                f"Download {word}", interactive=False, elem_id=f"download-{kind}", size="sm"
+            )
             for kind, word in zip(KINDS, ("mp4", "GIF", "PNG sheet"), strict=True)
         ]
     outputs = [status, video, strip, column.states, *downloads]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aid.web.jobs import hear_warnings
+from aid.web.leaving import Leaving
 from aid.web.limits import Limits
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -218,7 +219,8 @@ def _launch(
             # Starlette's form of a middleware: what to call, and with what.
             app_kwargs={
                 "middleware": [
-                    (RequestLimits, (), {"limits": limits, "folder": folder, "hosts": hosts})
+                    (RequestLimits, (), {"limits": limits, "folder": folder, "hosts": hosts}),
+                    (Leaving, (), {"on_leave": studio.turns.cancel}),
                 ]
             },
             theme=theme(),

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from aid.predict import Prediction, Predictor, find_model
-from aid.web.jobs import News, Progress, follow, listen
+from aid.web.jobs import STOPPED, News, Progress, follow, listen
 from aid.web.limits import Limits, Settings
 from aid.web.turns import Turns, Visitor
 from aid.web.uploads import Uploads
@@ -128,7 +128,8 @@ class Studio:
         try:
             while not self.turns.wait(ticket, NEWS_EVERY):
                 if ticket.is_cancelled:
-                    raise ValueError("the studio is closing.")
+                    is_closed = self.turns.is_closed
+                    raise ValueError("the studio is closing." if is_closed else STOPPED)
                 yield News(ahead=self.turns.ahead(ticket))
             is_running = True
             yield from follow(

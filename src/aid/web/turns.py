@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Condition
 
 Visitor = tuple[str, str]
+GONE = 1000  # visitors that are remembered after they left
 
 
 @dataclass(eq=False)
@@ -33,6 +34,7 @@ class Turns:
         self.waiting_address = waiting_address or max(waiting_each, waiting // 2)
         self.running: Ticket | None = None
         self.is_closed = False
+        self._gone: deque[Visitor] = deque(maxlen=GONE)
         self._sessions: dict[str, deque[str]] = {}
         self._tickets: dict[Visitor, deque[Ticket]] = {}
         self._changed = Condition()
@@ -48,6 +50,8 @@ class Turns:
             everyone += [self.running] if self.running else []
             if self.is_closed:
                 raise ValueError("the studio is closing.")
+            if visitor in self._gone:
+                raise ValueError("the request was stopped.")
             if sum(one.visitor == visitor for one in everyone) >= self.waiting_each:
                 raise ValueError(
                     f"{self.waiting_each} of your requests are waiting already. Let one finish."
@@ -86,6 +90,21 @@ class Turns:
                 self._tickets[ticket.visitor].remove(ticket)
                 self._forget(ticket.visitor)
             self._advance()
+
+    def cancel(self, visitor: Visitor, is_for_good: bool = False) -> None:
+        """Ends all that the visitor waits for: the running request at its next sampling step.
+
+        Args:
+            visitor: whose requests.
+            is_for_good: also what is still on its way; the visitor never comes back.
+        """
+        with self._changed:
+            if is_for_good:
+                self._gone.append(visitor)
+            running = [self.running] if self.running else []
+            for ticket in [*running, *self._tickets.get(visitor, ())]:
+                if ticket.visitor == visitor:
+                    ticket.is_cancelled = True
 
     def close(self, patience: float = 10.0) -> None:
         """Lets nobody in any more, cancels all and waits for the running one to stop."""

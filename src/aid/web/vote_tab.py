@@ -18,6 +18,7 @@ from aid.web.ballots import Ballots, Contender
 from aid.web.fragments import Cell
 from aid.web.jobs import News
 from aid.web.limits import shown
+from aid.web.polite import polite
 from aid.web.studio import Ask, Drawn, Studio
 
 NOTHING = ", told nothing"
@@ -118,7 +119,7 @@ def build_vote_tab(studio: Studio, column: Column, ballots: Ballots) -> None:
         concurrency_limit=None, **private,
     )  # fmt: skip
     for button, choice in zip(buttons, ("left", "tie", "right"), strict=True):
-        button.click(partial(vote, choice), token, [status, token, *buttons], **private)
+        button.click(polite(partial(vote, choice)), token, [status, token, *buttons], **private)
 
 
 def _contender(studio: Studio, wish: Wish, name: Any) -> tuple[Contender, Ask]:
