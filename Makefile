@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 TORCH  := torch==2.13.0
 PYTEST_OPTIONS ?=
-CODE   := src tests $(wildcard examples)
+CODE   := src tests benchmarks examples
 
 .PHONY: help setup demo test check format clean
 

@@ -10,35 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from short_runs import LOOP as SHORT
+from short_runs import SAMPLER, log_of
 
-from aid.config import (
-    AdapterConfig,
-    DQFormerConfig,
-    ModelConfig,
-    NoiseConfig,
-    SamplerConfig,
-    TrainConfig,
-    to_json,
-)
+from aid.config import AdapterConfig, DQFormerConfig, ModelConfig, to_json
 from aid.train import train
 
-LOOP = TrainConfig(
-    steps=3,
-    batch_size=4,
-    learning_rate=1e-3,
-    cross_attention_learning_rate=1e-3,
-    warmup_steps=1,
-    noise=NoiseConfig(mean=0.0, std=1.0),
-    log_every=1,
-    check_every=3,
-    save_every=3,
-)
-SAMPLER = SamplerConfig(num_steps=2, sigma_max=20.0, text_guidance=2.0)
-
-
-def log_of(folder):
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+LOOP = replace(SHORT, steps=3, batch_size=4, learning_rate=1e-3, check_every=3, save_every=3)
 
 
 def assert_alike(folder, other):

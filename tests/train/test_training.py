@@ -7,25 +7,13 @@ import pytest
 import torch
 from backbones import build_tiny_backbone
 from safetensors.torch import load_file
+from short_runs import LOOP, SAMPLER, log_of
 
-from aid.config import DQFormerConfig, NoiseConfig, SamplerConfig, TrainConfig
+from aid.config import DQFormerConfig
 from aid.data.cache import Cache
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
 from aid.train import conditions_of, other_instruction, train, training
-
-LOOP = TrainConfig(
-    steps=4,
-    batch_size=2,
-    learning_rate=1e-2,
-    cross_attention_learning_rate=1e-3,
-    warmup_steps=1,
-    noise=NoiseConfig(mean=0.0, std=1.0),
-    log_every=1,
-    check_every=2,
-    save_every=2,
-)
-SAMPLER = SamplerConfig(num_steps=2, sigma_max=20.0, text_guidance=2.0)
 
 
 class Killed(Exception):
@@ -50,11 +38,6 @@ def run(cache, tiny_backbone, tiny_config):
             return train(cache, out, backbone, model=model, train=loop, sampler=SAMPLER, **options)
 
     return make
-
-
-def log_of(folder):
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
 def test_a_killed_and_resumed_training_is_the_same_training_bit_for_bit(
