@@ -1,13 +1,15 @@
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from aid.config import CrossAttentionConfig, LoraConfig
+from aid.models import lora
 from aid.models.denoiser import Denoiser
-from aid.models.lora import lora_sites
+from aid.models.lora import lora_sites, sum_is_cheaper
 
 NONE = {"use_spatial": False, "use_short_term": False, "use_long_term": False}
 
@@ -58,6 +60,47 @@ def test_the_update_is_the_formula(build, generator):
     torch.testing.assert_close(denoiser.unet.get_submodule(path)(x), expected)
 
 
+def test_one_product_with_the_sum_is_pefts_three(build, generator):
+    """In double precision, so that nothing but rounding at the 15th digit may differ."""
+    denoiser = build(lora={"rank": 4, "alpha": 6.0}, is_random=True)
+    layer = next(iter(denoiser.insertion.lora.layers.values())).double()
+    assert sum_is_cheaper(layer.get_base_layer().weight.float(), 4)
+    x = torch.randn(2, 5, 32, generator=generator, dtype=torch.float64, requires_grad=True)
+    wanted = torch.randn(2, 5, 32, generator=generator, dtype=torch.float64)
+    read = [x, layer.lora_A["aid"].weight, layer.lora_B["aid"].weight]
+    said = [forward(x) for forward in (layer.forward, partial(type(layer).forward, layer))]
+    assert not torch.equal(said[0], layer.get_base_layer()(x))
+    torch.testing.assert_close(said[0], said[1], rtol=1e-12, atol=1e-12)
+    ours, pefts = (torch.autograd.grad((one * wanted).sum(), read) for one in said)
+    for gradient, expected in zip(ours, pefts, strict=True):
+        assert expected.any()
+        torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_whole_model_learns_the_same_by_the_sum(
+    build, monkeypatch, conditions, latents, sigma, noise, precision
+):
+    settings = {"lora": {"rank": 2, "layers": "attention_and_feed_forward"}, "is_random": True}
+    by_the_sum = build(**settings)
+    monkeypatch.setattr(lora, "WORTH", 0)
+    by_peft = build(**settings)
+    both = (by_the_sum, by_peft)
+    summed = [
+        ["forward" in vars(layer) for layer in one.insertion.lora.layers.values()] for one in both
+    ]
+    assert any(summed[0]) and not all(summed[0]), "wide feed-forward layers are left to peft"
+    assert not any(summed[1])
+    gradients = []
+    for denoiser in both:
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            denoiser.loss(latents, conditions, sigma, noise).mean().backward()
+        parts = denoiser.trained["lora"].parameters()
+        gradients.append(torch.cat([p.grad.flatten() for p in parts]))
+    apart = (gradients[0] - gradients[1]).norm() / gradients[1].norm()
+    assert apart < (1e-5 if precision == torch.float32 else 0.05)
+
+
 def test_merging_says_the_same_and_unmerging_gives_every_weight_back(build, say):
     denoiser = build(lora={"rank": 4, "layers": "attention_and_feed_forward"}, is_random=True)
     weights = {name: tensor.clone() for name, tensor in denoiser.unet.state_dict().items()}
@@ -106,6 +149,8 @@ def test_updates_are_float32_on_half_precision_weights(untouched_unet, tiny_conf
     assert {p.dtype for p in denoiser.trainable_parameters()["lora"]} == {torch.float32}
     layer = next(iter(denoiser.insertion.lora.layers.values()))
     assert layer.get_base_layer().weight.dtype == torch.bfloat16
+    # Rounded to bfloat16 the sum would swallow small updates, so peft adds them to the outputs.
+    assert "forward" not in vars(layer)
 
 
 @pytest.mark.parametrize(

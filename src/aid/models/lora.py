@@ -5,9 +5,18 @@
 W_up starts at zero, so a new model is Stable Video Diffusion. `insertion.py` is the only caller and
 this the only file that knows peft. While attached, peft's layers stand where the frozen projections
 stood (as their `base_layer`); detached, the UNet is stock again.
+
+peft multiplies the tokens by W, by W_down and by W_up. Where it is cheaper, they are multiplied
+once here, by the sum, which is the same up to rounding:
+
+    (W + (alpha / rank) W_up W_down) x
 """
 
+from functools import partial
+
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from aid.config import CrossAttentionConfig, LoraConfig
@@ -16,6 +25,8 @@ from aid.models.sites import part, trained_projections, transformer_blocks
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 NAME = "aid"
+WORTH = 10
+"""Measured on a CPU: `python benchmarks/lora.py`, docs/performance.md."""
 
 
 def lora_sites(
@@ -52,6 +63,29 @@ def in_float32(trained: nn.Module) -> nn.Module:
     return trained
 
 
+def sum_is_cheaper(frozen: Float[Tensor, "out dim"], rank: int) -> bool:
+    """Whether one product with W + W_up W_down beats three, in training.
+
+    For each token the sum takes 2 out dim operations more, for the gradient of a whole matrix; peft
+    takes 6 rank (out + dim) more, and several passes over what it reads and writes.
+
+    Choice: half-precision weights are left to peft. Rounded to 8 bits the sum would swallow small
+    updates; in float32 (autocast around it or not) it is what `merge` predicts with.
+    """
+    out, dim = frozen.shape
+    return frozen.dtype == torch.float32 and out * dim <= WORTH * rank * (out + dim)
+
+
+def multiply_by_the_sum(layer: nn.Module, x: Float[Tensor, "*b dim"]) -> Float[Tensor, "*b out"]:
+    """What peft's layer says, up to rounding; its `forward` where `sum_is_cheaper`."""
+    base = layer.get_base_layer()
+    if layer.merged or layer.disable_adapters:
+        return base(x)
+    with torch.autocast(x.device.type, enabled=False):  # else the update would be rounded twice
+        weight = base.weight + layer.get_delta_weight(NAME)
+    return F.linear(x, weight, base.bias)
+
+
 class LowRankUpdates:
     """The updates of one UNet.
 
@@ -84,6 +118,8 @@ class LowRankUpdates:
         self.layers = {path: part(self.unet, path) for path in paths}
         for layer in self.layers.values():
             in_float32(layer.lora_A), in_float32(layer.lora_B)
+            if sum_is_cheaper(layer.get_base_layer().weight, config.rank):
+                layer.forward = partial(multiply_by_the_sum, layer)
 
     def attach(self) -> None:
         """Puts peft's layers where the frozen projections are."""
