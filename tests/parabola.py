@@ -46,7 +46,7 @@ def network():
         return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
 
 
-def run(folder, model=None, config=CONFIG, kill_at=None, on_step=None, **options):
+def run(folder, model=None, config=CONFIG, kill_at=None, on_step=None, accelerator=None, **options):
     """Fits the network to a noisy parabola; raises `Killed` before step `kill_at`."""
     model = network() if model is None else model
 
@@ -60,7 +60,8 @@ def run(folder, model=None, config=CONFIG, kill_at=None, on_step=None, **options
         return (model(x) - x.square().sum(1, keepdim=True)).square().mean()
 
     parameters = dict(model.named_parameters())
-    return optim.fit(Accelerator(cpu=True), folder, parameters, loss, config, title="t", **options)
+    accelerator = accelerator or Accelerator(cpu=True)
+    return optim.fit(accelerator, folder, parameters, loss, config, title="t", **options)
 
 
 def weights(model):

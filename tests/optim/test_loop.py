@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from parabola import CONFIG, Killed, log_of, network, run, weights
 from torch import nn
 
@@ -156,6 +158,47 @@ def test_a_loss_that_is_no_number_stops_before_it_harms_the_state(tmp_path):
     assert (tmp_path / "state/trainer.safetensors").read_bytes() == saved
 
 
+@pytest.fixture
+def with_loss_scale():
+    """Makes accelerators as on a GPU with fp16: torch has a loss scaler for the CPU, too."""
+
+    def make():
+        made = Accelerator(cpu=True, mixed_precision="fp16")
+        made.native_amp = True
+        # So high that the first steps overflow, are left out, and halve it.
+        made.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=3)
+        return made
+
+    AcceleratorState._reset_state()
+    yield make
+    AcceleratorState._reset_state()
+
+
+def test_what_fp16_learned_of_the_size_of_gradients_is_resumed(tmp_path, with_loss_scale):
+    config = replace(CONFIG, steps=16)
+    model = network()
+    run(tmp_path / "straight", model, config, accelerator=with_loss_scale())
+    with pytest.raises(Killed):
+        run(tmp_path / "resumed", None, config, kill_at=11, accelerator=with_loss_scale())
+    run(tmp_path / "resumed", None, config, accelerator=with_loss_scale())
+    folders = [tmp_path / name / "state" for name in ("straight", "resumed")]
+    tensors = [folder / "trainer.safetensors" for folder in folders]
+    assert tensors[0].read_bytes() == tensors[1].read_bytes()
+    scales = [state.read_values(folder)["scaler"] for folder in folders]
+    assert scales[0] == scales[1]
+    assert scales[0]["scale"] < 2.0**127
+    assert not torch.equal(weights(model), weights(network())), "steps that fit were made"
+    assert log_of(tmp_path / "straight") == log_of(tmp_path / "resumed")
+
+
+def test_fp16_on_a_cpu_is_refused_instead_of_float32_taken(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"'fp16' needs a GPU, and this run is on a CPU. Use 'bf16'"
+    ):
+        run(tmp_path, config=replace(CONFIG, mixed_precision="fp16"))
+    assert not (tmp_path / "state").exists()
+
+
 def test_the_log_has_the_norms_of_each_group(tmp_path):
     model = network()
     run(tmp_path, model, group_of=lambda name: "first" if name.startswith("0.") else "second")
@@ -171,8 +214,6 @@ def test_parts_of_a_batch_make_the_step_of_the_whole_batch(tmp_path):
         draws = optim.sample_generators(0, step, indices)
         x = torch.stack([torch.randn(3, generator=g) for g in draws])
         return (model(x) - x.square().sum(1, keepdim=True)).square().mean()
-
-    from accelerate import Accelerator
 
     whole, parted = network(), network()
     for model, parts in ((whole, 1), (parted, 4)):

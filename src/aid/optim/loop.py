@@ -76,12 +76,14 @@ def fit(
         accept: names of facts that may differ; the state remembers that they did.
 
     Raises:
-        ValueError: `folder` cannot be written to, or holds a damaged state or another run's.
+        ValueError: `folder` cannot be written to, or holds a damaged state or another run's, or the
+            device has no such precision.
         OSError: a state could not be saved; the one before it stands.
         FloatingPointError: the loss is not a number any more.
         Stopped: SIGTERM or ctrl-c; the state is saved.
     """
     _check_writable(folder)
+    _check_precision(accelerator, config)
     state, writes = folder / "state", accelerator.is_main_process
     optimizer = make_optimizer(parameters, config, rates)
     ema = AveragedWeights(parameters, config.ema_decay)
@@ -156,6 +158,14 @@ def _check_writable(folder: Path) -> None:
         raise ValueError(
             f"cannot write to folder {str(folder)!r} ({error.strerror}). Choose another --out."
         ) from None
+
+
+def _check_precision(accelerator: "Accelerator", config: LoopConfig) -> None:
+    # accelerate would take float32 without a word.
+    if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError(
+            "mixed_precision 'fp16' needs a GPU, and this run is on a CPU. Use 'bf16' or 'no'."
+        )
 
 
 def _backward(
