@@ -59,10 +59,14 @@ def test_two_parts_of_four_are_one_of_eight(whole, cache, tiny_backbone, tmp_pat
     assert_alike(out, tmp_path / "parts")
 
 
-def test_two_processes_of_four_are_one_of_eight(whole, cache, tiny_backbone, tmp_path):
+@pytest.mark.parametrize("shard_frozen", [False, True], ids=["whole", "frozen weights shared out"])
+def test_two_processes_of_four_are_one_of_eight(
+    whole, cache, tiny_backbone, tmp_path, shard_frozen
+):
     """DDP over gloo; the checks are shared out too, and a hang would be a timeout."""
     out, model = whole
-    settings = {"model": to_json(model), "train": to_json(LOOP), "sampler": to_json(SAMPLER)}
+    loop = replace(LOOP, shard_frozen=shard_frozen)
+    settings = {"model": to_json(model), "train": to_json(loop), "sampler": to_json(SAMPLER)}
     text = json.dumps(settings).replace("Infinity", "1e999")
     child = Path(__file__).with_name("two_processes.py")
     done = subprocess.run(
@@ -74,7 +78,9 @@ def test_two_processes_of_four_are_one_of_eight(whole, cache, tiny_backbone, tmp
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((tmp_path / "two/run.json").read_text())["processes"] == 2
+    record = json.loads((tmp_path / "two/run.json").read_text())
+    assert record["processes"] == 2
+    assert record["frozen_share"] == (pytest.approx(0.5, abs=0.02) if shard_frozen else 1)
     assert_alike(out, tmp_path / "two")
     assert (tmp_path / "two/sheet-000003.png").is_file()
     # The whole batch is the same, so one process may go on where two stopped; else it may not.

@@ -126,6 +126,9 @@ class TrainConfig(LoopConfig):
     """Whether activations are computed again in the backward pass, to save memory."""
     use_compile: bool = False
     """Whether torch.compile makes the UNet faster, after minutes of compiling."""
+    shard_frozen: bool = False
+    """Whether each of several processes keeps a share of the frozen weights and gathers a block
+    when it runs: less memory, more traffic. What is trained stays whole."""
     trackers: tuple[str, ...] = ()
     """Where else the log goes, through accelerate: tensorboard, trackio, wandb (each has to be
     installed). The log in the run's folder is always written."""

@@ -105,7 +105,9 @@ class Checker:
         sign of obedience.
         """
         number, rank = min(NUM_CHECKED, len(self.cache)), self.accelerator.process_index
-        mine = list(range(rank, number, self.accelerator.num_processes))
+        # As many for each process, so that all run the model equally often; none counts twice.
+        mine = share_of(number, rank, self.accelerator.num_processes)
+        counted = torch.arange(rank * len(mine), (rank + 1) * len(mine)) < number
         names = [f"{told}_{sigma:g}" for told in ("true", "swap", "empty")
                  for sigma in CHECKED_SIGMAS]  # fmt: skip
         total = dict.fromkeys(names, 0.0)
@@ -117,7 +119,8 @@ class Checker:
                 for sigma in CHECKED_SIGMAS:
                     level = torch.full((len(indices),), sigma, device=latents.device)
                     losses = self.denoiser.loss(latents, conditions, level, noise)
-                    total[f"{name}_{sigma:g}"] += float(losses.double().sum())
+                    own = losses.cpu().double()[counted[start : start + 16]]
+                    total[f"{name}_{sigma:g}"] += float(own.sum())
         summed = torch.tensor([total[name] for name in names], device=self.accelerator.device)
         means = dict(zip(names, (self.accelerator.reduce(summed) / number).tolist(), strict=True))
         values = {f"true_{s:g}": round(means[f"true_{s:g}"], 5) for s in CHECKED_SIGMAS}

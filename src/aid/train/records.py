@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from aid.config import ModelConfig, SamplerConfig, TrainConfig, to_json
 from aid.models.denoiser import Denoiser
+from aid.models.sharding import share_of_frozen
 
 PACKAGES = ("aid-video", "torch", "diffusers", "accelerate", "safetensors")
 
@@ -47,6 +48,7 @@ def run_record(
         "sampler": to_json(sampler),
         "facts": {k: facts[k] for k in ("backbone", "data", "state_writer", "whole_batch")},
         "trained": num_trained(denoiser),
+        "frozen_share": round(share_of_frozen(denoiser.unet), 4),
         "processes": accelerator.num_processes,
         "device": str(accelerator.device),
         "threads": torch.get_num_threads(),

@@ -74,7 +74,7 @@ def build_runs_tab(runs: Runs | None) -> None:
             list(runs.documents()), value=None, label="Report, score card or sheet",
             elem_id="document", min_width=260,
         )  # fmt: skip
-        again = gr.Button("Look again", scale=0, min_width=120)
+        again = gr.Button("Look again", scale=0, min_width=160)
     shown = gr.HTML(elem_id="report")
 
     def show(name: Any) -> str:
