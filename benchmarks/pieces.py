@@ -1,0 +1,117 @@
+"""A training run in pieces, killed and stopped again and again, beside the same run in one piece.
+
+COMMAND  python benchmarks/pieces.py --out runs/pieces --pieces 8 -- \
+             --config configs/tabletop/aid.yaml --cache runs/cache/train --held_out runs/cache/test
+HARDWARE any; TIME twice that of the run, and a start for each piece
+
+What follows `--` goes to `aid train`. Pieces end at random times, by SIGKILL and SIGTERM in turn;
+the last one runs to the end. Then weights, averages, optimizer and checkpoint must be the same
+bytes, and the log the same lines (their times apart), none lost and none twice. `--alone` leaves
+the run in one piece out: for a run of a day, which then only has to have one log.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+STATE, CHECKPOINT = "state/trainer.safetensors", "checkpoint/trained.safetensors"
+
+
+def start(out: Path, flags: list[str]) -> subprocess.Popen:
+    """`aid train` in a process of its own."""
+    return subprocess.Popen([sys.executable, "-m", "aid.cli", "train", *flags, "--out", str(out)])
+
+
+def lines_of(out: Path) -> list[dict[str, Any]]:
+    """The log so far; a line that is being written is left out."""
+    path = out / "log.jsonl"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def one_piece(out: Path, flags: list[str], number: signal.Signals, steps: int, wait: float) -> int:
+    """Runs until the log is `steps` steps on, and `wait` seconds; the exit code."""
+    begun = max((line["step"] for line in lines_of(out)), default=0)
+    process = start(out, flags)
+    # A resumed run first cuts the log back to its state, so it may stand lower for a while.
+    while process.poll() is None:
+        if max((line["step"] for line in lines_of(out)), default=0) >= begun + steps:
+            time.sleep(wait)
+            process.send_signal(number)
+            return process.wait()
+        time.sleep(0.02)
+    return process.returncode
+
+
+def in_pieces(out: Path, flags: list[str], pieces: int, steps: int, seed: int) -> list[str]:
+    """The whole run in at most so many pieces; how each ended."""
+    draw, ends = random.Random(seed), []
+    for piece in range(pieces - 1):
+        number = (signal.SIGKILL, signal.SIGTERM)[piece % 2]
+        code = one_piece(out, flags, number, steps, draw.uniform(0, 1))
+        if code not in (0, -signal.SIGKILL):
+            raise SystemExit(f"piece {piece + 1} ended with {code}")
+        step = max((line["step"] for line in lines_of(out)), default=0)
+        ends.append(f"{number.name} after the line of step {step}")
+    if code := start(out, flags).wait():
+        raise SystemExit(f"the last piece ended with {code}")
+    return ends
+
+
+def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The log without its times, which differ between equal runs."""
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def seams(lines: list[dict[str, Any]]) -> list[str]:
+    """What gives away that a log was written in pieces."""
+    found, losses = [], [line for line in lines if "loss" in line]
+    steps = [line["step"] for line in losses]
+    if len(steps) > 2 and len({after - before for before, after in pairwise(steps)}) > 1:
+        found.append("a line is missing or there twice")
+    times = [line["seconds"] for line in losses]
+    if times != sorted(times):
+        found.append("time runs backwards")
+    return found
+
+
+def main() -> None:
+    """Runs, compares, says what was found; exit code 1 if there is a seam."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--pieces", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=10, help="of a piece, at least, as logged")
+    parser.add_argument("--seed", type=int, default=0, help="of the times at which pieces end")
+    parser.add_argument("--alone", action="store_true", help="without the run in one piece")
+    parser.add_argument("flags", nargs=argparse.REMAINDER, help="-- and flags of aid train")
+    options = parser.parse_args()
+    flags = options.flags[1:] if options.flags[:1] == ["--"] else options.flags
+    pieced = options.out / "pieces"
+    ends = in_pieces(pieced, flags, options.pieces, options.steps, options.seed)
+    found = seams(lines_of(pieced))
+    if not options.alone:
+        whole = options.out / "whole"
+        if code := start(whole, flags).wait():
+            raise SystemExit(code)
+        if timeless(lines_of(whole)) != timeless(lines_of(pieced)):
+            found.append("the logs differ")
+        found += [
+            f"{name} differs"
+            for name in (STATE, CHECKPOINT)
+            if (whole / name).read_bytes() != (pieced / name).read_bytes()
+        ]
+    position = json.loads((pieced / "state/trainer.json").read_text())["position"]
+    print(f"{len(ends) + 1} pieces, begun at steps {position['pieces']}: {'; '.join(ends)}")
+    print(f"seams: {'; '.join(found) or 'none'}")
+    raise SystemExit(bool(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What TimeNoise does on the table-top: motion and obedience with and without it, at one budget.
+
+COMMAND  python benchmarks/time_noise.py --cache runs/cache/train --data data/tabletop/test \
+             --config configs/tabletop/aid.yaml --config configs/tabletop/shipped_frames.yaml \
+             --start runs/words/checkpoint --out runs/time_noise
+HARDWARE one CPU core with AMX
+TIME     about six minutes for each strength (150 steps and 32 videos)
+
+Every line is an `aid train` of its own, equal but for `train.time_noise.max_strength`, and an `aid
+evaluate` of what it made. Both go on where they stopped, so the same command goes on, too. Writes
+time_noise.json and prints a table.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from aid.video import whole_file
+
+TOLD = "the instruction"
+
+
+def aid(*arguments: Any) -> None:
+    """One of the commands, in a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "aid.cli", *map(str, arguments)])
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+def line(strength: float, options: argparse.Namespace) -> dict[str, Any]:
+    """Trains with one strength, draws and scores; what is done already is not done again."""
+    room = options.out / f"strength-{strength:g}"
+    recipe = [part for path in options.config for part in ("--config", path)]
+    begun = [] if options.start is None else ["--start", options.start]
+    report = room / "score" / "report.json"
+    if not report.is_file():
+        room.mkdir(parents=True, exist_ok=True)
+        aid(
+            "train", *recipe, *begun, "--backbone", options.backbone, "--cache", options.cache,
+            "--out", room / "run", "--train.steps", options.steps,
+            "--train.check_every", options.steps, "--train.save_every", 25,
+            "--train.time_noise.max_strength", strength,
+        )  # fmt: skip
+        aid(
+            "evaluate", "--data", options.data, "--model", room / "run/checkpoint",
+            "--backbone", options.backbone, "--out", room / "score", "--limit", options.limit,
+            "--mixed_precision", options.precision,
+        )  # fmt: skip
+    told = json.loads(report.read_text(encoding="utf-8"))
+    scores = told["scores"][TOLD]
+    likeness = told["comparison"]["likeness"][TOLD]
+    return {
+        "strength": strength,
+        "motion_ratio": likeness["motion_ratio"],
+        "frechet": likeness["frechet"],
+        "accuracy": scores["accuracy"],
+        "num_videos": scores["num_videos"],
+    }
+
+
+def main() -> None:
+    """Makes what is missing, writes the numbers and prints them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True, help="from aid prepare")
+    parser.add_argument("--data", type=Path, required=True, help="a split of unseen scenes")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--config", type=Path, action="append", required=True, help="recipes")
+    parser.add_argument("--start", type=Path, help="a checkpoint that all lines start from")
+    parser.add_argument("--backbone", default="tabletop")
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 1.0])
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--limit", type=int, default=32, help="videos of the score")
+    parser.add_argument("--precision", default="no", choices=("no", "bf16"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    lines = [line(strength, options) for strength in options.strengths]
+    with whole_file(options.out / "time_noise.json") as temporary:
+        temporary.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    print(f"| max_strength | motion ratio | Fréchet distance | accuracy, N = {options.limit} |")
+    print("|---|---|---|---|")
+    for one in lines:
+        motion, distance = one["motion_ratio"], one["frechet"]
+        print(
+            f"| {one['strength']:g} | {motion['value']:.2f} ({motion['low']:.2f} to "
+            f"{motion['high']:.2f}) | {distance['value']:.1f} | {one['accuracy']:.0%} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
