@@ -9,7 +9,7 @@ from backbones import build_tiny_backbone
 from safetensors.torch import load_file
 from short_runs import LOOP, SAMPLER, log_of
 
-from aid.config import DQFormerConfig
+from aid.config import DQFormerConfig, tuned
 from aid.data.cache import Cache
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
@@ -91,6 +91,15 @@ def test_an_empty_state_writer_and_no_held_out_cache_will_do(run, tmp_path):
     checkpoint = run(tmp_path, loop=replace(LOOP, steps=1))
     assert (checkpoint / "trained.safetensors").is_file()
     assert not list(tmp_path.glob("sheet-*"))
+
+
+@pytest.mark.parametrize("tuning", ["lora", "cross_attention", "temporal", "full"])
+def test_every_other_way_to_adapt_the_backbone_trains(run, tmp_path, tiny_config, tuning):
+    run(tmp_path, model=tuned(tiny_config, tuning), loop=replace(LOOP, steps=1))
+    trained = json.loads((tmp_path / "run.json").read_text())["trained"]
+    name = {"temporal": "weights", "full": "weights"}.get(tuning, tuning)
+    assert trained[name] > 0
+    assert trained["adapters"] == 0
 
 
 def test_a_model_without_text_trains_too(run, cache, tmp_path, tiny_config):

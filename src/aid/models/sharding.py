@@ -26,7 +26,8 @@ def shard_frozen_weights(denoiser: Denoiser) -> None:
 
 
 def share_of_frozen(unet: nn.Module) -> float:
-    """The share of the frozen numbers that this process holds at rest, from 0 to 1."""
+    """The share of the frozen numbers that this process holds at rest; 1 if nothing is frozen."""
     frozen = [p for p in unet.parameters() if not p.requires_grad]
     own = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in frozen)
-    return own / sum(p.numel() for p in frozen)
+    total = sum(p.numel() for p in frozen)
+    return own / total if total else 1.0
