@@ -2,13 +2,12 @@ import gc
 import json
 import shutil
 import weakref
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from language_models import FRAMES, VERBS, answer, tiny_tokenizer
+from language_models import FRAMES, VERBS, answer
 from PIL import Image
-from transformers import LlavaForConditionalGeneration, Qwen2VLConfig
+from transformers import LlavaForConditionalGeneration
 
 import aid.cli
 from aid.conditioning.answers import read_answer
@@ -88,18 +87,6 @@ def test_a_model_that_is_not_here_is_refused_with_the_command_that_brings_it(mon
     writer = choose_state_writer("vlm:nobody/nothing@abc")
     with pytest.raises(ValueError, match="hf download nobody/nothing --revision abc"):
         writer.write([FRAMES["red"]], ["push it"])
-
-
-@pytest.mark.skipif(find_spec("torchvision") is not None, reason="is about its absence")
-def test_a_model_whose_processor_needs_torchvision_says_what_to_install(tmp_path):
-    tiny_tokenizer("<|image_pad|>", "<|video_pad|>").save_pretrained(tmp_path)
-    Qwen2VLConfig().save_pretrained(tmp_path)
-    kinds = {"image": "Qwen2VLImageProcessor", "video": "Qwen2VLVideoProcessor"}
-    settings = {f"{kind}_processor_type": name for kind, name in kinds.items()}
-    settings["processor_class"] = "Qwen2VLProcessor"
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match=r"pip install 'aid-video\[vlm\]'"):
-        choose_state_writer(f"vlm:{tmp_path}").write([FRAMES["red"]], ["push it"])
 
 
 def test_four_bits_need_bitsandbytes(llava, monkeypatch):

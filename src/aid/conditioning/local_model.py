@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from aid.conditioning.asking import Answer, Question
+from aid.conditioning.processors import load_processor
 from aid.conditioning.prompt import turns
 from aid.types import Provenance
 
@@ -122,18 +123,17 @@ class LocalModel:
         from transformers import (
             AutoModelForCausalLM,
             AutoModelForImageTextToText,
-            AutoProcessor,
             AutoTokenizer,
         )
 
         sees_frame = self.sees == "first_frame"
         makers = (
-            (AutoProcessor, AutoModelForImageTextToText)
+            (load_processor, AutoModelForImageTextToText)
             if sees_frame
-            else (AutoTokenizer, AutoModelForCausalLM)
+            else (AutoTokenizer.from_pretrained, AutoModelForCausalLM)
         )
         try:
-            processor = makers[0].from_pretrained(self.model_name, **self.source)
+            processor = makers[0](self.model_name, **self.source)
             model, facts = makers[1].from_pretrained(
                 self.model_name,
                 **self.source,
