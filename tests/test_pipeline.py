@@ -48,6 +48,25 @@ def test_the_pipeline_draws_what_the_predictor_draws(model, tiny_backbone, frame
         made([frame] * 3, INSTRUCTIONS)
 
 
+@pytest.mark.filterwarnings("ignore:.*cut off", "ignore:.*not in the grammar")
+def test_the_pipeline_takes_micro_conditions_for_all_or_for_each(model, tiny_backbone, frame):
+    made = aid.AIDPipeline.from_pretrained(model, tiny_backbone)
+    made.set_progress_bar_config(disable=True)
+    states = [["ball left"], ["ball right"]]
+    found = made(
+        frame, INSTRUCTIONS, states=states, output_type="np", num_videos_per_prompt=2,
+        motion_bucket_id=[10.0, 200.0], noise_aug_strength=0.5,
+    )  # fmt: skip
+    expected = made.predictor.predict_many(
+        [frame] * 4, [said for said in INSTRUCTIONS for _ in range(2)], [0, 1, 2, 3],
+        states=[said for said in states for _ in range(2)],
+        motion_bucket_id=[10.0, 10.0, 200.0, 200.0], noise_aug_strength=[0.5] * 4,
+    )  # fmt: skip
+    assert all(np.array_equal(a, b) for a, b in zip(found.frames, expected, strict=True))
+    with pytest.raises(ValueError, match="motion_bucket_id needs one number or 2, one for each"):
+        made(frame, INSTRUCTIONS, states=states, motion_bucket_id=[1.0, 2.0, 3.0])
+
+
 def test_components_are_the_stock_ones_and_moving_keeps_trained_weights_in_float32(
     model, tiny_backbone
 ):

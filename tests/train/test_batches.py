@@ -3,12 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aid.config import NoiseConfig, TimeNoiseConfig, TrainConfig
+from aid.config import ConditionConfig, NoiseConfig, TimeNoiseConfig, TrainConfig
 from aid.data.cache import Cache
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
 from aid.optim import sample_generators
-from aid.train.batches import Noised, draw_sample, empty_text
+from aid.train.batches import Noised, conditions_of, draw_sample, empty_text, motion_buckets
 from aid.train.checking import share_of
 
 TRAIN = TrainConfig(noise=NoiseConfig(mean=0.0, std=1.0))
@@ -64,6 +64,21 @@ def test_time_noise_falls_on_the_given_frame_and_on_what_repeats_it(cache, denoi
     torch.testing.assert_close(added[:, 0].flatten(1).std(dim=1) / spread, strength, rtol=0.25,
                                atol=0)  # fmt: skip
     assert torch.equal(with_noise.sigma, without.sigma), "the other draws are as they were"
+
+
+def test_each_video_is_told_how_much_it_moves(cache, generator):
+    still = torch.randn(1, 1, 4, 8, 8, generator=generator).expand(1, 6, -1, -1, -1)
+    noise = torch.randn(1, 6, 4, 8, 8, generator=generator)
+    videos = torch.cat([still, still + 0.2 * noise, 5 * still + noise, noise])
+    buckets = motion_buckets(videos)
+    assert buckets[0] == 0
+    assert (buckets.diff()[[0, 2]] > 0).all()
+    torch.testing.assert_close(buckets[1], buckets[2], rtol=0.1, atol=0)  # scale does not count
+    assert 240 < buckets[3] <= 255
+    batch = Cache(cache).batch([0, 3])
+    told = conditions_of(batch, ConditionConfig(motion_bucket_id=None)).motion_bucket_id
+    assert torch.equal(told, motion_buckets(batch.latents))
+    assert told[0] != told[1]
 
 
 def test_shares_are_equally_large_and_in_order():

@@ -32,6 +32,8 @@ def predict(
     height: int | None = None,
     width: int | None = None,
     num_frames: int | None = None,
+    motion_bucket_id: float | None = None,
+    noise_aug_strength: float | None = None,
     decode_chunk: int = 16,
 ) -> None:
     """Predicts the video of what happens next to one frame.
@@ -58,6 +60,8 @@ def predict(
         height: of the video in pixels; by default that of the training videos.
         width: likewise.
         num_frames: of the video; by default that of the training videos.
+        motion_bucket_id: how much SVD is told that moves, 0 to 255; by default as in training.
+        noise_aug_strength: of the noise on the frame, and what SVD is told of it; likewise.
         decode_chunk: frames decoded at a time; fewer take less memory.
     """
     if not instruction.strip():
@@ -87,6 +91,7 @@ def predict(
         prediction = predictor(
             frame, instruction, num_videos=num_videos, seed=seed, num_steps=steps,
             image_guidance=image_guidance, text_guidance=text_guidance, states=states,
+            motion_bucket_id=motion_bucket_id, noise_aug_strength=noise_aug_strength,
             on_step=on_step,
         )  # fmt: skip
     for state in prediction.states:

@@ -115,8 +115,9 @@ class ConditionConfig:
     fps: float | None = 7.0
     """SVD's micro-condition of that name, the same for all videos. None tells each video's own,
     which may give the instruction away where quick tasks make short videos. Ours."""
-    motion_bucket_id: float = 127.0
-    """SVD's micro-condition of that name. Ours."""
+    motion_bucket_id: float | None = 127.0
+    """SVD's micro-condition of that name, the same for all videos. None tells each video's own, by
+    how much its latents change; when predicting it is then said, or 127. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)

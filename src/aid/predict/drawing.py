@@ -1,6 +1,7 @@
 """Given frames and tokens -> pixels: the left column of the figure below the words."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -8,13 +9,59 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from aid.conditioning.encoders import encode_sentences, join_states, state_sentences
-from aid.config import SamplerConfig
+from aid.config import ConditionConfig, SamplerConfig
 from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS, Callback
 from aid.models.backbone import Backbone
 from aid.models.denoiser import Conditions, Denoiser, TextTokens, guided_denoise
 from aid.predict.encodings import FrameEncodings
 from aid.video import to_uint8
+
+USUAL_MOTION = 127.0
+"""The motion bucket of a model that was told each video's own: SVD's default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroConditions:
+    """SVD's micro-conditions of each video; None stands for the model's own.
+
+    A model with `condition.fps` was trained at that rate alone and is told nothing else.
+    """
+
+    fps: Sequence[float]
+    motion_bucket_id: Sequence[float] | None = None
+    noise_aug_strength: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that are not one for each video, or that mean nothing."""
+        for name in ("motion_bucket_id", "noise_aug_strength"):
+            given = getattr(self, name)
+            if given is not None and len(given) != len(self.fps):
+                raise ValueError(
+                    f"{name} needs a number for each video, {len(self.fps)}, got {len(given)}."
+                )
+            if given is not None and min(given, default=0) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {min(given)}.")
+
+    def part(self, chosen: slice) -> "MicroConditions":
+        """Those of some of the videos."""
+        names = ("motion_bucket_id", "noise_aug_strength")
+        own = {name: getattr(self, name) for name in names}
+        cut = {name: None if values is None else values[chosen] for name, values in own.items()}
+        return replace(self, fps=self.fps[chosen], **cut)
+
+    def told(self, condition: ConditionConfig) -> dict[str, Float[Tensor, " b"]]:
+        """What the UNet is told of each video, by the names that `Conditions` has."""
+        b = len(self.fps)
+        bucket, strength = self.motion_bucket_id, self.noise_aug_strength
+        if bucket is None:
+            own = condition.motion_bucket_id
+            bucket = [USUAL_MOTION if own is None else own] * b
+        if strength is None:
+            strength = [condition.noise_aug_strength] * b
+        fps = self.fps if condition.fps is None else [condition.fps] * b
+        values = {"fps": fps, "motion_bucket_id": bucket, "noise_aug_strength": strength}
+        return {name: torch.tensor(v, dtype=torch.float32) for name, v in values.items()}
 
 
 def text_tokens(
@@ -47,7 +94,7 @@ def text_tokens(
 def randomness(
     given: Float[Tensor, "b k 3 H W"],
     seeds: Sequence[int],
-    noise_aug_strength: float,
+    noise_aug_strength: Float[Tensor, " b"],
     latent_shape: tuple[int, int, int, int],
 ) -> tuple[Float[Tensor, "b k 3 H W"], Float[Tensor, "b f c h w"]]:
     """Noise-augmented given frames and the starting noise, each video's from its own seed.
@@ -55,10 +102,10 @@ def randomness(
     Drawn on the CPU and in the stock pipeline's order, so that a seed means the same everywhere.
     """
     noised, noise = [], []
-    for frames, seed in zip(given, seeds, strict=True):
+    for frames, seed, strength in zip(given, seeds, noise_aug_strength.tolist(), strict=True):
         generator = torch.Generator().manual_seed(seed)
         added = torch.randn(frames.shape, generator=generator)
-        noised.append(frames + noise_aug_strength * added)
+        noised.append(frames + strength * added)
         noise.append(torch.randn(latent_shape, generator=generator))
     return torch.stack(noised), torch.stack(noise)
 
@@ -70,7 +117,7 @@ def draw_videos(
     given: Float[Tensor, "b k 3 H W"],
     text: TextTokens | None,
     seeds: Sequence[int],
-    fps: Sequence[float],
+    micro: MicroConditions,
     sampler: SamplerConfig,
     callback: Callback | None = None,
     encodings: FrameEncodings | None = None,
@@ -83,17 +130,17 @@ def draw_videos(
         given: the given frames in [-1, 1].
         text: instruction and states; None for a denoiser that reads none.
         seeds: one for each video.
-        fps: of each video; a model with `condition.fps` is told that instead.
+        micro: fps, motion bucket and noise augmentation of each video.
         sampler: how to draw.
         callback: called after each sampling step.
         encodings: of frames drawn before; None starts with none.
     """
     condition, num_frames = denoiser.config.condition, denoiser.config.num_frames
     device, scale = denoiser.device, backbone.down_scaling
-    b, _, _, height, width = given.shape
+    _, _, _, height, width = given.shape
     latent_shape = (num_frames, backbone.latent_channels, height // scale, width // scale)
-    told_fps = fps if condition.fps is None else [condition.fps] * b
-    noised, noise = randomness(given, seeds, condition.noise_aug_strength, latent_shape)
+    numbers = micro.told(condition)
+    noised, noise = randomness(given, seeds, numbers["noise_aug_strength"], latent_shape)
     encodings = encodings or FrameEncodings()
     image_embedding, image_tokens = encodings.look_up(
         "image", given[:, 0].to(device), backbone.encode_image
@@ -107,9 +154,7 @@ def draw_videos(
         condition_latents=condition_latents,
         image_embedding=image_embedding,
         image_tokens=image_tokens,
-        fps=torch.tensor(told_fps, dtype=torch.float32, device=device),
-        motion_bucket_id=torch.full((b,), float(condition.motion_bucket_id), device=device),
-        noise_aug_strength=torch.full((b,), condition.noise_aug_strength, device=device),
+        **{name: values.to(device) for name, values in numbers.items()},
         text=text,
     )
     null_text = None if text is None else text_tokens(backbone, [""], [[]])

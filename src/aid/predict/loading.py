@@ -159,6 +159,31 @@ def describe_trained(denoiser: Denoiser) -> list[str]:
     return lines
 
 
+def describe(
+    denoiser: Denoiser,
+    backbone: str,
+    info: CheckpointInfo | None,
+    state_writer: str,
+    sizes: str,
+    sampler: SamplerConfig,
+) -> str:
+    """What is loaded and active, a line each; without `info` it is a bare backbone."""
+    lines = []
+    told = f"{backbone}, bare: it reads no instruction"
+    if info is not None:
+        told = f"{info.backbone_name} {info.backbone_hash}"
+        lines = [f"checkpoint       step {info.step}, aid {info.aid_version}"]
+    lines += [
+        *describe_trained(denoiser),
+        f"backbone         {told}",
+        f"states           {state_writer}",
+        f"video            {denoiser.config.num_frames} frames, {sizes}",
+        f"sampler          {sampler.num_steps} steps, image guidance {sampler.image_guidance:g}, "
+        f"text guidance {sampler.text_guidance:g}",
+    ]
+    return "\n".join(lines)
+
+
 def state_writer_of(
     name_or_folder: str | Path, backbone: str | Path | None = None, name: str | None = None
 ) -> StateWriter:

@@ -107,6 +107,9 @@ class AIDPipeline(DiffusionPipeline):
         image_guidance: float | None = None,
         text_guidance: float | None = None,
         states: Sequence[list[str]] | None = None,
+        fps: float | Sequence[float] | None = None,
+        motion_bucket_id: float | Sequence[float] | None = None,
+        noise_aug_strength: float | Sequence[float] | None = None,
         num_videos_per_prompt: int = 1,
         generator: torch.Generator | None = None,
         batch_size: int = 8,
@@ -123,6 +126,10 @@ class AIDPipeline(DiffusionPipeline):
             image_guidance: s_V.
             text_guidance: s_T.
             states: of each frame and instruction; None asks the state writer.
+            fps: of all videos, or of each frame and instruction, for a model without
+                `condition.fps`; None, here and below, takes the model's own.
+            motion_bucket_id: likewise: how much SVD is told that moves, 0 to 255.
+            noise_aug_strength: likewise: of the noise on the given frame.
             num_videos_per_prompt: for each frame and instruction.
             generator: its seed is the first video's; the next ones count up. None is seed 0.
             batch_size: videos drawn at once.
@@ -145,6 +152,10 @@ class AIDPipeline(DiffusionPipeline):
         if states is None:
             states = self.predictor.state_writer.write(pixels, said)
         times = [i for i in range(len(said)) for _ in range(num_videos_per_prompt)]
+        micro = {
+            "fps": fps, "motion_bucket_id": motion_bucket_id,
+            "noise_aug_strength": noise_aug_strength,
+        }  # fmt: skip
         first = 0 if generator is None else generator.initial_seed()
         self.predictor.backbone.decode_chunk = decode_chunk_size
         sampler = self.predictor.sampler_with(num_inference_steps, image_guidance, text_guidance)
@@ -160,6 +171,7 @@ class AIDPipeline(DiffusionPipeline):
                 [said[i] for i in times],
                 range(first, first + len(times)),
                 states=[states[i] for i in times],
+                **{name: _of_each(name, value, times) for name, value in micro.items()},
                 sampler=sampler,
                 batch_size=batch_size,
                 on_step=on_step,
@@ -180,3 +192,17 @@ class AIDPipeline(DiffusionPipeline):
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / "aid")
             return upload_folder(repo_id=name, folder_path=Path(folder) / "aid", token=token)
+
+
+def _of_each(
+    name: str, value: float | Sequence[float] | None, times: Sequence[int]
+) -> list[float] | None:
+    """A number for every video that is drawn, from one for all or one for each instruction."""
+    if value is None or isinstance(value, int | float):
+        return None if value is None else [float(value)] * len(times)
+    if len(value) != (wanted := max(times) + 1):
+        raise ValueError(
+            f"{name} needs one number or {wanted}, one for each frame and instruction, got "
+            f"{len(value)}."
+        )
+    return [float(value[i]) for i in times]

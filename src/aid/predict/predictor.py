@@ -15,13 +15,13 @@ from aid.config import SamplerConfig
 from aid.models.backbone import Backbone
 from aid.models.checkpoint import CheckpointInfo
 from aid.models.denoiser import Denoiser
-from aid.predict.drawing import draw_videos, preview, text_tokens
+from aid.predict.drawing import MicroConditions, draw_videos, preview, text_tokens
 from aid.predict.encodings import FrameEncodings
 from aid.predict.frames import as_pixels, checked_instruction, given_frames, warn_if_fitted
 from aid.predict.loading import (
     SHIPPED,
     default_state_writer,
-    describe_trained,
+    describe,
     load_backbone_only,
     load_model,
     place,
@@ -151,6 +151,8 @@ class Predictor:
         image_guidance: float | None = None,
         text_guidance: float | None = None,
         states: list[str] | None = None,
+        motion_bucket_id: float | None = None,
+        noise_aug_strength: float | None = None,
         on_step: OnStep | None = None,
         on_preview: Callable[[Look], None] | None = None,
     ) -> Prediction:
@@ -165,6 +167,9 @@ class Predictor:
             image_guidance: s_V.
             text_guidance: s_T.
             states: what the video passes through, instead of what the state writer says.
+            motion_bucket_id: how much SVD is told that moves, 0 to 255; None, here and for the
+                noise, takes the model's own.
+            noise_aug_strength: of the noise on the given frame, and what SVD is told of it.
             on_step: called with (sampling steps done, all of them).
             on_preview: called after each step with a function that shows what is there by then.
 
@@ -185,19 +190,16 @@ class Predictor:
             [said] * num_videos,
             range(seed, seed + num_videos),
             states=[states] * num_videos,
+            motion_bucket_id=_each(motion_bucket_id, num_videos),
+            noise_aug_strength=_each(noise_aug_strength, num_videos),
             sampler=sampler,
             on_step=on_step,
             on_preview=on_preview,
         )
         return Prediction(
-            videos=videos,
-            instruction=instruction,
-            states=states,
-            state_writer=writer,
-            seed=seed,
-            sampler=sampler,
-            fps=self.fps,
-        )
+            videos=videos, instruction=instruction, states=states, state_writer=writer, seed=seed,
+            sampler=sampler, fps=self.fps,
+        )  # fmt: skip
 
     def predict_many(
         self,
@@ -207,6 +209,8 @@ class Predictor:
         *,
         states: Sequence[list[str]] | None = None,
         fps: Sequence[float] | None = None,
+        motion_bucket_id: Sequence[float] | None = None,
+        noise_aug_strength: Sequence[float] | None = None,
         sampler: SamplerConfig | None = None,
         batch_size: int = 8,
         on_step: OnStep | None = None,
@@ -222,6 +226,8 @@ class Predictor:
             seeds: one for each video.
             states: of each video; None asks the state writer.
             fps: of each video, for a model without `condition.fps`; None takes the predictor's.
+            motion_bucket_id: of each video; None takes the model's own.
+            noise_aug_strength: likewise.
             sampler: None takes the model's own; see `sampler_with`.
             batch_size: videos drawn at once; with guidance the UNet sees three times as many.
             on_step: called with (sampling steps done, all of them).
@@ -236,7 +242,10 @@ class Predictor:
         if states is None:
             firsts = [frame if frame.ndim == 3 else frame[0] for frame in frames]
             states = write_and_release(self.state_writer, firsts, list(instructions))
-        fps = fps if fps is not None else [self.fps] * len(frames)
+        fps = _each(self.fps, len(frames)) if fps is None else fps
+        micro = MicroConditions(
+            fps=fps, motion_bucket_id=motion_bucket_id, noise_aug_strength=noise_aug_strength
+        )
         batches = [slice(i, i + batch_size) for i in range(0, len(frames), batch_size)]
         videos: list[Video] = []
         for number, batch in enumerate(batches):
@@ -253,8 +262,8 @@ class Predictor:
                 text = text_tokens(self.backbone, instructions[batch], states[batch])
             known = torch.stack(given[batch])
             drawn = draw_videos(
-                self.backbone, self.denoiser, known, text, seeds[batch], fps[batch], sampler, tell,
-                self.encodings,
+                self.backbone, self.denoiser, known, text, seeds[batch], micro.part(batch),
+                sampler, tell, self.encodings,
             )  # fmt: skip
             if self.keep_given_frames:
                 for video, frames_of_it in zip(drawn, known, strict=True):
@@ -279,19 +288,12 @@ class Predictor:
 
     def describe(self) -> str:
         """What is loaded and active, a line each, and whether the adapters change anything."""
-        backbone = f"{self.backbone.name}, bare: it reads no instruction"
-        lines = []
-        if self.info is not None:
-            backbone = f"{self.info.backbone_name} {self.info.backbone_hash}"
-            lines = [f"checkpoint       step {self.info.step}, aid {self.info.aid_version}"]
-        s, config = self.sampler, self.denoiser.config
-        lines += [
-            *describe_trained(self.denoiser),
-            f"backbone         {backbone}",
-            f"states           {self.state_writer.name}",
-            f"video            {config.num_frames} frames, {self.width}x{self.height}, "
-            f"{self.fps:g} a second",
-            f"sampler          {s.num_steps} steps, image guidance {s.image_guidance:g}, "
-            f"text guidance {s.text_guidance:g}",
-        ]
-        return "\n".join(lines)
+        return describe(
+            self.denoiser, self.backbone.name, self.info, self.state_writer.name,
+            f"{self.width}x{self.height}, {self.fps:g} a second", self.sampler,
+        )  # fmt: skip
+
+
+def _each(value: float | None, number: int) -> list[float] | None:
+    """One for each video."""
+    return None if value is None else [value] * number

@@ -42,10 +42,24 @@ def conditions_of(batch: Batch, config: ConditionConfig, stride: int = 1) -> Con
         image_embedding=batch.image_embedding,
         image_tokens=batch.image_tokens,
         fps=batch.fps if config.fps is None else torch.full_like(batch.fps, config.fps / stride),
-        motion_bucket_id=torch.full_like(batch.fps, config.motion_bucket_id),
+        motion_bucket_id=motion_buckets(batch.latents)
+        if config.motion_bucket_id is None
+        else torch.full_like(batch.fps, config.motion_bucket_id),
         noise_aug_strength=batch.noise_aug_strength,
         text=text,
     )
+
+
+def motion_buckets(latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, " b"]:
+    """How much each video moves, 0 (a still) to 255 (frames that have nothing in common).
+
+    255 min(1, rms(x_{f+1} - x_f) / (sqrt(2) std(x)))
+
+    Choice: SVD's own measure, from optical flow, was not published.
+    """
+    change = (latents[:, 1:] - latents[:, :-1]).square().mean(dim=(1, 2, 3, 4)).sqrt()
+    spread = latents.std(dim=(1, 2, 3, 4)).clamp(min=1e-6)
+    return 255 * (change / (2**0.5 * spread)).clamp(max=1)
 
 
 def empty_text(cache: Cache) -> TextTokens:

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from checkpoints import write_tiny_model
+
+from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
+from aid.predict import Predictor
+
+SAID, STATES = "lift the red ball", ["lift it", "stop"]
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_backbone, tmp_path_factory):
+    heads = DQFormerConfig(queries_per_frame=2, num_heads=2)
+    config = ModelConfig(num_frames=3, dqformer=heads, adapter=AdapterConfig(long_term_heads=2))
+    folder = write_tiny_model(tmp_path_factory.mktemp("model") / "aid", tiny_backbone, config)
+    return Predictor.from_pretrained(folder, tiny_backbone, "cpu")
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+
+
+def differ(a, b):
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
+
+
+def draw(predictor, frame, number=1, **settings):
+    """The same frame, words and seed, `number` times."""
+    return predictor.predict_many(
+        [frame] * number, [SAID] * number, [1] * number, states=[STATES] * number,
+        sampler=predictor.sampler_with(num_steps=1), **settings,
+    )  # fmt: skip
+
+
+def test_micro_conditions_are_each_videos_own_and_each_has_a_say(predictor, frame):
+    told = {"motion_bucket_id": [127.0, 10.0, 127.0], "noise_aug_strength": [0.02, 0.02, 1.5]}
+    together = draw(predictor, frame, 3, **told)
+    alone = draw(predictor, frame, 3, **told, batch_size=1)
+    assert max(differ(a, b) for a, b in zip(together, alone, strict=True)) <= 1
+    assert differ(together[0], together[1]) > 0
+    assert differ(together[0], together[2]) > 0
+    (usual,) = draw(predictor, frame)
+    assert differ(usual, together[0]) <= 1, "127 and 0.02 are the model's own"
+    one = predictor(frame, SAID, states=STATES, seed=1, num_steps=1, noise_aug_strength=1.5)
+    assert differ(one.frames, together[2]) <= 1
+    one = predictor(frame, SAID, states=STATES, seed=1, num_steps=1, motion_bucket_id=10.0)
+    assert differ(one.frames, together[1]) <= 1
+
+
+def test_numbers_that_fit_no_video_are_refused(predictor, frame):
+    with pytest.raises(ValueError, match="motion_bucket_id needs a number for each video, 3, got"):
+        draw(predictor, frame, 3, motion_bucket_id=[1.0, 2.0])
+    with pytest.raises(ValueError, match=r"noise_aug_strength must be 0 or more, got -0\.1"):
+        draw(predictor, frame, noise_aug_strength=[-0.1])
