@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": training.report,
     "evaluate": scoring.evaluate,
     "score": scoring.score,
+    "card": scoring.card,
     "extractor": scoring.extractor,
     "ablate": scoring.ablate,
     "plan": checking.plan,
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 POSITIONAL = {
     "predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE",
+    "card": " MODEL",
     "data": " inspect SOURCE",
 }  # fmt: skip
 

@@ -3,7 +3,6 @@
 Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
 
-import hashlib
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -160,6 +159,23 @@ def score(
     print(out / "score.html")
 
 
+def card(model: Path, score: Path | None = None) -> None:
+    """Writes the model card of a checkpoint again, with the figures of its score cards.
+
+    Args:
+        model: a checkpoint's folder.
+        score: folder that `aid evaluate` wrote; by default all that lie beside the checkpoint and
+            were made with its weights.
+    """
+    from aid.models.checkpoint import write_card
+    from aid.predict.figures import figures_of
+
+    figures = figures_of(model, score)
+    print(write_card(model, figures))
+    if figures is None:
+        print("without figures: no score card of these weights lies beside it (--score FOLDER)")
+
+
 def extractor(
     data: Path, held_out: Path, out: Path, loop: LoopConfig, limit: int | None = None
 ) -> None:
@@ -244,11 +260,10 @@ def _predictor(kind: str, model: str, backbone: str | None, device: str | None, 
 def _identity(predictor: Any, backbone: Path) -> dict[str, str]:
     """What a prediction depends on besides the sampler: hashes of trained and frozen tensors."""
     from aid.models.backbone import backbone_hash
+    from aid.models.checkpoint import trained_hash
 
-    digest = hashlib.sha256()
-    for name, tensor in sorted(predictor.denoiser.trained_state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
-    return {"trained": digest.hexdigest()[:16], "backbone": backbone_hash(backbone)}
+    trained = trained_hash(predictor.denoiser.trained_state_dict())
+    return {"trained": trained, "backbone": backbone_hash(backbone)}
 
 
 class _Timed:

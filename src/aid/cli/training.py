@@ -172,7 +172,7 @@ def prepare(
             place, out, find_backbone(backbone), condition=model.condition,
             num_frames=model.num_frames, states=writer,
             rows=source.rows, frames=frames, skip_corrupt=skip_corrupt,
-            num_workers=num_workers, on_shard=on_shard,
+            num_workers=num_workers, licence=source.licence, on_shard=on_shard,
         )  # fmt: skip
     for name, reason in result.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 from aid.data.files import inside
 from aid.data.formats import Format, format_of
 from aid.data.hub import HUB_ID, fetch
+from aid.data.licence import licence_of
 from aid.data.probing import probe
 from aid.data.unpacking import default_folder
 from aid.types import VideoRow
@@ -23,13 +24,14 @@ class Source:
     """A data set as its reader found it.
 
     `rows[i].video` is below `folder`. `notes` are sentences that a person should read: a split that
-    leaks, videos without words.
+    leaks, videos without words. `licence` is what the data set says of it, None if nothing.
     """
 
     folder: Path
     format: str
     rows: list[VideoRow]
     notes: list[str]
+    licence: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +57,16 @@ class Listing:
             ValueError: an archive is damaged, or its videos cannot be written.
         """
         folder, notes = Path(self.place), list(self.notes)
+        licence = licence_of(folder, rows)
         if is_packed(rows):
             out = unpack_to or default_folder(folder, self.format.packed(folder))
             _unpack(self.format, folder, rows, out)
             notes.append(f"unpacked into {str(out)!r}; delete it when you no longer need it.")
             folder = out
-        return Source(folder=folder, format=self.format.name, rows=probe(folder, rows), notes=notes)
+        rows = probe(folder, rows)
+        return Source(
+            folder=folder, format=self.format.name, rows=rows, notes=notes, licence=licence
+        )
 
 
 def is_packed(rows: list[VideoRow]) -> bool:

@@ -9,9 +9,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from aid.models.checkpoint import CheckpointInfo
 
-SVD_LICENCE = (
-    "https://huggingface.co/stabilityai/stable-video-diffusion-img2vid/blob/main/LICENSE.md"
-)
+SVD = "stabilityai/stable-video-diffusion-img2vid"
+NO_FIGURES = "None are recorded here. Measure them: `aid evaluate`, then `aid card`."
 
 
 def base_model(backbone_name: str) -> str | None:
@@ -21,14 +20,25 @@ def base_model(backbone_name: str) -> str | None:
     return backbone_name.rsplit("-", 2)[0].replace("--", "/", 1)
 
 
-def model_card(info: "CheckpointInfo", tensors: Mapping[str, Tensor]) -> str:
-    """README.md of a checkpoint folder: facts from `info` only; what was not measured says so."""
+def model_card(
+    info: "CheckpointInfo", tensors: Mapping[str, Tensor], figures: str | None = None
+) -> str:
+    """README.md of a checkpoint folder: facts from `info` only; what was not measured says so.
+
+    Args:
+        info: the checkpoint's.
+        tensors: likewise.
+        figures: Markdown of what was measured with these tensors, headings below level 2.
+    """
     base = base_model(info.backbone_name)
+    is_svd = base is not None and base.startswith(SVD)
     head = {"library_name": "aid-video", "tags": ["video-prediction", "image-to-video", "aid"]}
-    if base is None:
-        head["license"] = "other"
-    else:
-        head |= {"base_model": base, "license": "other", "license_link": SVD_LICENCE}
+    head["license"] = "other"
+    if base is not None:
+        head["base_model"] = base
+    licence = f"https://huggingface.co/{base}/blob/main/LICENSE.md"
+    if is_svd:
+        head |= {"license_name": "stable-video-diffusion-community", "license_link": licence}
     front = "\n".join(f"{key}: {json.dumps(value)}" for key, value in head.items())
     model, s = info.model, info.sampler
     sees = ", ".join(info.states_see) if info.states_see else "not recorded"
@@ -47,7 +57,10 @@ def model_card(info: "CheckpointInfo", tensors: Mapping[str, Tensor]) -> str:
         "LoRA": lora,
         "trained cross-attention": model.cross_attention.trained,
         "data": f"manifest `{info.data_fingerprint}`",
-        "licence of the data": "not recorded: look where the data comes from",
+        "licence of the data": info.data_licence or "not recorded: look where the data comes from",
+        "licence of the backbone": f"[Stability AI's]({licence})"
+        if is_svd
+        else "its folder does not say; look where it comes from",
         "states": f"written by {info.state_writer}, which sees: {sees}",
         "videos": f"{model.num_frames} frames of {info.width}x{info.height}, {info.fps:g} a second",
         "given frames": f"{model.condition.num_given_frames}, filled: "
@@ -74,7 +87,7 @@ The trained part of AID on a frozen image-to-video model. It is of use only with
 
 ## Figures
 
-None are recorded here. Measure it: `aid evaluate`.
+{figures or NO_FIGURES}
 
 ## Use
 
@@ -87,6 +100,6 @@ videos = pipeline("frame.png", "what is to happen").frames
 
 ## Licence and limits
 
-The backbone's licence holds for what is made with it; for Stable Video Diffusion: {SVD_LICENCE}
+The backbone's licence holds for what is made with it, that of the data for what was learnt from it.
 The model predicts what its training data showed. Do not steer machines with it.
 """

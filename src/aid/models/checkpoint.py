@@ -7,6 +7,7 @@ nothing is half-written, and loading is strict.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -18,11 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aid.config import ModelConfig, SamplerConfig, from_json, to_json
-from aid.files import whole_folder
+from aid.files import whole_folder, write_whole
 from aid.models.card import model_card
 from aid.models.denoiser import Denoiser
 
-WEIGHTS, CONFIG = "trained.safetensors", "config.json"
+WEIGHTS, CONFIG, CARD = "trained.safetensors", "config.json", "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,9 @@ class CheckpointInfo:
     `backbone_hash` is `models.backbone.backbone_hash` of the frozen weights; `backbone_name` is for
     people. `sampler` holds the settings to predict with unless told otherwise. `state_writer` names
     who wrote the states of the training data and `states_see` what they are made from (None: not
-    known, an older checkpoint), `data_fingerprint` which data that was, and `step` is
-    the number of optimizer steps made. `height`, `width` (pixels) and `fps` are those of the
-    training videos.
+    known, an older checkpoint), `data_fingerprint` which data that was and `data_licence` what its
+    source says of its licence (None: nothing), and `step` is the number of optimizer steps made.
+    `height`, `width` (pixels) and `fps` are those of the training videos.
     """
 
     model: ModelConfig
@@ -50,6 +51,7 @@ class CheckpointInfo:
     width: int
     fps: float
     states_see: tuple[str, ...] | None = None
+    data_licence: str | None = None
     aid_version: str = field(default_factory=lambda: version("aid-video"))
 
 
@@ -59,6 +61,7 @@ def save_checkpoint(
     info: CheckpointInfo,
     trained: dict[str, Tensor] | None = None,
     dtype: torch.dtype = torch.float32,
+    figures: str | None = None,
 ) -> None:
     """Writes a checkpoint folder, whole or not at all; one that exists is replaced.
 
@@ -68,6 +71,7 @@ def save_checkpoint(
         info: goes into `config.json`.
         trained: other tensors under the same names to save instead, such as averaged ones.
         dtype: of the saved tensors; float16 halves the file.
+        figures: what was measured with these tensors, for the model card.
     """
     tensors = denoiser.trained_state_dict() if trained is None else trained
     tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items()}
@@ -77,7 +81,23 @@ def save_checkpoint(
     with whole_folder(folder) as made:
         save_file(tensors, made / WEIGHTS, metadata=known)
         (made / CONFIG).write_text(text + "\n")
-        (made / "README.md").write_text(model_card(info, tensors))
+        (made / CARD).write_text(model_card(info, tensors, figures))
+
+
+def write_card(folder: Path | str, figures: str | None) -> Path:
+    """Writes the model card of a checkpoint folder again, with these figures; returns its path."""
+    folder = Path(folder)
+    info, tensors = read_info(folder), read_trained(folder)
+    write_whole(folder / CARD, model_card(info, tensors, figures))
+    return folder / CARD
+
+
+def trained_hash(tensors: Mapping[str, Tensor]) -> str:
+    """What a score card names trained tensors by; their float32 values and names decide."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def read_info(folder: Path | str) -> CheckpointInfo:
@@ -96,7 +116,7 @@ def read_info(folder: Path | str) -> CheckpointInfo:
         values = json.loads(file.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{str(file)!r} is damaged ({error}). Copy it again.") from None
-    needed = {f.name for f in fields(CheckpointInfo) if f.name != "states_see"}
+    needed = {f.name for f in fields(CheckpointInfo)} - {"states_see", "data_licence"}
     if missing := sorted(needed - set(values)):
         raise ValueError(
             f"{str(file)!r} lacks {', '.join(missing)}; this is aid {version('aid-video')}. "
@@ -125,9 +145,7 @@ def load_checkpoint(
             f"({info.backbone_hash}), but this backbone is {backbone_hash}. Load the backbone it "
             "was trained on, or train on this one."
         )
-    # Hashed as written, not as read: a setting that a later version adds changes nothing.
-    said = _hash(json.loads((Path(folder) / CONFIG).read_text())["model"])
-    tensors = _read_tensors(Path(folder) / WEIGHTS, said)
+    tensors = read_trained(folder)
     denoiser = Denoiser(unet, info.text_dim, info.image_dim, info.model)
     try:
         denoiser.load_trained_state_dict(tensors)
@@ -135,6 +153,17 @@ def load_checkpoint(
         denoiser.insertion.detach()
         raise ValueError(f"{str(Path(folder) / WEIGHTS)!r}: {error}") from None
     return denoiser.eval(), info
+
+
+def read_trained(folder: Path | str) -> dict[str, Tensor]:
+    """The trained tensors of a checkpoint folder, as they are stored.
+
+    Raises:
+        ValueError: the file is missing or damaged, or is another checkpoint's.
+    """
+    # Hashed as written, not as read: a setting that a later version adds changes nothing.
+    model = _hash(json.loads((Path(folder) / CONFIG).read_text())["model"])
+    return _read_tensors(Path(folder) / WEIGHTS, model)
 
 
 def _read_tensors(file: Path, model: str) -> dict[str, Tensor]:

@@ -18,7 +18,9 @@ from PIL import Image
 
 from aid.models.checkpoint import save_checkpoint
 from aid.models.hub import is_name
+from aid.predict.figures import figures_of
 from aid.predict.frames import as_pixels
+from aid.predict.loading import find_model
 from aid.predict.predictor import Predictor
 
 Frame = str | Path | Image.Image | np.ndarray
@@ -53,6 +55,7 @@ class AIDPipeline(DiffusionPipeline):
             tokenizer=tokenizer,
         )
         self.predictor: Predictor | None = None
+        self.adapter: Path | None = None
 
     @classmethod
     def from_pretrained(
@@ -79,7 +82,7 @@ class AIDPipeline(DiffusionPipeline):
         parts = predictor.backbone
         names = ("vae", "image_encoder", "unet", "text_encoder", "tokenizer")
         made = cls(**{name: getattr(parts, name) for name in names})
-        made.predictor = predictor
+        made.predictor, made.adapter = predictor, find_model(folder, backbone)[0]
         return made
 
     def to(self, *args: Any, **kwargs: Any) -> "AIDPipeline":
@@ -180,17 +183,33 @@ class AIDPipeline(DiffusionPipeline):
             videos = [[Image.fromarray(frame) for frame in video] for video in videos]
         return AIDPipelineOutput(frames=videos, states=[list(states[i]) for i in times])
 
-    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
-        """Writes the trained part only: safetensors, settings, model card; not the backbone."""
-        save_checkpoint(save_directory, self.predictor.denoiser, self.predictor.info)
+    def save_pretrained(
+        self, save_directory: str | Path, score: str | Path | None = None, **_: Any
+    ) -> None:
+        """Writes the trained part only: safetensors, settings, model card; not the backbone.
+
+        Args:
+            save_directory: where.
+            score: folder of a score card (`aid evaluate`) for the model card; None takes those that
+                lie beside the folder this was loaded from and are of it.
+        """
+        figures = figures_of(self.adapter, score)
+        save_checkpoint(
+            save_directory, self.predictor.denoiser, self.predictor.info, figures=figures
+        )
 
     def push_to_hub(
-        self, repo_id: str, private: bool | None = None, token: str | None = None, **_: Any
+        self,
+        repo_id: str,
+        private: bool | None = None,
+        token: str | None = None,
+        score: str | Path | None = None,
+        **_: Any,
     ) -> str:
         """Uploads what `save_pretrained` writes; returns the commit's address."""
         name = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(Path(folder) / "aid")
+            self.save_pretrained(Path(folder) / "aid", score)
             return upload_folder(repo_id=name, folder_path=Path(folder) / "aid", token=token)
 
 

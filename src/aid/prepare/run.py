@@ -49,6 +49,7 @@ def prepare(
     frames: FrameConfig | None = None,
     skip_corrupt: bool = False,
     num_workers: int | None = None,
+    licence: str | None = None,
     on_shard: OnShard = lambda step, done, total: None,
 ) -> Prepared:
     """Encodes videos and instructions into the cache `out`.
@@ -64,6 +65,7 @@ def prepare(
         frames: which frames of a video are taken, at which size.
         skip_corrupt: leaves damaged videos out instead of stopping at the first.
         num_workers: threads that decode; by default one per core.
+        licence: of the data, as its source says it; without `rows` it is read with them.
         on_shard: told the step, how many rows are done and how many there are.
 
     Raises:
@@ -73,6 +75,7 @@ def prepare(
     if rows is None:
         source = read_source(data, limit=limit)
         data, rows = source.folder, source.rows  # the folder is another where videos were unpacked
+        licence = source.licence
     rows = rows[:limit]
     _require_instructions(rows)
     frames = frames or FrameConfig()
@@ -113,6 +116,7 @@ def prepare(
         "filling": encode_filling(job),
         "sentence_length": length,
         "text_dim": dim,
+        "licence": licence,
     }
     _tidy(job, settings)
     job.store.write_json(SETTINGS, settings)

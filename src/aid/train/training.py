@@ -261,6 +261,7 @@ def _info(
         state_writer=made_with["state_writer"],
         states_see=tuple(sorted({*data.states_see, *begun_on})),
         data_fingerprint=made_with["manifest"],
+        data_licence=data.settings.get("licence"),
         step=train.steps,
         height=made_with["height"],
         width=made_with["width"],

@@ -1,0 +1,80 @@
+"""Under which licence a data set says it is: read from its own files, never guessed.
+
+`sources` asks; `prepare` writes the answer into the cache, and a checkpoint's card repeats it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aid.data.files import read_text
+from aid.types import VideoRow
+
+MAX_WORDS = 120
+KEYS = ("license", "licence")
+FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt", "COPYING")
+
+
+def licence_of(folder: Path, rows: Iterable[VideoRow]) -> str | None:
+    """What the data set says of its licence, None if it says nothing that is known here.
+
+    Looked for in this order: the rows (`world["license"]` or `["licence"]`), the card (README.md of
+    the Hugging Face hub), TensorFlow Datasets' `dataset_info.json`, LeRobot's `meta/info.json`, the
+    first line of a licence file.
+    """
+    for said in (
+        sorted({str(row.world[key]) for row in rows for key in KEYS if row.world.get(key)}),
+        list(_of_card(folder)),
+        list(_of_json(folder)),
+        list(_of_file(folder)),
+    ):
+        if said:
+            return ", ".join(said)[:MAX_WORDS]
+    return None
+
+
+def _text(folder: Path, name: str) -> str:
+    """A file of the data set; "" where there is none or it cannot be read."""
+    try:
+        return read_text(folder, name) if (folder / name).is_file() else ""
+    except ValueError:
+        return ""
+
+
+def _of_card(folder: Path) -> Iterator[str]:
+    parts = _text(folder, "README.md").split("---", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return
+    try:
+        head = yaml.safe_load(parts[1])
+    except yaml.YAMLError:
+        return
+    if isinstance(head, dict):
+        for key in ("license", "license_name", "license_link"):
+            value = head.get(key)
+            yield from map(str, value if isinstance(value, list) else [value] if value else [])
+
+
+def _of_json(folder: Path) -> Iterator[str]:
+    for name in ("dataset_info.json", "meta/info.json"):
+        try:
+            values: Any = json.loads(_text(folder, name) or "{}")
+        except ValueError:
+            continue
+        if not isinstance(values, dict):
+            continue
+        own = values.get("redistributionInfo")
+        for known in (values, own if isinstance(own, dict) else {}):
+            if isinstance(said := known.get("license"), str) and said.strip():
+                yield said.strip()
+
+
+def _of_file(folder: Path) -> Iterator[str]:
+    for name in FILES:
+        lines = (line.strip(" #*\t") for line in _text(folder, name).splitlines())
+        if first := next((line for line in lines if line), None):
+            yield f"{first} ({name})"
+            return

@@ -1,0 +1,83 @@
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+from checkpoints import write_tiny_model
+
+import aid
+import aid.cli
+from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
+from aid.models.backbone import backbone_hash, load_backbone
+from aid.models.card import model_card
+from aid.models.checkpoint import load_checkpoint, read_info, read_trained, trained_hash
+from aid.predict.figures import figures_of
+
+REPORT = "# Ours on forks\n\n| | accuracy |\n|---|---|\n| the model | 61.0 % |\n\n## How like\n"
+
+
+@pytest.fixture
+def run(tmp_path, tiny_backbone):
+    """A run's folder with its checkpoint and a score card of it."""
+    heads = DQFormerConfig(queries_per_frame=2, num_heads=2)
+    config = ModelConfig(num_frames=3, dqformer=heads, adapter=AdapterConfig(long_term_heads=2))
+    checkpoint = write_tiny_model(tmp_path / "run" / "checkpoint", tiny_backbone, config)
+    unet = load_backbone(tiny_backbone, ("unet",)).unet
+    loaded, _ = load_checkpoint(checkpoint, unet, backbone_hash(tiny_backbone))
+    made_with = {
+        "trained": trained_hash(loaded.trained_state_dict()),
+        "backbone": backbone_hash(tiny_backbone),
+        "mixed_precision": "bf16",
+        "sampler": {"num_steps": 2, "text_guidance": 4.0},
+    }
+    write_score(tmp_path / "run" / "score", made_with)
+    return tmp_path / "run"
+
+
+def write_score(folder, made_with):
+    (folder / "predictions").mkdir(parents=True)
+    (folder / "report.md").write_text(REPORT)
+    (folder / "predictions" / "predictions.json").write_text(json.dumps(made_with))
+
+
+def test_a_score_card_beside_a_checkpoint_goes_into_its_model_card(run, tiny_backbone, capsys):
+    assert aid.cli.main(["card", str(run / "checkpoint")]) == 0
+    text = (run / "checkpoint" / "README.md").read_text()
+    assert "### Ours on forks\n" in text and "| the model | 61.0 % |" in text
+    assert "#### How like" in text
+    assert "Drawn with: num_steps 2, text_guidance 4.0; mixed precision: bf16." in text
+    assert "None are recorded" not in text
+    made = aid.AIDPipeline.from_pretrained(run / "checkpoint", tiny_backbone)
+    made.save_pretrained(run.parent / "saved")
+    assert "| the model | 61.0 % |" in (run.parent / "saved" / "README.md").read_text()
+    made.save_pretrained(run.parent / "saved", score=run / "score")
+    assert "| the model | 61.0 % |" in (run.parent / "saved" / "README.md").read_text()
+
+
+def test_another_models_figures_are_never_taken(run, capsys):
+    made_with = json.loads((run / "score" / "predictions" / "predictions.json").read_text())
+    write_score(run / "other", made_with | {"trained": "0123456789abcdef"})
+    assert figures_of(run / "checkpoint").count("61.0 %") == 1
+    with pytest.raises(ValueError, match="another model's: its trained tensors"):
+        figures_of(run / "checkpoint", run / "other")
+    (run / "score" / "predictions" / "predictions.json").unlink()
+    assert aid.cli.main(["card", str(run / "checkpoint")]) == 0
+    assert "without figures" in capsys.readouterr().out
+    assert "None are recorded here" in (run / "checkpoint" / "README.md").read_text()
+    assert aid.cli.main(["card", str(run / "checkpoint"), "--score", str(run / "score")]) == 2
+    assert "is no score card of a model" in capsys.readouterr().err
+
+
+def test_the_card_names_the_licences_of_data_and_backbone(run):
+    info, tensors = read_info(run / "checkpoint"), read_trained(run / "checkpoint")
+    folder = "stabilityai--stable-video-diffusion-img2vid-xt-9cf024d5bfa8-5cae40e6a2"
+    text = model_card(replace(info, data_licence="cc-by-4.0", backbone_name=folder), tensors)
+    head = yaml.safe_load(text.split("---")[1])
+    assert head["base_model"] == "stabilityai/stable-video-diffusion-img2vid-xt"
+    assert head["license_name"] == "stable-video-diffusion-community"
+    assert head["license_link"].startswith("https://huggingface.co/stabilityai/")
+    assert "| licence of the data | cc-by-4.0 |" in text
+    assert "| licence of the backbone | [Stability AI's](https://" in text
+    bare = model_card(info, tensors)
+    assert "| licence of the data | not recorded" in bare
+    assert "license_name" not in yaml.safe_load(bare.split("---")[1])
