@@ -54,5 +54,5 @@ $(VENV)/core.stamp: pyproject.toml
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp pyproject.toml
-	$(BIN)/python -m pip install -e '.[dev,tabletop,data,report,web]'
+	$(BIN)/python -m pip install -e '.[dev,tabletop,data,report,web,eight-bit]'
 	touch $@

@@ -6,6 +6,7 @@ else, 130 interrupted. Errors are one sentence on stderr; `--debug` adds where t
 """
 
 import inspect
+import logging
 import os
 import shlex
 import sys
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # their notices are about their own code
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # likewise
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if not arguments:
         make_parser(only="").print_help(sys.stderr)

@@ -60,6 +60,9 @@ class LoopConfig:
     """Steps in which the rate rises linearly from 0. Ours."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """What the rate does after the warm-up. Ours."""
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """AdamW with moments in float32, or in 8 bits (bitsandbytes) for a quarter of their memory.
+    Ours."""
     weight_decay: float = 1e-2
     """AdamW's weight decay. Ours."""
     beta2: float = 0.999

@@ -1,12 +1,16 @@
 """The optimizer and its learning rate."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aid.config import LoopConfig
+
+MIN_8BIT, BLOCK = 4096, 256
+"""Weights of the smallest tensor whose moments have 8 bits; weights that share a scale (both
+bitsandbytes')."""
 
 
 def rate_factor(step: int, num_steps: int, warmup_steps: int, schedule: str) -> float:
@@ -27,18 +31,47 @@ def make_optimizer(
 
     Args:
         parameters: what is trained, by name.
-        config: decay, second beta, the rate of all if `rates` is None.
+        config: decay, second beta, precision of the moments, the rate of all if `rates` is None.
         rates: the peak rate of a parameter by name.
+
+    Raises:
+        ValueError: the 8-bit one is asked for and its package is not installed.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         groups.setdefault(rates(name) if rates else config.learning_rate, []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": members, "lr": lr, "peak_lr": lr} for lr, members in groups.items()],
-        betas=(0.9, config.beta2),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    settings = {
+        "params": [{"params": ps, "lr": lr, "peak_lr": lr} for lr, ps in groups.items()],
+        "betas": (0.9, config.beta2),
+        "weight_decay": config.weight_decay,
+    }
+    if config.optimizer == "adamw_8bit":
+        return _eight_bit()(**settings, min_8bit_size=MIN_8BIT)
+    return torch.optim.AdamW(**settings, fused=True)
+
+
+def _eight_bit() -> type[torch.optim.Optimizer]:
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        raise ValueError(
+            "optimizer 'adamw_8bit' needs bitsandbytes, which is not installed. Install it: pip "
+            "install 'aid-video[eight-bit]', or use optimizer 'adamw'."
+        ) from None
+    return AdamW8bit
+
+
+def moments_bytes(parameters: Iterable[Tensor], optimizer: str) -> int:
+    """Bytes that the optimizer keeps of these parameters between steps.
+
+    Two float32 numbers for each weight; or two bytes, a float32 scale for each 256 weights and two
+    tables of 256 float32 numbers for each tensor.
+    """
+    total = 0
+    for p in parameters:
+        is_small = optimizer == "adamw" or p.numel() < MIN_8BIT
+        total += 8 * p.numel() if is_small else 2 * (p.numel() + 4 * -(-p.numel() // BLOCK) + 1024)
+    return total
 
 
 def set_rate(optimizer: torch.optim.Optimizer, step: int, config: LoopConfig) -> None:

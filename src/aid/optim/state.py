@@ -36,7 +36,9 @@ def state_tensors(
         tensors[f"weights/{name}"] = p.detach()
         tensors[f"average/{name}"] = ema.weights[name]
         for slot, value in optimizer.state.get(p, {}).items():
-            tensors[f"optimizer/{slot}/{name}"] = torch.as_tensor(value)
+            # bitsandbytes lets all weights share one table, which safetensors refuses.
+            own = value.clone() if slot.startswith("qmap") else torch.as_tensor(value)
+            tensors[f"optimizer/{slot}/{name}"] = own
     return tensors
 
 
@@ -115,8 +117,9 @@ def restore_tensors(
         if kind == "optimizer":
             slot, name = rest.split("/", 1)
             p = parameters[name]
-            # The number of steps is a scalar, which AdamW keeps where the weights are.
-            optimizer.state[p][slot] = value.to(p.device)
+            # The number of steps is a scalar: a tensor where the weights are, or a Python number.
+            is_number = value.ndim == 0 and value.dtype == torch.int64
+            optimizer.state[p][slot] = int(value) if is_number else value.to(p.device)
         else:
             (parameters if kind == "weights" else ema.weights)[rest].copy_(value)
 

@@ -108,6 +108,8 @@ def train(
 
     settings = to_json(train)
     kept = {name: value for name, value in settings.items() if name not in FREE}
+    if train.optimizer == "adamw":
+        del kept["optimizer"]  # states from before there was a choice go on
     if train.schedule == "constant":
         del kept["steps"]  # the first n steps are the same however many follow
     size = train.batch_size * train.accumulate * accelerator.num_processes
