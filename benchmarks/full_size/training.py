@@ -74,7 +74,7 @@ def aid_steps(
 ) -> dict:
     """Training steps of AID; then the checkpoint is saved, loaded strictly and compared."""
     unet = load_backbone(folder, ("unet",), BF16).part("unet")
-    use_plain_attention(unet, only_temporal=True)  # what `aid train` does on a CPU
+    use_plain_attention(unet, (SIZES[size] // 8) ** 2)  # what `aid train` does on a CPU
     torch.manual_seed(0)
     denoiser = make_denoiser(unet, size, frames).train()
     if checkpointing != "none":

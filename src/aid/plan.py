@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from aid.config import LoraConfig, ModelConfig, TrainConfig
+from aid.config import ModelConfig, TrainConfig
 from aid.data.forecast import forecast
+from aid.models.attention import use_plain_attention
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.footprint import MemoryCount, counting
-from aid.models.lora import lora_sites
 from aid.models.networks import empty_network, read_configs
 from aid.models.published import BY_NAME, Configs
 from aid.models.sizes import sizes_of
+from aid.models.weights import weight_names
+from aid.optim.rate import moments_bytes
 
 NUM_STATES = 4
 
@@ -60,7 +62,13 @@ def configs_of(backbone: str | Path) -> Configs:
 
 
 def forecast_training(
-    configs: Configs, model: ModelConfig, train: TrainConfig, height: int, width: int, process: int
+    configs: Configs,
+    model: ModelConfig,
+    train: TrainConfig,
+    height: int,
+    width: int,
+    process: int,
+    is_cpu: bool = False,
 ) -> Forecast:
     """Memory of `aid train` on one device.
 
@@ -71,45 +79,39 @@ def forecast_training(
         height: of the videos, in pixels.
         width: likewise.
         process: bytes that Python and its libraries take.
+        is_cpu: whether the device is a CPU, on which attention is computed in another way.
     """
     with counting() as count, _default_dtype(getattr(torch, train.frozen_weights)):
         unet = empty_network("unet", configs["unet"])
         frozen = count.live
+        sizes = {name: p.numel() for name, p in unet.named_parameters()}
         torch.set_default_dtype(torch.float32)
         text_dim, image_dim = (configs[n]["hidden_size"] for n in ("text_encoder", "image_encoder"))
-        # peft cannot work on tensors without storage, so LoRA is counted, its activations not.
-        updates = _lora_numbers(unet, model)
-        bare = replace(model, lora=LoraConfig())
-        denoiser = Denoiser(unet, text_dim, image_dim, bare).train()
-        trained = count.live - frozen
-        parameters = {"UNet, frozen": sum(p.numel() for p in unet.parameters())}
+        frames = -(-model.num_frames // train.frame_stride)
+        latents = _latents(configs, frames, train.batch_size, height, width)
+        if is_cpu:
+            use_plain_attention(unet, latents.shape[-1] * latents.shape[-2])
+        before = count.live
+        denoiser = Denoiser(unet, text_dim, image_dim, model).train()
+        trained = count.live - before
+        replaced = sum(sizes[name] for name in weight_names(unet, model.unet_weights))
+        parameters = {"UNet, frozen": sum(sizes.values()) - replaced}
+        if replaced:
+            parameters["UNet, replaced"] = replaced  # kept aside, so that it can be given back
         groups = denoiser.trainable_parameters()
         parameters |= {
             f"{n}, trained": sum(p.numel() for p in ps) for n, ps in groups.items() if ps
         }
         own = [p for ps in groups.values() for p in ps]
-        # The optimizer's two moments, and the average.
-        held = [torch.zeros_like(p) for p in own for _ in range(3)]
         if train.use_gradient_checkpointing:
             denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
-        latents = _latents(configs, model.num_frames, train.batch_size, height, width)
         conditions = _conditions(configs, latents)
         activations, gradients = _step(count, denoiser, train, latents, conditions)
-        del held
-    if updates:
-        parameters["lora, trained"] = updates
-        trained, gradients = trained + 4 * updates, gradients + 4 * updates
+        optimizer = moments_bytes(own, train.optimizer)
     return Forecast(
         parameters=parameters, frozen=frozen, trained=trained, gradients=gradients,
-        optimizer=2 * trained, average=trained, activations=activations, process=process,
+        optimizer=optimizer, average=trained, activations=activations, process=process,
     )  # fmt: skip
-
-
-def _lora_numbers(unet: nn.Module, model: ModelConfig) -> int:
-    if model.lora.rank == 0:
-        return 0
-    paths = lora_sites(unet, model.lora, model.cross_attention)
-    return model.lora.rank * sum(sum(unet.get_submodule(path).weight.shape) for path in paths)
 
 
 def _step(
@@ -189,3 +191,6 @@ def remedies(train: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
     if train.batch_size > 1:
         train = replace(train, batch_size=1)
         yield "train.batch_size: 1", train
+    if train.optimizer == "adamw":
+        train = replace(train, optimizer="adamw_8bit")
+        yield "train.optimizer: adamw_8bit", train

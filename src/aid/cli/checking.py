@@ -9,6 +9,7 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 from aid.config import ModelConfig, SamplerConfig, TrainConfig
 
@@ -26,6 +27,7 @@ def plan(
     videos: int = 10_000,
     sentences: int = 1_000,
     memory: float | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
 ) -> None:
     """Says what training will take before anything is loaded: parameters, memory, cache, steps.
 
@@ -39,7 +41,10 @@ def plan(
         videos: how many the cache will hold.
         sentences: how many distinct instructions and states it will hold.
         memory: of the device in GB; by default this machine's.
+        device: what it is; by default this machine's, and a GPU where `memory` is given.
     """
+    import torch
+
     import aid.train  # noqa: F401  (so that this process is as large as one that trains)
     from aid.models.published import BY_NAME
     from aid.plan import cache_bytes, configs_of, forecast_training, remedies
@@ -51,9 +56,12 @@ def plan(
     height, width = height or side, width or side
     _check_size(configs, height, width)
     available = memory * GB if memory else device_memory()
+    is_cpu = device == "cpu" if device else not memory and not torch.cuda.is_available()
+
+    process = resident_bytes()
 
     def forecast(settings: TrainConfig):
-        return forecast_training(configs, model, settings, height, width, resident_bytes())
+        return forecast_training(configs, model, settings, height, width, process, is_cpu)
 
     found = forecast(train)
     print(f"backbone         {backbone}, {model.num_frames} frames of {width}x{height}")
@@ -64,14 +72,19 @@ def plan(
     print(f"{'peak while training':<24} {found.peak / GB:>9,.2f} GB of {available / GB:,.1f} GB")
     size = cache_bytes(configs, model, height, width, videos, sentences)
     print(f"{'cache':<24} {size / GB:>9,.2f} GB for {videos:,} videos, {sentences:,} sentences")
-    epochs = train.steps * train.batch_size / videos
-    print(f"{'steps':<24} {train.steps:>9,} of {train.batch_size} videos, {epochs:.1f} epochs")
+    each = train.batch_size * train.accumulate
+    epochs = train.steps * each / videos
+    print(f"{'steps':<24} {train.steps:>9,} of {each} videos, {epochs:.1f} epochs")
     if found.peak <= available:
         print("it fits.")
         return
     print("it does not fit. Change, one on top of the other:")
+    before = found.peak
     for change, settings in remedies(train):
         peak = forecast(settings).peak
+        if peak >= before:  # such as 8-bit moments of very small tensors
+            continue
+        before = peak
         print(f"  {change:<40} {peak / GB:>7,.2f} GB")
         if peak <= available:
             return

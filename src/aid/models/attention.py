@@ -9,6 +9,9 @@ from diffusers.models.attention_processor import AttnProcessor
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+MANY_CELLS = 256
+"""Choice: the table-top's 16 x 16; Stable Video Diffusion at 256 pixels has 32 x 32."""
+
 
 def attend(
     q: Float[Tensor, "b h n d"],
@@ -26,13 +29,14 @@ def attend(
     return scores.softmax(dim=-1) @ v
 
 
-def use_plain_attention(unet: nn.Module, only_temporal: bool = False) -> None:
+def use_plain_attention(unet: nn.Module, cells: int = 0) -> None:
     """Lets the UNet's own attention multiply plainly; call it before AID's parts join the UNet.
 
     Args:
         unet: the backbone's.
-        only_temporal: spatial attention stays fused; on large frames its matrices need the memory.
+        cells: latent cells of a frame. Above `MANY_CELLS` spatial attention stays fused: its
+            matrices would need the memory.
     """
     processors = unet.attn_processors
-    chosen = [name for name in processors if "temporal" in name or not only_temporal]
+    chosen = [name for name in processors if "temporal" in name or cells <= MANY_CELLS]
     unet.set_attn_processor(processors | {name: AttnProcessor() for name in chosen})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -59,3 +59,15 @@ def counting() -> Iterator[MemoryCount]:
     with warnings.catch_warnings(), FakeTensorMode(), MemoryCount() as count:
         warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         yield count
+
+
+@contextmanager
+def with_storage() -> Iterator[None]:
+    """Within `counting`, tensors have storage while it lasts; for code that cannot do without."""
+    with unset_fake_temporarily():
+        yield
+
+
+def has_storage(tensor: Tensor) -> bool:
+    """Whether a tensor is more than counted."""
+    return not isinstance(tensor, FakeTensor)

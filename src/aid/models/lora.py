@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from aid.config import CrossAttentionConfig, LoraConfig
+from aid.models.footprint import has_storage, with_storage
 from aid.models.sites import part, trained_projections, transformer_blocks
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -54,12 +55,16 @@ def lora_sites(
     return paths
 
 
-def in_float32(trained: nn.Module) -> nn.Module:
-    """The module with float32 weights, even where the frozen ones it came from have less."""
-    # Not `Module.float`: it cannot do so with tensors without storage (`footprint.py`).
+def in_float32(trained: nn.Module, is_counted: bool = False) -> nn.Module:
+    """The module with float32 weights, even where the frozen ones it came from have less.
+
+    Where memory is counted (`footprint`), its weights have no storage from here on.
+    """
+    # Not `Module.float`: it cannot do so with tensors without storage.
     for module in trained.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(parameter.detach().float()))
+            made = torch.empty(parameter.shape) if is_counted else parameter.detach().float()
+            setattr(module, name, nn.Parameter(made))
     return trained
 
 
@@ -114,10 +119,12 @@ class LowRankUpdates:
 
         alpha = config.rank if config.alpha is None else config.alpha
         settings = peft.LoraConfig(r=config.rank, lora_alpha=alpha, target_modules=paths)
-        peft.inject_adapter_in_model(settings, self.unet, adapter_name=NAME)
+        with with_storage():  # peft moves what it makes, which nothing without storage can be
+            peft.inject_adapter_in_model(settings, self.unet, adapter_name=NAME)
         self.layers = {path: part(self.unet, path) for path in paths}
         for layer in self.layers.values():
-            in_float32(layer.lora_A), in_float32(layer.lora_B)
+            is_counted = not has_storage(layer.get_base_layer().weight)
+            in_float32(layer.lora_A, is_counted), in_float32(layer.lora_B, is_counted)
             if sum_is_cheaper(layer.get_base_layer().weight, config.rank):
                 layer.forward = partial(multiply_by_the_sum, layer)
 

@@ -1,6 +1,7 @@
 """One training run of AID: what is trained, at which rate, on what, checked how."""
 
 import gc
+import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -196,10 +197,10 @@ def _denoiser(
     """A new one, or the one of `start`."""
     dtype = getattr(torch, train.frozen_weights)
     unet = load_backbone(backbone, ("unet",), dtype).part("unet")
+    example = data.batch([0])
     if accelerator.device.type == "cpu":
-        use_plain_attention(unet)
+        use_plain_attention(unet, math.prod(example.latents.shape[-2:]))
     if start is None:
-        example = data.batch([0])
         text_dim, image_dim = example.instruction_tokens.shape[-1], example.image_tokens.shape[-1]
         return Denoiser(unet, text_dim, image_dim, model)
     denoiser, begun = load_checkpoint(start, unet, backbone_id)
