@@ -1,0 +1,82 @@
+"""One real training step of a small AID in a process of its own; prints what memory it took.
+
+    python measured_step.py SETTINGS      (JSON: model, train; written by test_forecast.py)
+
+The last line is JSON: bytes resident before anything was built, and the most that were ever.
+"""
+
+import json
+import resource
+import sys
+
+import torch
+from torch import nn
+
+import aid.train  # noqa: F401  (so that the process has all that a training process has)
+from aid.cli.checking import resident_bytes
+from aid.config import ModelConfig, TrainConfig, from_json
+from aid.models.attention import use_plain_attention
+from aid.models.conditions import Conditions, TextTokens
+from aid.models.denoiser import Denoiser
+from aid.models.networks import empty_network
+from aid.optim import AveragedWeights
+from aid.optim.rate import make_optimizer
+
+SIDE, WORDS, PATCHES, TEXT, IMAGE = 256, 16, 17, 16, 24
+CONFIGS = {
+    "unet": {
+        "sample_size": 32,
+        "block_out_channels": (64, 128),
+        "down_block_types": ("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+        "up_block_types": ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 24,
+        "layers_per_block": 1,
+        "cross_attention_dim": 32,
+        "num_attention_heads": (2, 2),
+    },
+    "vae": {"block_out_channels": (32, 32, 32, 32), "latent_channels": 4},
+    "image_encoder": {
+        "hidden_size": IMAGE, "image_size": 32, "patch_size": 8, "projection_dim": 32,
+    },
+    "text_encoder": {"hidden_size": TEXT, "max_position_embeddings": WORDS},
+}  # fmt: skip
+
+
+def main(settings: str) -> None:
+    """Builds the model, makes two steps, prints the peak."""
+    values = json.loads(settings)
+    model, train = from_json(ModelConfig, values["model"]), from_json(TrainConfig, values["train"])
+    before, b = resident_bytes(), train.batch_size
+    unet = empty_network("unet", CONFIGS["unet"]).to(getattr(torch, train.frozen_weights))
+    use_plain_attention(unet, (SIDE // 8) ** 2)
+    denoiser = Denoiser(unet, TEXT, IMAGE, model).train()
+    if train.use_gradient_checkpointing:
+        denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
+    parameters = dict(denoiser.trained.named_parameters())
+    optimizer = make_optimizer(parameters, train, None)
+    average = AveragedWeights(parameters, 0.9)
+    latents = torch.randn(b, model.num_frames, 4, SIDE // 8, SIDE // 8)
+    mask = torch.ones(b, WORDS, dtype=torch.bool)
+    told = Conditions(
+        condition_latents=torch.randn_like(latents), image_embedding=torch.randn(b, 1, 32),
+        image_tokens=torch.randn(b, PATCHES, IMAGE), fps=torch.ones(b),
+        motion_bucket_id=torch.ones(b), noise_aug_strength=torch.ones(b),
+        text=TextTokens(
+            instruction_tokens=torch.randn(b, WORDS, TEXT), instruction_mask=mask,
+            state_tokens=torch.randn(b, 4 * WORDS, TEXT), state_mask=mask.repeat(1, 4),
+        ),
+    )  # fmt: skip
+    for step in range(2):
+        loss = denoiser.loss(latents, told, torch.ones(b), torch.randn_like(latents)).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters.values(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update(parameters, step)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"before": before, "peak": peak}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
