@@ -1,18 +1,24 @@
 """LoRA by peft's three products or by one with the sum: time of a layer, forward and backward.
 
 COMMAND  python benchmarks/lora.py
+         python benchmarks/lora.py --cache runs/cache/train     # and of a whole training step
 HARDWARE a CPU; one thread
 TIME     about two minutes
 
 `src/aid/models/lora.py` takes the sum up to a size, `WORTH`; this is where the value comes from.
 Prints a table for docs/performance.md: milliseconds of the processor for 4,096 tokens, which a busy
-machine does not lengthen; the best of several.
+machine does not lengthen; the best of several. Steps of one run go one way and the other in turn.
 """
 
+import argparse
+import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import peft
 import torch
@@ -55,9 +61,57 @@ def milliseconds(forward: Callable, x: torch.Tensor, is_half: bool) -> float:
     return 1000 * best
 
 
-def main() -> None:
+def steps_by_turns(options: argparse.Namespace) -> dict[str, float]:
+    """Seconds of the processor for a training step, each way; medians over the steps."""
+    from jsonargparse import ArgumentParser
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    from aid.cli.training import train as command
+    from aid.predict import find_backbone
+    from aid.train import train
+
+    parser = ArgumentParser()
+    parser.add_argument("--config", action="config")
+    parser.add_function_arguments(command, as_group=False)
+    flags = ["--config", str(options.config), "--cache", str(options.cache), "--out", "unused"]
+    flags += ["--model.lora.rank", "32", "--model.lora.layers", "attention_and_feed_forward"]
+    values = parser.instantiate(parser.parse_args(flags))
+    loop = replace(
+        values.train, steps=options.steps, batch_size=options.batch_size, mixed_precision="bf16",
+        log_every=10**6, check_every=10**6, save_every=10**6,
+    )  # fmt: skip
+    made: list[lora.LowRankUpdates] = []
+    make = lora.LowRankUpdates.__init__
+
+    def noted(self: lora.LowRankUpdates, *settings: object) -> None:
+        make(self, *settings)
+        made.append(self)
+
+    lora.LowRankUpdates.__init__ = noted
+    times: dict[str, list[float]] = {"sum": [], "peft": []}
+    way, begun = "sum", time.process_time()
+
+    def turn(*_: object) -> None:
+        nonlocal way, begun
+        times[way].append(time.process_time() - begun)
+        way = "peft" if way == "sum" else "sum"
+        for layer in made[0].layers.values():
+            vars(layer).pop("forward", None)
+            if way == "sum" and lora.sum_is_cheaper(layer.get_base_layer().weight, 32):
+                layer.forward = partial(lora.multiply_by_the_sum, layer)
+        begun = time.process_time()
+
+    register_optimizer_step_post_hook(turn)
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            options.cache, Path(folder), find_backbone(options.backbone), model=values.model,
+            train=loop, sampler=values.sampler,
+        )  # fmt: skip
+    return {way: statistics.median(seconds[1:]) for way, seconds in times.items()}
+
+
+def layers() -> None:
     """Prints the table."""
-    torch.set_num_threads(1)
     print("| out, in | rank | out in / (rank (out + in)) | float32: peft, sum | bf16: peft, sum |")
     print("|---|---|---|---|---|")
     for out, dim in SIZES:
@@ -71,6 +125,23 @@ def main() -> None:
             ]
             worth = out * dim / (rank * (out + dim))
             print(f"| {out}, {dim} | {rank} | {worth:.1f} | {times[0]} | {times[1]} |", flush=True)
+
+
+def main() -> None:
+    """Measures layers, and a step if there is a cache."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, help="from aid prepare")
+    parser.add_argument("--config", type=Path, default=Path("configs/tabletop/aid.yaml"))
+    parser.add_argument("--backbone", default="tabletop")
+    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=14)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    layers()
+    if options.cache is not None:
+        found = steps_by_turns(options)
+        print(f"a step of {options.batch_size} videos: {found['peft']:.2f} s by peft, "
+              f"{found['sum']:.2f} s by the sum")  # fmt: skip
 
 
 if __name__ == "__main__":

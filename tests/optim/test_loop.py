@@ -195,8 +195,8 @@ def test_fp16_on_a_cpu_is_refused_instead_of_float32_taken(tmp_path):
     with pytest.raises(
         ValueError, match=r"'fp16' needs a GPU, and this run is on a CPU. Use 'bf16'"
     ):
-        run(tmp_path, config=replace(CONFIG, mixed_precision="fp16"))
-    assert not (tmp_path / "state").exists()
+        run(tmp_path / "run", config=replace(CONFIG, mixed_precision="fp16"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_log_has_the_norms_of_each_group(tmp_path):

@@ -59,13 +59,13 @@ def test_two_parts_of_four_are_one_of_eight(whole, cache, tiny_backbone, tmp_pat
     assert_alike(out, tmp_path / "parts")
 
 
-@pytest.mark.parametrize("shard_frozen", [False, True], ids=["whole", "frozen weights shared out"])
+@pytest.mark.parametrize("spread_frozen", [False, True], ids=["whole", "frozen weights spread"])
 def test_two_processes_of_four_are_one_of_eight(
-    whole, cache, tiny_backbone, tmp_path, shard_frozen
+    whole, cache, tiny_backbone, tmp_path, spread_frozen
 ):
     """DDP over gloo; the checks are shared out too, and a hang would be a timeout."""
     out, model = whole
-    loop = replace(LOOP, shard_frozen=shard_frozen)
+    loop = replace(LOOP, spread_frozen=spread_frozen)
     settings = {"model": to_json(model), "train": to_json(loop), "sampler": to_json(SAMPLER)}
     text = json.dumps(settings).replace("Infinity", "1e999")
     child = Path(__file__).with_name("two_processes.py")
@@ -80,7 +80,7 @@ def test_two_processes_of_four_are_one_of_eight(
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads((tmp_path / "two/run.json").read_text())
     assert record["processes"] == 2
-    assert record["frozen_share"] == (pytest.approx(0.5, abs=0.02) if shard_frozen else 1)
+    assert record["frozen_share"] == (pytest.approx(0.5, abs=0.02) if spread_frozen else 1)
     assert_alike(out, tmp_path / "two")
     assert (tmp_path / "two/sheet-000003.png").is_file()
     # The whole batch is the same, so one process may go on where two stopped; else it may not.

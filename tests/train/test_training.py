@@ -199,26 +199,18 @@ def test_the_log_goes_to_trackers_too_and_a_missing_one_is_named(run, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.slow
-def test_a_compiled_unet_learns_the_same(run, cache, tmp_path):
-    loop = replace(LOOP, steps=2)
-    plain = run(tmp_path / "plain", loop=loop, held_out=cache)
-    compiled = run(tmp_path / "compiled", loop=replace(loop, use_compile=True), held_out=cache)
-    names = [load_file(f / "trained.safetensors").keys() for f in (plain, compiled)]
-    assert names[0] == names[1]
-    for one, other in zip(*(log_of(tmp_path / n) for n in ("plain", "compiled")), strict=True):
-        for name in {"loss", "grad_norm", "true_1.5", "swap_gap_4"} & one.keys():
-            assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4)
-    # Compiling changes no number that a run is about, so a compiled run may go on without it.
-    run(tmp_path / "compiled", loop=replace(loop, steps=2), held_out=cache)
-
-
 def test_frozen_weights_in_half_precision_train_too(run, cache, tmp_path):
     run(tmp_path, loop=replace(LOOP, steps=1, frozen_weights="float16"), held_out=cache)
     log = log_of(tmp_path)
     assert all(math.isfinite(line["loss"]) for line in log if "loss" in line)
     saved = load_file(tmp_path / "state/trainer.safetensors")
     assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+
+
+def test_one_process_cannot_spread_anything(run, tmp_path):
+    with pytest.raises(ValueError, match=r"this run has one\. Start it with accelerate launch"):
+        run(tmp_path / "run", loop=replace(LOOP, spread_frozen=True))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_refused_run_leaves_the_record_of_the_one_that_is_there(run, tmp_path):

@@ -129,7 +129,7 @@ class TrainConfig(LoopConfig):
     """Whether activations are computed again in the backward pass, to save memory."""
     use_compile: bool = False
     """Whether torch.compile makes the UNet faster, after minutes of compiling."""
-    shard_frozen: bool = False
+    spread_frozen: bool = False
     """Whether each of several processes keeps a share of the frozen weights and gathers a block
     when it runs: less memory, more traffic. What is trained stays whole."""
     trackers: tuple[str, ...] = ()

@@ -82,8 +82,8 @@ def fit(
         FloatingPointError: the loss is not a number any more.
         Stopped: SIGTERM or ctrl-c; the state is saved.
     """
-    _check_writable(folder)
     _check_precision(accelerator, config)
+    _check_writable(folder)
     state, writes = folder / "state", accelerator.is_main_process
     optimizer = make_optimizer(parameters, config, rates)
     ema = AveragedWeights(parameters, config.ema_decay)

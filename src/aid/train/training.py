@@ -23,14 +23,14 @@ from aid.models.attention import use_plain_attention
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 from aid.models.denoiser import Denoiser
-from aid.models.sharding import shard_frozen_weights
+from aid.models.spreading import spread_frozen_weights
 from aid.optim import fit, sample_generators
 from aid.train.batches import Noised, draw_sample, empty_text, families
 from aid.train.checking import Checker
 from aid.train.records import describe, run_record
 
 FREE = ("batch_size", "accumulate", "log_every", "check_every", "save_every", "trackers")
-FREE += ("use_gradient_checkpointing", "checkpointed_levels", "use_compile", "shard_frozen")
+FREE += ("use_gradient_checkpointing", "checkpointed_levels", "use_compile", "spread_frozen")
 """Settings of `train` that may differ when a run goes on; the whole batch may not."""
 
 
@@ -90,9 +90,9 @@ def train(
         denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
     if train.use_compile:
         denoiser.unet.compile()
-    if train.shard_frozen:
-        _refuse_to_shard_alone(accelerator)
-        shard_frozen_weights(denoiser)
+    if train.spread_frozen:
+        _refuse_to_spread_alone(accelerator)
+        spread_frozen_weights(denoiser)
     denoiser.to(accelerator.device)
     parameters = dict(denoiser.trained.named_parameters())
     wrapped = accelerator.prepare(_Loss(denoiser, train.motion_weight))
@@ -170,17 +170,17 @@ def _accelerator(train: TrainConfig, out: Path) -> Accelerator:
         raise ValueError(
             f"accelerate is set to {accelerator.distributed_type.value}, whose shards aid's saved "
             "states do not hold. Use DDP (configs/accelerate/ddp.yaml); if the frozen weights need "
-            "too much memory, with train.shard_frozen=true. What is trained is small."
+            "too much memory, with train.spread_frozen=true. What is trained is small."
         )
     if train.trackers:
         accelerator.init_trackers("aid")
     return accelerator
 
 
-def _refuse_to_shard_alone(accelerator: Accelerator) -> None:
+def _refuse_to_spread_alone(accelerator: Accelerator) -> None:
     if accelerator.num_processes == 1:
         raise ValueError(
-            "train.shard_frozen spreads the frozen weights over several processes; this run has "
+            "train.spread_frozen spreads the frozen weights over several processes; this run has "
             "one. Start it with accelerate launch (docs/training.md), or leave the setting out."
         )
 

@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from aid.models.denoiser import Denoiser
 
 
-def shard_frozen_weights(denoiser: Denoiser) -> None:
+def spread_frozen_weights(denoiser: Denoiser) -> None:
     """Leaves each process of the default group its share of the frozen UNet, in place.
 
     A block's weights are whole while it runs, forward and backward. Every process must run the same
