@@ -14,7 +14,7 @@ from typing import Literal
 from aid.config import ModelConfig, SamplerConfig, TrainConfig
 
 GB = 1e9
-EXTRAS = {"mujoco": "tabletop", "pyarrow": "data", "matplotlib": "report"}
+EXTRAS = {"mujoco": "tabletop", "pyarrow": "data", "matplotlib": "report", "ray": "ray"}
 
 
 def plan(

@@ -124,6 +124,7 @@ def prepare(
     frames: FrameConfig | None = None,
     skip_corrupt: bool = False,
     num_workers: int | None = None,
+    engine: Literal["local", "ray"] = "local",
     train: TrainConfig | None = None,
     sampler: SamplerConfig | None = None,
 ) -> None:
@@ -147,7 +148,8 @@ def prepare(
             cache.
         frames: which frames of a video are taken, at which size.
         skip_corrupt: leave damaged videos out, and count them, instead of stopping at the first.
-        num_workers: threads that decode; by default one per core.
+        num_workers: threads that decode, or with "ray" processes; by default one per core.
+        engine: "ray" has the workers of a Ray cluster encode, of RAY_ADDRESS or of this machine.
         train: not used; here so that one recipe serves prepare and train.
         sampler: not used; likewise.
     """
@@ -172,7 +174,7 @@ def prepare(
             place, out, find_backbone(backbone), condition=model.condition,
             num_frames=model.num_frames, states=writer,
             rows=source.rows, frames=frames, skip_corrupt=skip_corrupt,
-            num_workers=num_workers, licence=source.licence, on_shard=on_shard,
+            num_workers=num_workers, engine=engine, licence=source.licence, on_shard=on_shard,
         )  # fmt: skip
     for name, reason in result.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)

@@ -6,8 +6,9 @@ Finished shards are kept, so a killed run goes on where it stopped; `cache.json`
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aid.conditioning.states import StateWriter
 from aid.config import ConditionConfig, FrameConfig
@@ -16,6 +17,7 @@ from aid.data.shards import FORMAT, SHARD, open_shard, pieces
 from aid.data.sources import read_source
 from aid.models.backbone import backbone_hash
 from aid.prepare.claim import CLAIM, check_room, check_unchanged, claim, fingerprint_of
+from aid.prepare.cluster import on_cluster
 from aid.prepare.first_frames import First, encode_filling, encode_first_frames
 from aid.prepare.job import Job, Made
 from aid.prepare.text import encode_text, sentence_sizes, write_rows, write_states
@@ -23,6 +25,9 @@ from aid.prepare.videos import encode_videos
 from aid.types import VideoRow
 
 SENTENCES = "sentences.json"
+THREADS_ON_CLUSTER = 2
+"""That decode in each process of a cluster, while it encodes."""
+Engine = Literal["local", "ray"]
 OnShard = Callable[[str, int, int], None]
 """Told the step, how many rows are done and how many there are."""
 PREFIXES = ("videos-", "first_frames-", "sentences-", "filling-")
@@ -50,6 +55,7 @@ def prepare(
     skip_corrupt: bool = False,
     num_workers: int | None = None,
     licence: str | None = None,
+    engine: Engine = "local",
     on_shard: OnShard = lambda step, done, total: None,
 ) -> Prepared:
     """Encodes videos and instructions into the cache `out`.
@@ -64,7 +70,8 @@ def prepare(
         limit: only the first so many videos.
         frames: which frames of a video are taken, at which size.
         skip_corrupt: leaves damaged videos out instead of stopping at the first.
-        num_workers: threads that decode; by default one per core.
+        num_workers: threads that decode, or processes of the cluster; by default one per core.
+        engine: who makes the shards: this process, or the workers of a Ray cluster.
         licence: of the data, as its source says it; without `rows` it is read with them.
         on_shard: told the step, how many rows are done and how many there are.
 
@@ -83,7 +90,8 @@ def prepare(
     job = Job(
         data=str(data), out=str(out), backbone=str(backbone), backbone_id=backbone_hash(backbone),
         condition=condition, frames=frames, num_frames=num_frames, height=height, width=width,
-        skip_corrupt=skip_corrupt, num_threads=num_workers or os.cpu_count() or 1,
+        skip_corrupt=skip_corrupt,
+        num_threads=THREADS_ON_CLUSTER if engine == "ray" else num_workers or os.cpu_count() or 1,
     )  # fmt: skip
     fingerprint = fingerprint_of(job, rows, states)
     claim(job, fingerprint)
@@ -93,15 +101,20 @@ def prepare(
         skipped = [(name, reason) for name, reason in finished["skipped"]]
         return Prepared(num_videos=finished["num_videos"], skipped=skipped)
     check_room(job, len(rows))
-    made = _make(job, "videos", encode_videos, list(pieces(rows, SHARD)), on_shard)
+    encode = _here if engine == "local" else partial(on_cluster, num_workers=num_workers)
+    shards = list(pieces(rows, SHARD))
+    made = _make("videos", shards, encode(encode_videos, job, shards, VideoRow.from_json), on_shard)
     kept, facts, places, firsts = _gather(job, made)
     skipped = [one for shard in made for one in shard.skipped]
     if not kept:
         raise ValueError(f"all {len(rows)} videos are damaged, the first: {skipped[0][1]}")
     written = write_states(job, rows, kept, places, states)
     sentences = write_rows(job, [rows[index] for index in kept], facts, written)
-    first_shards = list(pieces(firsts, SHARD))
-    first_frames = _make(job, "first frames", encode_first_frames, first_shards, on_shard)
+    shards = list(pieces(firsts, SHARD))
+    first_frames = _make(
+        "first frames", shards, encode(encode_first_frames, job, shards, lambda row: First(**row)),
+        on_shard,
+    )  # fmt: skip
     text = list(encode_text(job, list(pieces(sentences, SHARD))))
     length, dim = sentence_sizes(job, text[0].name)
     job.store.write_json(SENTENCES, sentences)
@@ -124,17 +137,23 @@ def prepare(
     return Prepared(num_videos=len(kept), skipped=skipped)
 
 
-def _make(
-    job: Job,
-    step: str,
+def _here(
     encode: Callable[[Job, Iterable[Any]], Iterator[Made]],
-    shards: Sequence[list],
-    on_shard: OnShard,
+    job: Job,
+    shards: list[list[Any]],
+    restore: Callable[[dict], Any],
+) -> Iterator[Made]:
+    """Shards made by this process; nothing needs to be restored."""
+    return encode(job, iter(shards))
+
+
+def _make(
+    step: str, shards: Sequence[list], making: Iterator[Made], on_shard: OnShard
 ) -> list[Made]:
     """All shards of a step, in order."""
     total, done, made = sum(map(len, shards)), 0, []
     on_shard(step, 0, total)
-    for rows, shard in zip(shards, encode(job, iter(shards)), strict=True):
+    for rows, shard in zip(shards, making, strict=True):
         made.append(shard)
         done += len(rows)
         on_shard(step, done, total)
