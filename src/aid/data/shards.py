@@ -23,8 +23,8 @@ SHARD = 256
 FORMAT = 2
 """Of the cache; counted up when an older one can no longer be read."""
 STORED_AS = "float16"
-MAX_OPEN = 128
-"""Shards that one cache keeps mapped."""
+MAX_OPEN = 1024
+"""Shards of a kind that one cache keeps mapped; opening one again costs as much as some rows."""
 
 
 def shard_name(kind: str, facts: Any) -> str:
