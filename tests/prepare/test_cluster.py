@@ -22,8 +22,15 @@ CLUSTER = """
 import ray
 from aid.prepare import videos as videos_module
 
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
-         object_store_memory=100_000_000)
+for attempt in range(4):  # Ray waits 30 s for itself, which a busy machine may exceed
+    try:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
+                 object_store_memory=100_000_000)
+        break
+    except Exception as error:
+        if attempt == 3 or "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
 marker = sys.argv[4]
 
 def killing(job, shards, encode=videos_module.encode_videos):
