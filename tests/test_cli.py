@@ -231,6 +231,8 @@ def test_every_recipe_loads_and_a_flag_overrides_it(recipe):
     else:
         flags = ["train", "--cache", "a", "--out", "b", "--train.seed", "7"]
     parser = aid.cli.make_parser(only=flags[0])
-    values = parser.instantiate(parser.parse_args([*flags, "--config", str(recipe)]))[flags[0]]
+    values = parser.instantiate(parser.parse_args([flags[0], "--config", str(recipe), *flags[1:]]))[
+        flags[0]
+    ]
     seed = values.pretrain.clip_loop.seed if flags[0] == "pretrain" else values.train.seed
     assert seed == 7
