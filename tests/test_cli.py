@@ -236,3 +236,18 @@ def test_every_recipe_loads_and_a_flag_overrides_it(recipe):
     ]
     seed = values.pretrain.clip_loop.seed if flags[0] == "pretrain" else values.train.seed
     assert seed == 7
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["card", "nowhere"],
+        ["pretrain", "--data", "d", "--out", "o", "--stage", "unet", "--start", "nowhere"],
+    ],
+)
+def test_a_folder_that_is_not_there_is_named(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert aid.cli.main(command) == 2
+    said = capsys.readouterr().err
+    assert "nowhere" in said and "Give" in said
+    assert not list(tmp_path.iterdir())

@@ -167,9 +167,10 @@ def card(model: Path, score: Path | None = None) -> None:
         score: folder that `aid evaluate` wrote; by default all that lie beside the checkpoint and
             were made with its weights.
     """
-    from aid.models.checkpoint import write_card
+    from aid.models.checkpoint import read_info, write_card
     from aid.predict.figures import figures_of
 
+    read_info(model)  # says it if this is no checkpoint
     figures = figures_of(model, score)
     print(write_card(model, figures))
     if figures is None:

@@ -90,6 +90,8 @@ def pretrain(
             for the UNet's first level: a narrower one is widened.
     """
     run = run or out / "runs"
+    if start is not None and not start.is_dir():
+        raise ValueError(f"start {str(start)!r} does not exist. Give the folder of a backbone.")
     if start is not None and not out.exists():
         shutil.copytree(start, out)
     if stage in ("all", "autoencoder"):
