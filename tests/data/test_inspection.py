@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from layouts import write_frames, write_lerobot_v3, write_video
 
-from aid.config import FrameConfig
+from aid.config import FrameConfig, SourceConfig
 from aid.data.inspection import inspect
 from aid.data.manifest import write_manifest
 from aid.data.remote import list_any_source
@@ -24,8 +24,9 @@ def row(name, **changes):
 
 def seen(folder, sample=None, frames=None, count_tokens=None, **asked):
     return inspect(
-        list_any_source(str(folder), **asked), frames=frames or FrameConfig(), num_frames=4,
-        sample=sample, count_tokens=count_tokens, max_tokens=6,
+        list_any_source(str(folder), SourceConfig(**asked)),
+        frames=frames or FrameConfig(), num_frames=4, sample=sample,
+        count_tokens=count_tokens, max_tokens=6,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import pytest
 from layouts import write_frames, write_json, write_video
 from videos import moving_square
 
+from aid.config import SourceConfig
 from aid.data.formats import FORMATS
 from aid.data.manifest import write_manifest
 from aid.data.sources import read_source
@@ -38,8 +39,10 @@ def test_a_manifest_comes_before_everything_else_and_its_rows_are_as_written(tmp
     write_json(tmp_path / "meta/info.json", {})
     source = read_source(tmp_path)
     assert (source.format, source.rows) == ("manifest", rows)
-    assert [r.id for r in read_source(tmp_path, split="test", camera="left").rows] == ["b"]
-    assert [r.id for r in read_source(tmp_path, limit=1).rows] == ["a"]
+    assert [
+        r.id for r in read_source(tmp_path, SourceConfig(split="test", camera="left")).rows
+    ] == ["b"]
+    assert [r.id for r in read_source(tmp_path, SourceConfig(limit=1)).rows] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,7 @@ def test_a_manifest_comes_before_everything_else_and_its_rows_are_as_written(tmp
 def test_what_is_not_there_is_refused_with_what_is(tmp_path, asked, sentence):
     write_manifest(tmp_path, [row(camera="left", split="test")])
     with pytest.raises(ValueError, match=sentence):
-        read_source(tmp_path, **asked)
+        read_source(tmp_path, SourceConfig(**asked))
 
 
 @pytest.mark.parametrize("source", ["nothing-here", "a\0b", "x" * 5000, ""])

@@ -8,6 +8,7 @@ import tarfile
 import pytest
 from layouts import example_message, image_bytes, write_json, write_records, write_video
 
+from aid.config import SourceConfig
 from aid.data.sources import read_source
 
 LIMITED = """
@@ -69,6 +70,6 @@ def test_a_disk_that_runs_full_while_unpacking_is_one_sentence_and_nothing_half_
     assert all(path.stat().st_size == small for path in kept)
     assert not [path for path in out.rglob(".*")], "and nothing unfinished"
     before = {path: path.stat().st_mtime_ns for path in kept}
-    source = read_source(data, unpack_to=out, fps=4.0)
+    source = read_source(data, SourceConfig(fps=4.0), unpack_to=out)
     assert len(source.rows) == 2
     assert {path: path.stat().st_mtime_ns for path in kept} == before

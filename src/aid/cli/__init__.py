@@ -13,8 +13,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from itertools import pairwise
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
@@ -22,6 +23,7 @@ from aid import __version__
 from aid.cli import checking, drawing, scoring, serving, training
 from aid.cli.data import data
 from aid.cli.states import states
+from aid.config import SourceConfig
 from aid.types import Stopped
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -48,6 +50,8 @@ POSITIONAL = {
     "card": " MODEL",
     "data": " inspect SOURCE",
 }  # fmt: skip
+SOURCE_FIELDS = fields(SourceConfig)
+"""Flags of each command that reads other people's data sets: `--split`, not `--asked.split`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +90,10 @@ def _run(arguments: list[str]) -> None:
     parsed = parser.instantiate(parser.parse_args(_with_values(arguments)))
     values = parsed[parsed["command"]].as_dict()
     del values["config"], values["debug"]
-    COMMANDS[parsed["command"]](**values)
+    function = COMMANDS[parsed["command"]]
+    if _reads_source(function):
+        values["asked"] = SourceConfig(**{one.name: values.pop(one.name) for one in SOURCE_FIELDS})
+    function(**values)
 
 
 def make_parser(only: str | None = None) -> ArgumentParser:
@@ -109,9 +116,27 @@ def make_parser(only: str | None = None) -> ArgumentParser:
         if only in (name, None):
             own.add_argument("--config", action="config", help="a recipe (YAML) of these settings")
             own.add_argument("--debug", type=bool, default=False, help="show where errors are from")
-            own.add_function_arguments(function, as_group=False, as_positional=name in POSITIONAL)
+            own.add_function_arguments(
+                function, as_group=False, as_positional=name in POSITIONAL, skip={"asked"}
+            )
+            if _reads_source(function):
+                own.add_class_arguments(SourceConfig, as_group=False)
         subcommands.add_subcommand(name, own, help=summary)
     return parser
+
+
+def flags_of(command: str) -> dict[str, Any]:
+    """A command's own flags and their types; those of `SourceConfig` stand among them by name."""
+    types: dict[str, Any] = {"debug": bool}
+    if function := COMMANDS.get(command):
+        types |= {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
+        if _reads_source(function):
+            types |= {one.name: one.type for one in SOURCE_FIELDS}
+    return types
+
+
+def _reads_source(function: Callable[..., None]) -> bool:
+    return "asked" in inspect.signature(function).parameters
 
 
 def _with_values(arguments: list[str]) -> list[str]:
@@ -122,9 +147,7 @@ def _with_values(arguments: list[str]) -> list[str]:
     """
     if arguments[0] == "plan" and arguments[1:2] and not arguments[1].startswith("-"):
         arguments = ["plan", "--config", *arguments[1:]]
-    function = COMMANDS.get(arguments[0])
-    parameters = inspect.signature(function).parameters.values() if function else ()
-    switches = {"--debug", *(f"--{p.name}" for p in parameters if p.annotation is bool)}
+    switches = {f"--{name}" for name, kind in flags_of(arguments[0]).items() if kind is bool}
     made = []
     for argument, following in pairwise([*arguments, ""]):
         if argument.startswith("--"):

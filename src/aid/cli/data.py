@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aid.cli.terminal import check_output, print_facts, step_bars
-from aid.config import FrameConfig, ModelConfig, SamplerConfig, TrainConfig
+from aid.config import FrameConfig, ModelConfig, SamplerConfig, SourceConfig, TrainConfig
 
 GB, NUM_NAMED = 1e9, 5
 
@@ -15,15 +15,10 @@ GB, NUM_NAMED = 1e9, 5
 def data(
     action: Literal["inspect"],
     source: str,
+    asked: SourceConfig,
     sample: int | Literal["all"] = 500,
     json: bool = False,
     sheet: Path | None = Path("inspection.png"),
-    format: str | None = None,
-    split: str | None = None,
-    camera: str | None = None,
-    limit: int | None = None,
-    fps: float | None = None,
-    strip_distractors: bool = False,
     backbone: str = "tabletop",
     model: ModelConfig | None = None,
     frames: FrameConfig | None = None,
@@ -37,15 +32,10 @@ def data(
         action: "inspect".
         source: a data set in any format of docs/data.md, or the URL of a folder with a
             manifest.jsonl.
+        asked: which of its videos.
         sample: how many videos are decoded and looked at, or "all"; lists are counted whole.
         json: print JSON instead of a table.
         sheet: contact sheet to write, a .png; "null" writes none.
-        format: as for `aid prepare`, like the settings below.
-        split: only this split.
-        camera: only this camera.
-        limit: only the first so many videos.
-        fps: frames a second where the data set does not say.
-        strip_distractors: drop the word "distractors" from BridgeData's instructions.
         backbone: "tabletop", a folder, or a published name, which need not be downloaded.
         model: the recipe's; how many frames a cache holds, and which are given.
         frames: at which size.
@@ -67,10 +57,7 @@ def data(
     published = backbone.partition("+")[0].partition("@")[0]
     folder = None if published in BY_NAME else find_backbone(backbone)
     count_tokens = None if folder is None else _token_counter(folder)
-    listing = list_any_source(
-        source, format=format, split=split, camera=camera, limit=limit, fps=fps,
-        strip_distractors=strip_distractors,
-    )  # fmt: skip
+    listing = list_any_source(source, asked)
     sizes = _sizes(folder, published)
     with step_bars() as on_step:
         report, shown = inspect(

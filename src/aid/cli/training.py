@@ -16,6 +16,7 @@ from aid.config import (
     ModelConfig,
     PretrainConfig,
     SamplerConfig,
+    SourceConfig,
     TrainConfig,
     Tuning,
     tuned,
@@ -114,14 +115,9 @@ def prepare(
     data: str,
     out: str,
     model: ModelConfig,
+    asked: SourceConfig,
     backbone: str = "tabletop",
     states: str = "replay",
-    format: str | None = None,
-    split: str | None = None,
-    camera: str | None = None,
-    limit: int | None = None,
-    fps: float | None = None,
-    strip_distractors: bool = False,
     unpack_to: Path | None = None,
     frames: FrameConfig | None = None,
     skip_corrupt: bool = False,
@@ -137,15 +133,10 @@ def prepare(
             manifest.jsonl.
         out: folder of the cache, or its URL.
         model: the recipe's; frames and conditions are encoded as it says.
+        asked: which videos of the data set.
         backbone: "tabletop" or a folder.
         states: who says what the videos pass through; "replay" repeats what the manifest records.
             Others, language models among them, are in docs/states.md.
-        format: name of the data set's format; by default it is found out.
-        split: only this split.
-        camera: only this camera.
-        limit: only the first so many videos.
-        fps: frames a second where the data set does not say.
-        strip_distractors: drop the word "distractors" from BridgeData's instructions, as Seer does.
         unpack_to: where videos inside of archives or tables are written; by default the user's
             cache.
         frames: which frames of a video are taken, at which size.
@@ -161,10 +152,7 @@ def prepare(
     from aid.predict import find_backbone
     from aid.prepare import prepare as encode
 
-    place, source = read_any_source(
-        data, format=format, split=split, camera=camera, limit=limit, fps=fps,
-        strip_distractors=strip_distractors, unpack_to=unpack_to,
-    )  # fmt: skip
+    place, source = read_any_source(data, asked, unpack_to=unpack_to)
     for note in source.notes:
         print(f"note: {note}", file=sys.stderr)
     if is_url(place):

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any, get_type_hints
 
 from aid.config.asking import AskingConfig
-from aid.config.data import FrameConfig
+from aid.config.data import FrameConfig, SourceConfig
 from aid.config.embedded import (
     AutoencoderConfig,
     ClipConfig,
@@ -51,6 +51,7 @@ __all__ = [
     "NoiseConfig",
     "PretrainConfig",
     "SamplerConfig",
+    "SourceConfig",
     "TimeNoiseConfig",
     "TrainConfig",
     "Tuning",

@@ -1,7 +1,32 @@
-"""How videos are turned into the frames that a model sees."""
+"""Which videos of a data set are read, and which frames of them a model sees."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """Which videos of a data set are read, and what its lists do not say."""
+
+    format: str | None = None
+    """Name of the data set's format (docs/data.md); null finds it out."""
+    split: str | None = None
+    """Only this split, as the data set calls it."""
+    camera: str | None = None
+    """Only this camera, by its name or the last part of it."""
+    limit: int | None = None
+    """Only the first so many videos."""
+    fps: float | None = None
+    """Frames a second where the data set does not say."""
+    strip_distractors: bool = False
+    """Whether the word "distractors" is dropped from BridgeData's instructions, as Seer does."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that no data set can meet."""
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1, got {self.limit}.")
+        if self.fps is not None and not 0 < self.fps < float("inf"):
+            raise ValueError(f"fps must be above 0, got {self.fps}.")
 
 
 @dataclass(frozen=True, kw_only=True)

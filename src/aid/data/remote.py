@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from aid.config import SourceConfig
 from aid.data.formats import FORMATS
 from aid.data.manifest import MANIFEST, manifest_rows
-from aid.data.sources import Listing, Source, is_packed, list_source, read_source
+from aid.data.sources import EVERYTHING, Listing, Source, is_packed, list_source, read_source
 from aid.data.store import Store, is_url
 from aid.types import VideoRow
 
@@ -23,34 +23,21 @@ ONLY_MANIFEST = (
 )
 
 
-def list_any_source(
-    place: str,
-    *,
-    format: str | None = None,
-    split: str | None = None,
-    camera: str | None = None,
-    limit: int | None = None,
-    fps: float | None = None,
-    strip_distractors: bool = False,
-) -> Listing:
+def list_any_source(place: str, asked: SourceConfig = EVERYTHING) -> Listing:
     """What the lists of a data set say.
 
     Args:
         place: as `list_source` takes it, or a URL that fsspec knows.
-        format: for folders and hub ids, like `strip_distractors`; all settings are as `list_source`
-            takes them.
+        asked: which of its videos; `format` and `strip_distractors` are for folders and hub ids.
 
     Raises:
         ValueError: as `list_source`, or the URL is asked for more than a manifest behind it has.
     """
     if not is_url(place):
-        return list_source(
-            place, format=format, split=split, camera=camera, limit=limit, fps=fps,
-            strip_distractors=strip_distractors,
-        )  # fmt: skip
-    if format not in (None, "manifest") or strip_distractors:
+        return list_source(place, asked)
+    if asked.format not in (None, "manifest") or asked.strip_distractors:
         raise ValueError(ONLY_MANIFEST.format(place))
-    store = Store(place)
+    store, split, camera = Store(place), asked.split, asked.camera
 
     def walk() -> Iterator[VideoRow]:
         number = 0
@@ -63,9 +50,9 @@ def list_any_source(
             for row in manifest_rows(paths[MANIFEST].parent):
                 if split not in (None, row.split) or camera not in (None, row.camera):
                     continue
-                yield row if row.fps or fps is None else replace(row, fps=fps)
+                yield row if row.fps or asked.fps is None else replace(row, fps=asked.fps)
                 number += 1
-                if number == limit:
+                if number == asked.limit:
                     return
         if not number:
             raise ValueError(f"{place!r} has no video of split {split!r} and camera {camera!r}.")
@@ -74,24 +61,24 @@ def list_any_source(
 
 
 def read_any_source(
-    place: str, *, unpack_to: Path | None = None, **asked: Any
+    place: str, asked: SourceConfig = EVERYTHING, *, unpack_to: Path | None = None
 ) -> tuple[str, Source]:
     """Where the videos are, as a path or a URL, and the data set.
 
     Args:
         place: as for `list_any_source`.
+        asked: likewise.
         unpack_to: as for `read_source`; for folders and hub ids.
-        asked: settings of `list_any_source`.
 
     Raises:
         ValueError: as `list_any_source` and `read_source`.
     """
     if not is_url(place):
-        source = read_source(place, unpack_to=unpack_to, **asked)
+        source = read_source(place, asked, unpack_to=unpack_to)
         return str(source.folder), source
     if unpack_to is not None:
         raise ValueError(ONLY_MANIFEST.format(place))
-    listing = list_any_source(place, **asked)
+    listing = list_any_source(place, asked)
     return place, Source(
         folder=Path(), format=listing.format.name, rows=list(listing.rows), notes=listing.notes
     )

@@ -6,8 +6,8 @@ Called by `prepare`, `data.remote` and `data.inspection`.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from aid.config import SourceConfig
 from aid.data.files import inside
 from aid.data.formats import Format, format_of
 from aid.data.hub import HUB_ID, fetch
@@ -17,6 +17,7 @@ from aid.data.unpacking import default_folder
 from aid.types import VideoRow
 
 SAME_SPLIT = ("val", "validation", "valid")
+EVERYTHING = SourceConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,60 +75,44 @@ def is_packed(rows: list[VideoRow]) -> bool:
     return any("packed" in row.world for row in rows)
 
 
-def list_source(
-    source: str | Path,
-    *,
-    format: str | None = None,
-    split: str | None = None,
-    camera: str | None = None,
-    limit: int | None = None,
-    fps: float | None = None,
-    strip_distractors: bool = False,
-) -> Listing:
+def list_source(source: str | Path, asked: SourceConfig = EVERYTHING) -> Listing:
     """What the lists of a data set say, its format found out. Rows are read as they are walked.
 
     Args:
         source: a folder, or "owner/name" of a data set on the Hugging Face hub.
-        format: the name of the format; None finds it out.
-        split: only this split, as the source calls it; None takes all.
-        camera: only this camera, by its name or the last part of it; None takes all.
-        limit: only the first so many videos.
-        fps: frames a second where the source does not say.
-        strip_distractors: drop the word "distractors" from BridgeData's instructions, as Seer does.
+        asked: which of its videos.
 
     Raises:
         ValueError: there is no such folder, no format fits; while walking: a file is malformed, or
             nothing is left of what was asked for.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}.")
-    if fps is not None and not 0 < fps < float("inf"):
-        raise ValueError(f"fps must be above 0, got {fps}.")
     folder = _folder_of(source)
-    chosen = format_of(folder, format)
+    chosen = format_of(folder, asked.format)
     notes: list[str] = []
 
     def walk() -> Iterator[VideoRow]:
-        for row in _wanted(folder, chosen, notes, split, camera, limit):
-            row = _without_distractors(row) if strip_distractors else row
-            yield row if row.fps or fps is None else replace(row, fps=fps)
+        for row in _wanted(folder, chosen, notes, asked):
+            row = _without_distractors(row) if asked.strip_distractors else row
+            yield row if row.fps or asked.fps is None else replace(row, fps=asked.fps)
 
     return Listing(place=str(folder), format=chosen, rows=walk(), notes=notes)
 
 
-def read_source(source: str | Path, *, unpack_to: Path | None = None, **asked: Any) -> Source:
+def read_source(
+    source: str | Path, asked: SourceConfig = EVERYTHING, *, unpack_to: Path | None = None
+) -> Source:
     """The rows of a data set, its format found out, headers of the videos read.
 
     Args:
         source: a folder, or "owner/name" of a data set on the Hugging Face hub.
+        asked: which of its videos.
         unpack_to: where videos that lie inside of archives or tables are written; None takes a
             folder in the user's cache.
-        asked: settings of `list_source`.
 
     Raises:
         ValueError: as `list_source`, or two videos have one id.
     """
-    listing = list_source(source, **asked)
+    listing = list_source(source, asked)
     rows, ids = [], set[str]()
     for row in listing.rows:
         if row.id in ids:
@@ -154,14 +139,10 @@ def _folder_of(source: str | Path) -> Path:
 
 
 def _wanted(
-    folder: Path,
-    chosen: Format,
-    notes: list[str],
-    split: str | None,
-    camera: str | None,
-    limit: int | None,
+    folder: Path, chosen: Format, notes: list[str], asked: SourceConfig
 ) -> Iterator[VideoRow]:
     """The first `limit` rows of a split and a camera, every path inside."""
+    split, camera = asked.split, asked.camera
     splits, cameras, number = set[str](), set[str](), 0
     for row in chosen.read(folder, notes):
         own = [row.split, *row.world.get("also_in", [])]
@@ -177,7 +158,7 @@ def _wanted(
         inside(folder, row.video)
         yield row
         number += 1
-        if number == limit:
+        if number == asked.limit:
             return
     if number:
         return

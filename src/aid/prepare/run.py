@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aid.conditioning.states import StateWriter
-from aid.config import ConditionConfig, FrameConfig
+from aid.config import ConditionConfig, FrameConfig, SourceConfig
 from aid.data.cache import SETTINGS
 from aid.data.shards import FORMAT, SHARD, open_shard, pieces
 from aid.data.sources import read_source
@@ -80,7 +80,7 @@ def prepare(
         OSError: the disk is full.
     """
     if rows is None:
-        source = read_source(data, limit=limit)
+        source = read_source(data, SourceConfig(limit=limit))
         data, rows = source.folder, source.rows  # the folder is another where videos were unpacked
         licence = source.licence
     rows = rows[:limit]

@@ -3,6 +3,7 @@ import json
 import pytest
 from layouts import write_frames, write_json, write_video
 
+from aid.config import SourceConfig
 from aid.data.readers.bridge import in_words
 from aid.data.sources import read_source
 
@@ -34,7 +35,7 @@ def test_the_strict_split_has_no_demonstration_on_both_sides_and_the_published_o
     folder, _ = write_seer(tmp_path)
 
     def demonstrations(split):
-        rows = read_source(folder, split=split).rows
+        rows = read_source(folder, SourceConfig(split=split)).rows
         assert {row.split for row in rows} == {split}
         return {row.world["demonstration"] for row in rows}
 
@@ -42,8 +43,8 @@ def test_the_strict_split_has_no_demonstration_on_both_sides_and_the_published_o
     strict_train, strict_val = demonstrations("strict-train"), demonstrations("strict-val")
     assert strict_train and strict_val and not strict_train & strict_val
     both = (
-        read_source(folder, split="strict-train").rows,
-        read_source(folder, split="strict-val").rows,
+        read_source(folder, SourceConfig(split="strict-train")).rows,
+        read_source(folder, SourceConfig(split="strict-val")).rows,
     )
     assert sum(map(len, both)) == 22
 
@@ -69,7 +70,9 @@ def test_distractors_stay_in_the_instruction_unless_asked(tmp_path):
     folder, _ = write_seer(tmp_path)
     said = {row.instruction for row in read_source(folder).rows}
     assert said == {"put carrot on plate", "turn lever vertical to front distractors"}
-    said = {row.instruction for row in read_source(folder, strip_distractors=True).rows}
+    said = {
+        row.instruction for row in read_source(folder, SourceConfig(strip_distractors=True)).rows
+    }
     assert said == {"put carrot on plate", "turn lever vertical to front"}
     assert in_words("put_corn_in_pan_which-is_on_stove") == "put corn in pan which is on stove"
 
@@ -114,7 +117,7 @@ def test_raw_bridge_gives_a_row_per_trajectory_and_camera(tmp_path):
     assert second.instruction == "many skills"  # nobody described it: the task's name
     numbers = [row.world["demonstration"].rpartition("traj")[2] for row in source.rows[1:]]
     assert numbers == sorted(numbers, key=int)
-    assert len(read_source(tmp_path, camera="images1").rows) == 10
+    assert len(read_source(tmp_path, SourceConfig(camera="images1")).rows) == 10
 
 
 def test_views_of_one_raw_trajectory_are_in_one_split(tmp_path):

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layouts import write_video
 
+from aid.config import SourceConfig
 from aid.data.sources import read_source
 
 # A few bytes that only have to be listed: no test here looks at pixels.
@@ -16,7 +17,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
 def said(folder, **asked):
-    return {row.video: row.instruction for row in read_source(folder, **asked).rows}
+    return {row.video: row.instruction for row in read_source(folder, SourceConfig(**asked)).rows}
 
 
 @pytest.mark.parametrize(

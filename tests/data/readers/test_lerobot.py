@@ -13,6 +13,7 @@ from layouts import (
     write_table,
 )
 
+from aid.config import SourceConfig
 from aid.data.sources import read_source
 from aid.types import State
 from aid.video import frame_files, read_image
@@ -61,7 +62,7 @@ def test_a_thousand_episodes_a_chunk_are_found_in_their_chunks(tmp_path):
 
 @pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
 def test_v3_episodes_are_spans_of_one_file(tmp_path, codec):
-    rows = read_source(write_lerobot_v3(tmp_path, codec=codec), camera="wrist").rows
+    rows = read_source(write_lerobot_v3(tmp_path, codec=codec), SourceConfig(camera="wrist")).rows
     assert {row.video for row in rows} == {"videos/observation.images.wrist/chunk-000/file-000.mp4"}
     assert [(row.start, row.stop, row.num_frames) for row in rows] == [
         (0.0, 1.25, 5),

@@ -3,6 +3,7 @@
 import pytest
 from layouts import write_frames, write_json, write_video
 
+from aid.config import SourceConfig
 from aid.data.readers.epic import seconds
 from aid.data.readers.ucf101 import class_in_words
 from aid.data.sources import read_source
@@ -38,11 +39,13 @@ def test_something_something_takes_the_label_and_fills_a_bare_template(tmp_path)
     assert row.video == "20bn-something-something-v2/78687.webm"
     assert (row.num_frames, row.fps, row.height, row.width) == (6, 12.0, 48, 64)
     assert "the test split has no labels." in source.notes
-    assert [row.id for row in read_source(tmp_path, split="val").rows] == ["7"]
+    assert [row.id for row in read_source(tmp_path, SourceConfig(split="val")).rows] == ["7"]
 
 
 def test_something_something_is_read_from_extracted_frames(tmp_path):
-    source = read_source(write_something(tmp_path, "rawframes/{}"), split="train", limit=1)
+    source = read_source(
+        write_something(tmp_path, "rawframes/{}"), SourceConfig(split="train", limit=1)
+    )
     (row,) = source.rows
     assert (row.video, row.num_frames, row.fps) == ("rawframes/78687", 11, 12.0)
 
@@ -100,7 +103,7 @@ def test_ucf101_has_list_one_as_its_split_and_all_three_by_name(tmp_path):
         "test02": ["v_YoYo_g25_c05"],
         "test03": ["v_ApplyEyeMakeup_g08_c01"],
     }.items():
-        assert [row.id for row in read_source(tmp_path, split=split).rows] == ids
+        assert [row.id for row in read_source(tmp_path, SourceConfig(split=split)).rows] == ids
 
 
 def test_classes_become_words():
@@ -170,13 +173,13 @@ def test_epic_segments_are_spans_of_long_videos(tmp_path):
 
 
 def test_epic_has_a_strict_validation_without_participants_of_train(tmp_path):
-    source = read_source(write_epic(tmp_path), split="strict-validation")
+    source = read_source(write_epic(tmp_path), SourceConfig(split="strict-validation"))
     assert [row.id for row in source.rows] == ["P18_01_0"]
     assert any("strict-validation" in note for note in source.notes)
 
 
 def test_epic_frames_are_counted_from_one_with_both_ends(tmp_path):
-    rows = read_source(write_epic(tmp_path, as_frames=True), split="train").rows
+    rows = read_source(write_epic(tmp_path, as_frames=True), SourceConfig(split="train")).rows
     first = rows[0]
     assert first.video == "EPIC-KITCHENS/P01/rgb_frames/P01_01"
     # Frames 3 to 6 of a folder: the third to the sixth, at the places 2/fps to before 6/fps.

@@ -3,6 +3,7 @@ import json
 import pytest
 from layouts import example_message, image_bytes, masked_crc, write_json, write_records
 
+from aid.config import SourceConfig
 from aid.data.sources import read_source
 from aid.data.tfrecord import parse_example, read_records
 from aid.video import frame_files
@@ -97,7 +98,9 @@ def test_rlds_gives_a_row_per_episode_and_camera_and_unpacks_the_frames(tmp_path
 
 def test_the_rate_can_be_given_where_the_format_has_none(tmp_path):
     folder = write_rlds(tmp_path / "set")
-    source = read_source(folder, fps=5.0, split="val", camera="image_0", unpack_to=tmp_path / "out")
+    source = read_source(
+        folder, SourceConfig(fps=5.0, split="val", camera="image_0"), unpack_to=tmp_path / "out"
+    )
     assert [row.fps for row in source.rows] == [5.0]
     assert len(list((tmp_path / "out").glob("*/*/*"))) == 1
 

@@ -5,6 +5,7 @@ import tarfile
 import pytest
 from layouts import write_video
 
+from aid.config import SourceConfig
 from aid.data.sources import read_source
 
 
@@ -50,11 +51,13 @@ def test_files_of_one_name_belong_together_and_videos_are_unpacked(tmp_path, vid
 
 def test_only_the_asked_videos_are_unpacked_and_only_once(tmp_path, video):
     write_shard(tmp_path / "set/0.tar", [(f"{n}.mp4", video) for n in range(4)])
-    source = read_source(tmp_path / "set", limit=2, unpack_to=tmp_path / "out")
+    source = read_source(tmp_path / "set", SourceConfig(limit=2), unpack_to=tmp_path / "out")
     made = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len(made) == 2
     times = {path: path.stat().st_mtime_ns for path in made}
-    assert read_source(tmp_path / "set", limit=2, unpack_to=tmp_path / "out") == source
+    assert (
+        read_source(tmp_path / "set", SourceConfig(limit=2), unpack_to=tmp_path / "out") == source
+    )
     assert {path: path.stat().st_mtime_ns for path in made} == times
 
 
