@@ -218,6 +218,9 @@ def test_evaluate_hands_rows_and_predictor_on(
     assert aid.cli.main(["evaluate", "--predictor", kind, *map(str, flags)]) == 0
     assert [video.shape[1:] for video in seen["videos"]] == [(64, 64, 3)] * 2
     assert seen["modes"] == ["true", mode]
+    # Real videos are cut down to the model's frames, not the model's to theirs.
+    frames = 3 if kind == "model" else len(read_video(tiny_manifest / "videos/0.mp4"))
+    assert seen["protocol"].num_frames == len(seen["videos"][0]) == frames
     bare = seen["textless"]([read_video(tiny_manifest / "videos/0.mp4")[0]], [""], [4])
     assert np.array_equal(bare[0], seen["videos"][0]) == (kind == "backbone")
     assert seen["made_with"].keys() == {"mixed_precision", "trained", "backbone", "sampler"}

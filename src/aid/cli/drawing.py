@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
+from aid.cli.memory import keep_freed_memory
 from aid.cli.states import ask_first
 from aid.cli.terminal import check_folder, check_output, progress_bar
 
@@ -71,6 +72,7 @@ def predict(
     outs += [out.with_suffix(".png")] if sheet else []
     for path in outs:
         check_output(path)
+    keep_freed_memory()
     from aid.video import read_image
 
     pixels = read_image(frame)
@@ -123,6 +125,7 @@ def demo(
         device: cpu or cuda.
     """
     check_folder(out if out.exists() else out.parent)
+    keep_freed_memory()
     from aid.demo import make_demo, read_frames
     from aid.predict import Predictor
 

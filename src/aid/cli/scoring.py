@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
+from aid.cli.memory import keep_freed_memory
 from aid.cli.terminal import check_folder, step_bars
 from aid.config import LoopConfig, to_json
 
@@ -61,6 +62,7 @@ def evaluate(
         device: cpu or cuda; by default the GPU if there is one.
     """
     check_folder(out if out.exists() else out.parent)
+    keep_freed_memory()
     from aid.data.manifest import read_manifest
     from aid.evaluate import evaluate as score
     from aid.metrics.extractors.choice import choose_extractor
@@ -75,9 +77,11 @@ def evaluate(
         )
     seen_by = None if extractor == "none" else choose_extractor(extractor, weights, device or "cpu")
     timed, textless, title, num_given = None, None, "no model", 1
+    num_frames = rows[0].num_frames
     made_with: dict[str, Any] = {"mixed_precision": mixed_precision}
     if predictor != "none":
-        loaded = _predictor(predictor, model, backbone, device, rows)
+        loaded = _predictor(predictor, model, backbone, device, rows, num_frames)
+        num_frames = loaded.denoiser.config.num_frames
         asked = {"num_steps": steps, "image_guidance": image_guidance}
         sampler = loaded.sampler_with(**asked, text_guidance=text_guidance)
         print(loaded.describe())
@@ -88,14 +92,14 @@ def evaluate(
         num_given = loaded.denoiser.config.condition.num_given_frames
         title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
         if with_backbone:
-            bare = _predictor("backbone", model, backbone, device, rows)
+            bare = _predictor("backbone", model, backbone, device, rows, num_frames)
             textless = _Timed(bare, sampler, batch_size, mixed_precision)
     modes = ["true", *["shuffled"] * shuffled, *["empty"] * empty]
     with step_bars() as on_read:
         card = score(
             rows, data, timed, out=out, textless=textless, modes=modes, seed=seed,
             batch_size=batch_size, made_with=made_with, title=f"{title} on {data.name}",
-            protocol=choose_protocol(protocol, rows[0].num_frames, num_given), extractor=seen_by,
+            protocol=choose_protocol(protocol, num_frames, num_given), extractor=seen_by,
             perceptual=load_lpips(lpips) if lpips else None,
             on_video=partial(on_read, "videos"), on_read=on_read,
         )  # fmt: skip
@@ -248,14 +252,17 @@ def ablate(
         print(path)
 
 
-def _predictor(kind: str, model: str, backbone: str | None, device: str | None, rows: list) -> Any:
+def _predictor(
+    kind: str, model: str, backbone: str | None, device: str | None, rows: list, num_frames: int
+) -> Any:
+    """The model, or its bare backbone for so many frames."""
     from aid.predict import Predictor, find_model
 
     if kind == "model":
         return Predictor.from_pretrained(model, backbone, device)
     fps = sum(row.fps for row in rows) / len(rows)  # not each video's own, which tells its length
     folder = backbone or find_model(model)[1]
-    return Predictor.backbone_only(folder, device, num_frames=rows[0].num_frames, fps=fps)
+    return Predictor.backbone_only(folder, device, num_frames=num_frames, fps=fps)
 
 
 def _identity(predictor: Any, backbone: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from aid.cli.memory import keep_freed_memory
 from aid.cli.terminal import check_folder
 from aid.web.limits import Limits
 
@@ -37,6 +38,7 @@ def web(
         device: cpu or cuda; by default the GPU if there is one.
     """
     check_folder(votes.parent)
+    keep_freed_memory()
     if runs is not None and not runs.is_dir():
         raise ValueError(f"folder {str(runs)!r} of --runs does not exist.")
     if not 0 <= port <= 65535:
