@@ -21,7 +21,9 @@ from transformers import (
 SENTENCE = "push the red green blue cube ball left right lift drop it then stop hand at"
 
 
-def tiny_unet(latent_channels: int = 4) -> UNetSpatioTemporalConditionModel:
+def tiny_unet(
+    latent_channels: int = 4, channels: tuple[int, int] = (32, 32)
+) -> UNetSpatioTemporalConditionModel:
     """SVD's UNet for 8x8 latents and 3 frames: every kind of block once."""
     return UNetSpatioTemporalConditionModel(
         sample_size=8,
@@ -29,7 +31,7 @@ def tiny_unet(latent_channels: int = 4) -> UNetSpatioTemporalConditionModel:
         out_channels=latent_channels,
         down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
         up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
-        block_out_channels=(32, 32),
+        block_out_channels=channels,
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=24,
         layers_per_block=1,

@@ -10,6 +10,7 @@ import resource
 import sys
 
 import torch
+from backbones import tiny_unet
 from torch import nn
 
 import aid.train  # noqa: F401  (so that the process has all that a training process has)
@@ -24,17 +25,7 @@ from aid.optim.rate import make_optimizer
 
 SIDE, WORDS, PATCHES, TEXT, IMAGE = 256, 16, 17, 16, 24
 CONFIGS = {
-    "unet": {
-        "sample_size": 32,
-        "block_out_channels": (64, 128),
-        "down_block_types": ("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
-        "up_block_types": ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
-        "addition_time_embed_dim": 8,
-        "projection_class_embeddings_input_dim": 24,
-        "layers_per_block": 1,
-        "cross_attention_dim": 32,
-        "num_attention_heads": (2, 2),
-    },
+    "unet": dict(tiny_unet(channels=(64, 128)).config),
     "vae": {"block_out_channels": (32, 32, 32, 32), "latent_channels": 4},
     "image_encoder": {
         "hidden_size": IMAGE, "image_size": 32, "patch_size": 8, "projection_dim": 32,

@@ -7,18 +7,18 @@ from torch.profiler import ProfilerActivity, profile
 
 from aid.models.attention import use_plain_attention
 from aid.models.backbone import load_backbone
-from full_size.sampling import shape_of
-from full_size.training import BF16, SIZES, conditions, make_denoiser, widths_of
+from full_size.training import BF16, conditions, make_denoiser
+from full_size.weights import shape_of
 
 
 def profile_step(folder: Path, size: str, frames: int) -> dict:
     """Shares of the time of one forward and backward pass, the ten largest operations."""
     unet = load_backbone(folder, ("unet",), BF16).part("unet")
-    use_plain_attention(unet, (SIZES[size] // 8) ** 2)
     denoiser = make_denoiser(unet, size, frames).train()
     denoiser.enable_gradient_checkpointing()
     latents = torch.randn(shape_of(size, frames))
-    told = conditions(latents, widths_of(size))
+    use_plain_attention(unet, latents.shape[-1] * latents.shape[-2])
+    told = conditions(latents, size)
 
     def step() -> None:
         denoiser.loss(latents, told, torch.tensor([1.0]), torch.randn_like(latents)).backward()

@@ -10,13 +10,8 @@ from aid.diffusion.edm import Scalings, karras_sigmas, over_latents
 from aid.diffusion.sampler import sample_euler
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser, guided_denoise
-from full_size.training import BF16, SIZES, conditions, make_denoiser, timed, widths_of
-
-
-def shape_of(size: str, frames: int) -> tuple[int, int, int, int, int]:
-    """The latents of one video."""
-    side = SIZES[size] // 8
-    return 1, frames, 4, side, side
+from full_size.training import BF16, conditions, make_denoiser, timed
+from full_size.weights import shape_of, sizes
 
 
 @torch.no_grad()
@@ -25,7 +20,7 @@ def parity(folder: Path, size: str, frames: int) -> dict:
     unet = load_backbone(folder, ("unet",), BF16).part("unet")
     torch.manual_seed(0)
     latents = torch.randn(shape_of(size, frames))
-    told = conditions(latents, widths_of(size))
+    told = conditions(latents, size)
     sigma = torch.tensor([1.0])
     # The same input to the bit: one value of 65,536 that rounds the other way is seen everywhere.
     scaled = over_latents(Scalings.at(sigma).c_in) * latents
@@ -34,9 +29,8 @@ def parity(folder: Path, size: str, frames: int) -> dict:
         both.to(BF16), 0.25 * sigma.log(), encoder_hidden_states=told.image_embedding.to(BF16),
         added_time_ids=told.added_time_ids, return_dict=False,
     )[0].float()  # fmt: skip
-    text, image, _ = widths_of(size)
     config = ModelConfig(num_frames=frames, dqformer=DQFormerConfig(branches="none"))
-    denoiser = Denoiser(unet, text, image, config)
+    denoiser = Denoiser(unet, sizes(size).text_dim, sizes(size).image_dim, config)
     ours = denoiser.model_output(latents, sigma, told)
     return {
         "equal": torch.equal(ours, stock),
@@ -52,7 +46,7 @@ def aid_sampling(folder: Path, size: str, frames: int, number: int, whole: int) 
     torch.manual_seed(0)
     denoiser = make_denoiser(unet, size, frames).eval()
     latents = torch.randn(shape_of(size, frames))
-    told = conditions(latents, widths_of(size))
+    told = conditions(latents, size)
     sampler = SamplerConfig(
         num_steps=whole or 25, image_guidance=1.5, text_guidance=7.5, guidance_interval=(2.0, 20.0)
     )
@@ -82,7 +76,7 @@ def stock_sampling(folder: Path, size: str, frames: int, number: int, whole: int
     scheduler = EulerDiscreteScheduler.from_pretrained(folder / "scheduler")
     torch.manual_seed(0)
     latents = torch.randn(shape_of(size, frames), dtype=BF16)
-    told = conditions(latents, widths_of(size)).to(BF16)
+    told = conditions(latents, size).to(BF16)
     null = told.without_image()
     image_guidance, text_guidance = 1.5, 7.5
 

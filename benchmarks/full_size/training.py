@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from aid.config import DQFormerConfig, ModelConfig, NoiseConfig, SamplerConfig
+from aid.config import ModelConfig, NoiseConfig, SamplerConfig
 from aid.diffusion.edm import sample_sigmas
 from aid.models.attention import use_plain_attention
 from aid.models.backbone import Backbone, load_backbone
@@ -20,43 +20,36 @@ from aid.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoi
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.optim import AveragedWeights
+from full_size.weights import SIDES, shape_of, sizes
 
 BF16 = torch.bfloat16
-WORDS, STATES = 77, 4
-SIZES = {"full": 256, "tiny": 64}
+STATES = 4
 
 
-def conditions(latents: Tensor, widths: tuple[int, int, int]) -> Conditions:
-    """Random conditions as the cache gives them; widths of text, image and context tokens."""
-    b, text, image, context = len(latents), *widths
-    mask = torch.ones(b, WORDS, dtype=torch.bool)
+def conditions(latents: Tensor, size: str) -> Conditions:
+    """Random conditions as the cache gives them."""
+    b, s = len(latents), sizes(size)
+    mask = torch.ones(b, s.num_text_tokens, dtype=torch.bool)
     return Conditions(
         condition_latents=torch.randn_like(latents),
-        image_embedding=torch.randn(b, 1, context),
-        image_tokens=torch.randn(b, 257, image),
+        image_embedding=torch.randn(b, 1, s.image_embedding_dim),
+        image_tokens=torch.randn(b, s.num_image_tokens, s.image_dim),
         fps=torch.full((b,), 7.0),
         motion_bucket_id=torch.full((b,), 127.0),
         noise_aug_strength=torch.full((b,), 0.02),
         text=TextTokens(
-            instruction_tokens=torch.randn(b, WORDS, text),
+            instruction_tokens=torch.randn(b, s.num_text_tokens, s.text_dim),
             instruction_mask=mask,
-            state_tokens=torch.randn(b, STATES * WORDS, text),
+            state_tokens=torch.randn(b, STATES * s.num_text_tokens, s.text_dim),
             state_mask=mask.repeat(1, STATES),
         ),
     )
 
 
-def widths_of(size: str) -> tuple[int, int, int]:
-    """Widths of text, image and context tokens."""
-    return (1024, 1280, 1024) if size == "full" else (16, 24, 32)
-
-
 def make_denoiser(unet: torch.nn.Module, size: str, frames: int) -> Denoiser:
     """AID in its default configuration."""
-    heads = 8 if size == "full" else 2
-    config = ModelConfig(num_frames=frames, dqformer=DQFormerConfig(num_heads=heads))
-    text, image, _ = widths_of(size)
-    return Denoiser(unet, text, image, config)
+    s = sizes(size)
+    return Denoiser(unet, s.text_dim, s.image_dim, ModelConfig(num_frames=frames))
 
 
 def timed(step: Callable[[], object], number: int) -> list[float]:
@@ -74,8 +67,9 @@ def aid_steps(
 ) -> dict:
     """Training steps of AID; then the checkpoint is saved, loaded strictly and compared."""
     unet = load_backbone(folder, ("unet",), BF16).part("unet")
-    use_plain_attention(unet, (SIZES[size] // 8) ** 2)  # what `aid train` does on a CPU
     torch.manual_seed(0)
+    latents = torch.randn(shape_of(size, frames))
+    use_plain_attention(unet, latents.shape[-1] * latents.shape[-2])  # as `aid train` on a CPU
     denoiser = make_denoiser(unet, size, frames).train()
     if checkpointing != "none":
         denoiser.enable_gradient_checkpointing(
@@ -84,9 +78,7 @@ def aid_steps(
     parameters = dict(denoiser.trained.named_parameters())
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-5, fused=True)
     average = AveragedWeights(parameters, 0.999)
-    side = SIZES[size] // 8
-    latents = torch.randn(1, frames, 4, side, side)
-    told = conditions(latents, widths_of(size))
+    told = conditions(latents, size)
     generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
@@ -158,7 +150,7 @@ def temporal_steps(folder: Path, size: str, frames: int, number: int, checkpoint
             parameter.data = parameter.data.float()
             parameters.append(parameter.requires_grad_(True))
     optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
-    pixels = torch.rand(1, frames, 3, SIZES[size], SIZES[size]) * 2 - 1
+    pixels = torch.rand(1, frames, 3, SIDES[size], SIDES[size]) * 2 - 1
 
     def step() -> None:
         latents = parts.encode(pixels, chunk=frames)
