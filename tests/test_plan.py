@@ -1,9 +1,11 @@
 from aid.cli import main
 from aid.config import DQFormerConfig, LoraConfig, ModelConfig, TrainConfig
+from aid.data.forecast import cache_size
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
-from aid.models.published import BY_NAME
-from aid.plan import cache_bytes, configs_of, forecast_training
+from aid.models.published import BY_NAME, SVD
+from aid.models.sizes import sizes_of
+from aid.plan import configs_of, forecast_training
 
 
 def test_the_peak_is_the_sum_of_its_parts_and_weights_count_exactly(tiny_backbone):
@@ -32,11 +34,14 @@ def test_published_names_need_no_download():
 
 
 def test_the_cache_of_svd_has_the_size_of_its_tensors():
-    configs = configs_of("stabilityai/stable-video-diffusion-img2vid")
     latents, given, image = 16 * 4 * 32 * 32, 4 * 4 * 32 * 32, 257 * 1280 + 1024
     pixels = 3 * 256 * 256  # of the given frame, a byte each
     expected = 3 * (2 * (latents + given + image) + pixels) + 5 * 77 * 1024 * 2
-    assert cache_bytes(configs, ModelConfig(), 256, 256, videos=3, sentences=5) == expected
+    size = cache_size(
+        sizes_of(SVD), num_videos=3, num_firsts=3, num_tokens=5 * 77, num_frames=16,
+        num_given_frames=1, height=256, width=256,
+    )  # fmt: skip
+    assert size.total == expected
 
 
 def test_plan_prints_what_a_recipe_takes_and_what_to_change(tmp_path, capsys, tiny_backbone):

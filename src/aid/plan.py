@@ -1,4 +1,4 @@
-"""What a training run will take, before anything is loaded: parameters, memory, cache, steps.
+"""What a training run will take, before anything is loaded: parameters and memory.
 
 The step is run on tensors without storage (`models.footprint`), so the forecast follows every
 setting. `aid plan` prints it; benchmarks/full_size compares it with measured peaks.
@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from aid.config import ModelConfig, TrainConfig
-from aid.data.forecast import forecast
 from aid.models.attention import use_plain_attention
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.footprint import MemoryCount, counting
 from aid.models.networks import empty_network, read_configs
 from aid.models.published import BY_NAME, Configs
-from aid.models.sizes import sizes_of
 from aid.models.weights import weight_names
 from aid.optim.rate import moments_bytes
 
@@ -166,18 +164,6 @@ def _conditions(configs: Configs, latents: Tensor) -> Conditions:
             state_mask=mask.repeat(1, NUM_STATES),
         ),
     )
-
-
-def cache_bytes(
-    configs: Configs, model: ModelConfig, height: int, width: int, videos: int, sentences: int
-) -> int:
-    """Size at most of the cache of `videos`: no two share a first frame, all sentences are long."""
-    sizes = sizes_of(configs)
-    return forecast(
-        sizes, num_videos=videos, num_firsts=videos, num_tokens=sentences * sizes.num_text_tokens,
-        num_frames=model.num_frames, num_given_frames=model.condition.num_given_frames,
-        height=height, width=width,
-    ).total  # fmt: skip
 
 
 def remedies(train: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:

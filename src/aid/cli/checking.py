@@ -46,8 +46,10 @@ def plan(
     import torch
 
     import aid.train  # noqa: F401  (so that this process is as large as one that trains)
+    from aid.data.forecast import cache_size
     from aid.models.published import BY_NAME
-    from aid.plan import cache_bytes, configs_of, forecast_training, remedies
+    from aid.models.sizes import sizes_of
+    from aid.plan import configs_of, forecast_training, remedies
     from aid.predict import find_backbone
 
     published = backbone.partition("+")[0].partition("@")[0]
@@ -70,8 +72,15 @@ def plan(
     for name, number in found.parts().items():
         print(f"{name:<24} {number / GB:>9,.2f} GB")
     print(f"{'peak while training':<24} {found.peak / GB:>9,.2f} GB of {available / GB:,.1f} GB")
-    size = cache_bytes(configs, model, height, width, videos, sentences)
-    print(f"{'cache':<24} {size / GB:>9,.2f} GB for {videos:,} videos, {sentences:,} sentences")
+    sizes = sizes_of(configs)
+    room = cache_size(  # at most: no two videos share a first frame, all sentences are long
+        sizes, num_videos=videos, num_firsts=videos, num_tokens=sentences * sizes.num_text_tokens,
+        num_frames=model.num_frames, num_given_frames=model.condition.num_given_frames,
+        height=height, width=width,
+    )  # fmt: skip
+    print(
+        f"{'cache':<24} {room.total / GB:>9,.2f} GB for {videos:,} videos, {sentences:,} sentences"
+    )
     each = train.batch_size * train.accumulate
     epochs = train.steps * each / videos
     print(f"{'steps':<24} {train.steps:>9,} of {each} videos, {epochs:.1f} epochs")

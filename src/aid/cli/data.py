@@ -100,7 +100,7 @@ def _forecast(
     report: dict[str, Any], folder: Path | None, sizes: Any, model: ModelConfig
 ) -> dict[str, Any]:
     """Bytes and seconds of a cache of all videos."""
-    from aid.data.forecast import forecast
+    from aid.data.forecast import cache_size
     from aid.prepare.timing import encoding_seconds
 
     looked, number = report["looked_at"], report["num_videos"]
@@ -109,7 +109,7 @@ def _forecast(
     if tokens is None:
         tokens = report["instructions"]["sentences"] * sizes.num_text_tokens
     firsts = report["num_scenes"] or number
-    room = forecast(
+    room = cache_size(
         sizes, num_videos=number, num_firsts=firsts, num_tokens=tokens,
         num_given_frames=model.condition.num_given_frames, **size,
     )  # fmt: skip

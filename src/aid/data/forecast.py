@@ -10,7 +10,7 @@ NUM_NOISED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class CacheSize:
     """Bytes of a cache, by what they hold."""
 
     latents: int
@@ -36,7 +36,7 @@ class Sizes(Protocol):
     text_dim: int
 
 
-def forecast(
+def cache_size(
     sizes: Sizes,
     *,
     num_videos: int,
@@ -46,7 +46,7 @@ def forecast(
     num_given_frames: int,
     height: int,
     width: int,
-) -> Forecast:
+) -> CacheSize:
     """Bytes of a cache of `num_videos` videos with `num_firsts` distinct first frames.
 
     Args:
@@ -55,7 +55,7 @@ def forecast(
     cells = (height // sizes.down_scaling) * (width // sizes.down_scaling)
     latent = sizes.latent_channels * cells * STORED_BYTES
     image = (sizes.num_image_tokens * sizes.image_dim + sizes.image_embedding_dim) * STORED_BYTES
-    return Forecast(
+    return CacheSize(
         latents=num_videos * num_frames * latent,
         given_frames=num_firsts * num_given_frames * 3 * height * width,
         first_frames=num_firsts * (NUM_NOISED * num_given_frames * latent + image),

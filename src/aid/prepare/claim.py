@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aid.conditioning.states import StateWriter, provenances
 from aid.data.cache import SETTINGS
-from aid.data.forecast import NUM_NOISED, forecast
+from aid.data.forecast import NUM_NOISED, cache_size
 from aid.data.shards import FORMAT, SHARD, STORED_AS, open_shard, pieces, video_digest
 from aid.models.sizes import backbone_sizes
 from aid.prepare.job import Job
@@ -72,7 +72,7 @@ def check_room(job: Job, num_videos: int) -> None:
     """Refuses to begin what cannot fit, before hours have gone into it."""
     if job.store.folder is None or job.store.has(SETTINGS):
         return
-    least = forecast(
+    least = cache_size(
         backbone_sizes(Path(job.backbone)),
         num_videos=num_videos,
         num_firsts=1,
