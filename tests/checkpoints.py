@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from aid.config import ModelConfig, SamplerConfig
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, save_checkpoint
 from aid.models.denoiser import Denoiser
+
+
+def differ(a: np.ndarray, b: np.ndarray) -> int:
+    """The largest difference between the pixels of two videos."""
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def write_tiny_model(

@@ -24,7 +24,7 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_backbone(tmp_path_factory.mktemp("backbones") / "tiny")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
     """AID's settings for the tiny backbone."""
     return ModelConfig(

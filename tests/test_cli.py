@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,6 @@ from checkpoints import write_tiny_model
 from PIL import Image
 
 import aid.cli
-from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
 from aid.types import Stopped
 from aid.video import read_video
 
@@ -58,13 +58,10 @@ def test_importing_the_package_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_predict_writes_what_was_asked_and_warns_of_unknown_words(tiny_backbone, tmp_path, picture):
-    config = ModelConfig(
-        num_frames=3,
-        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
-        adapter=AdapterConfig(long_term_heads=2),
-    )
-    write_tiny_model(tmp_path / "aid", tiny_backbone, config)
+def test_predict_writes_what_was_asked_and_warns_of_unknown_words(
+    tiny_backbone, tiny_config, tmp_path, picture
+):
+    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
     done = run(
         "predict", picture, "lift the hammer", "--model", tmp_path / "aid", "--backbone",
         tiny_backbone, "--out", tmp_path / "x.mp4", "--gif", "--sheet", "--steps", 1,
@@ -194,15 +191,11 @@ def test_a_data_set_without_scenes_is_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize(("kind", "mode"), [("model", "shuffled"), ("backbone", "empty")])
 def test_evaluate_hands_rows_and_predictor_on(
-    kind, mode, tiny_backbone, tiny_manifest, tmp_path, monkeypatch, capsys
+    kind, mode, tiny_backbone, tiny_config, tiny_manifest, tmp_path, monkeypatch, capsys
 ):
     import aid.evaluate
 
-    config = ModelConfig(
-        num_frames=3,
-        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2, use_states=False),
-        adapter=AdapterConfig(long_term_heads=2),
-    )
+    config = replace(tiny_config, dqformer=replace(tiny_config.dqformer, use_states=False))
     write_tiny_model(tmp_path / "aid", tiny_backbone, config)
     seen = {}
 

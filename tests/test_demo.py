@@ -5,7 +5,6 @@ import pytest
 from checkpoints import write_tiny_model
 from PIL import Image
 
-from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
 from aid.demo import make_demo, read_frames, titled_sheet
 from aid.predict import Predictor
 from aid.video import read_video
@@ -26,14 +25,9 @@ def frames(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:no states", "ignore:.*text encoder reads")
 def test_every_instruction_becomes_a_video_and_every_frame_a_sheet(
-    frames, tiny_backbone, tmp_path, capsys
+    frames, tiny_backbone, tiny_config, tmp_path, capsys
 ):
-    config = ModelConfig(
-        num_frames=3,
-        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
-        adapter=AdapterConfig(long_term_heads=2),
-    )
-    write_tiny_model(tmp_path / "aid", tiny_backbone, config)
+    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
     predictor = Predictor.from_pretrained(tmp_path / "aid", tiny_backbone, "cpu")
     counted = []
     out = tmp_path / "demo"

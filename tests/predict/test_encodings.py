@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from checkpoints import write_tiny_model
 
-from aid.predict import Predictor
 from aid.predict.encodings import FrameEncodings
 
 
@@ -37,24 +35,6 @@ def test_kinds_do_not_answer_for_each_other_and_the_oldest_is_forgotten():
     for frame in (b, a, c, a, b):  # a is used, so b goes when c comes
         kept.look_up("x", frame, doubled(asked))
     assert asked == [1, 1, 1, 1, 1]
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_backbone, tmp_path_factory, tiny_config_of_module):
-    folder = tmp_path_factory.mktemp("model") / "aid"
-    write_tiny_model(folder, tiny_backbone, tiny_config_of_module)
-    return Predictor.from_pretrained(folder, tiny_backbone, "cpu")
-
-
-@pytest.fixture(scope="module")
-def tiny_config_of_module():
-    from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
-
-    return ModelConfig(
-        num_frames=3,
-        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
-        adapter=AdapterConfig(long_term_heads=2),
-    )
 
 
 @pytest.fixture

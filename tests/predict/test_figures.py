@@ -7,7 +7,6 @@ from checkpoints import write_tiny_model
 
 import aid
 import aid.cli
-from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.card import model_card
 from aid.models.checkpoint import load_checkpoint, read_info, read_trained, trained_hash
@@ -17,11 +16,9 @@ REPORT = "# Ours on forks\n\n| | accuracy |\n|---|---|\n| the model | 61.0 % |\n
 
 
 @pytest.fixture
-def run(tmp_path, tiny_backbone):
+def run(tmp_path, tiny_backbone, tiny_config):
     """A run's folder with its checkpoint and a score card of it."""
-    heads = DQFormerConfig(queries_per_frame=2, num_heads=2)
-    config = ModelConfig(num_frames=3, dqformer=heads, adapter=AdapterConfig(long_term_heads=2))
-    checkpoint = write_tiny_model(tmp_path / "run" / "checkpoint", tiny_backbone, config)
+    checkpoint = write_tiny_model(tmp_path / "run" / "checkpoint", tiny_backbone, tiny_config)
     unet = load_backbone(tiny_backbone, ("unet",)).unet
     loaded, _ = load_checkpoint(checkpoint, unet, backbone_hash(tiny_backbone))
     made_with = {

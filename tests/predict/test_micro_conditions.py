@@ -1,28 +1,7 @@
-import numpy as np
 import pytest
-from checkpoints import write_tiny_model
-
-from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
-from aid.predict import Predictor
+from checkpoints import differ
 
 SAID, STATES = "lift the red ball", ["lift it", "stop"]
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_backbone, tmp_path_factory):
-    heads = DQFormerConfig(queries_per_frame=2, num_heads=2)
-    config = ModelConfig(num_frames=3, dqformer=heads, adapter=AdapterConfig(long_term_heads=2))
-    folder = write_tiny_model(tmp_path_factory.mktemp("model") / "aid", tiny_backbone, config)
-    return Predictor.from_pretrained(folder, tiny_backbone, "cpu")
-
-
-@pytest.fixture(scope="module")
-def frame():
-    return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-
-
-def differ(a, b):
-    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def draw(predictor, frame, number=1, **settings):

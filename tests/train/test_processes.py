@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from short_runs import LOOP as SHORT
 from short_runs import SAMPLER, log_of
 
-from aid.config import AdapterConfig, DQFormerConfig, ModelConfig, to_json
+from aid.config import to_json
 from aid.train import train
 
 LOOP = replace(SHORT, steps=3, batch_size=4, learning_rate=1e-3, check_every=3, save_every=3)
@@ -36,17 +36,12 @@ def assert_alike(folder, other):
 
 
 @pytest.fixture(scope="module")
-def whole(cache, tiny_backbone, tmp_path_factory):
+def whole(cache, tiny_backbone, tiny_config, tmp_path_factory):
     """One process, eight videos a step."""
-    model = ModelConfig(
-        num_frames=3,
-        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
-        adapter=AdapterConfig(long_term_heads=2),
-    )
     out = tmp_path_factory.mktemp("runs") / "whole"
     loop = replace(LOOP, batch_size=8)
-    train(cache, out, tiny_backbone, model=model, train=loop, sampler=SAMPLER, held_out=cache)
-    return out, model
+    train(cache, out, tiny_backbone, model=tiny_config, train=loop, sampler=SAMPLER, held_out=cache)
+    return out, tiny_config
 
 
 def test_two_parts_of_four_are_one_of_eight(whole, cache, tiny_backbone, tmp_path):

@@ -13,8 +13,6 @@ from PIL import Image
 from studio_server import PATIENCE, start_studio, write_models
 from visitor import WIDE
 
-from aid.config import AdapterConfig, DQFormerConfig, ModelConfig
-
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,15 +25,10 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="session")
-def models(tiny_backbone, tmp_path_factory):
+def models(tiny_backbone, tiny_config, tmp_path_factory):
     """A folder with two tiny models that differ in size and state writer."""
     folder = tmp_path_factory.mktemp("studio")
-    config = ModelConfig(
-        num_frames=3,
-        dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
-        adapter=AdapterConfig(long_term_heads=2),
-    )
-    write_models(folder, tiny_backbone, config)
+    write_models(folder, tiny_backbone, tiny_config)
     return folder
 
 

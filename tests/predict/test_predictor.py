@@ -8,43 +8,18 @@ import numpy as np
 import pytest
 import torch
 from backbones import build_tiny_backbone
-from checkpoints import write_tiny_model
+from checkpoints import differ, write_tiny_model
 from diffusers import StableVideoDiffusionPipeline
 from PIL import Image
 
 import aid.predict.loading
 from aid.conditioning.states import NoStateWriter
-from aid.config import AdapterConfig, ConditionConfig, DQFormerConfig, ModelConfig, SamplerConfig
+from aid.config import ConditionConfig, SamplerConfig
 from aid.predict import Predictor, find_model
 from aid.video import read_video, to_uint8
 
-CONFIG = ModelConfig(
-    num_frames=3,
-    dqformer=DQFormerConfig(queries_per_frame=2, num_heads=2),
-    adapter=AdapterConfig(long_term_heads=2),
-    condition=ConditionConfig(fps=None),
-)
 SAID = "lift the red ball"
 STATES = ["lift it", "stop"]
-
-
-@pytest.fixture(scope="module")
-def folder(tiny_backbone, tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "aid", tiny_backbone, CONFIG)
-
-
-@pytest.fixture(scope="module")
-def predictor(folder, tiny_backbone):
-    return Predictor.from_pretrained(folder, tiny_backbone, "cpu")
-
-
-@pytest.fixture(scope="module")
-def frame():
-    return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-
-
-def differ(a, b):
-    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def test_a_seed_is_a_video(predictor, frame):
@@ -85,8 +60,10 @@ def test_each_condition_has_a_say(predictor, frame):
         assert differ(usual, other) > 0
 
 
-def test_a_model_trained_at_one_fps_is_always_told_that(tiny_backbone, tmp_path, frame):
-    config = replace(CONFIG, condition=ConditionConfig(fps=5.0))
+def test_a_model_trained_at_one_fps_is_always_told_that(
+    tiny_backbone, tiny_config, tmp_path, frame
+):
+    config = replace(tiny_config, condition=ConditionConfig(fps=5.0))
     write_tiny_model(tmp_path / "aid", tiny_backbone, config)
     one = Predictor.from_pretrained(tmp_path / "aid", tiny_backbone, "cpu")
     settings = {"states": [[], []], "fps": [3.0, 12.0], "sampler": one.sampler_with(num_steps=1)}
@@ -166,8 +143,8 @@ def test_unknown_words_are_named(predictor, frame):
     assert made.states == []
 
 
-def test_a_model_that_reads_no_states_gets_none(tiny_backbone, tmp_path, frame):
-    config = replace(CONFIG, dqformer=replace(CONFIG.dqformer, use_states=False))
+def test_a_model_that_reads_no_states_gets_none(tiny_backbone, tiny_config, tmp_path, frame):
+    config = replace(tiny_config, dqformer=replace(tiny_config.dqformer, use_states=False))
     write_tiny_model(tmp_path / "aid", tiny_backbone, config)
     made = Predictor.from_pretrained(tmp_path / "aid", tiny_backbone, "cpu")(frame, SAID)
     assert (made.state_writer, made.states) == ("none", [])
@@ -182,8 +159,8 @@ def test_progress_is_counted_over_all_batches(predictor, frame):
     assert counted == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_a_model_of_two_given_frames_wants_two(tiny_backbone, tmp_path, frame):
-    config = replace(CONFIG, condition=ConditionConfig(num_given_frames=2))
+def test_a_model_of_two_given_frames_wants_two(tiny_backbone, tiny_config, tmp_path, frame):
+    config = replace(tiny_config, condition=ConditionConfig(num_given_frames=2))
     write_tiny_model(tmp_path / "aid", tiny_backbone, config)
     two = Predictor.from_pretrained(
         tmp_path / "aid", tiny_backbone, "cpu", state_writer=NoStateWriter()
@@ -225,14 +202,16 @@ def test_the_example_by_hand_does_what_the_predictor_does(
     Image.fromarray(frame).save(tmp_path / "a.png")
     arguments = [tmp_path / "a.png", SAID, tmp_path / "a.mp4", folder, tiny_backbone]
     monkeypatch.setattr("sys.argv", ["step_by_step.py", *map(str, arguments)])
-    made = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "step_by_step.py"))
+    made = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "step_by_step.py"))
     expected = predictor(frame, SAID).frames
     assert differ(to_uint8(made["frames"][0])[1:], expected[1:]) <= 1
     assert (tmp_path / "a.mp4").is_file()
 
 
-def test_describe_tells_active_adapters_from_idle_ones(predictor, tiny_backbone, tmp_path):
-    write_tiny_model(tmp_path / "aid", tiny_backbone, CONFIG, is_random=False)
+def test_describe_tells_active_adapters_from_idle_ones(
+    predictor, tiny_backbone, tiny_config, tmp_path
+):
+    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config, is_random=False)
     idle = Predictor.from_pretrained(tmp_path / "aid", tiny_backbone, "cpu")
     assert "0 of 12 adapters have left their zero start" in idle.describe()
     told = predictor.describe()
