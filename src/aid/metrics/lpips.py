@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from aid.metrics.fitting import load_exactly
 
 LAYERS = {0: (3, 64, 11, 4, 2), 3: (64, 192, 5, 1, 2), 6: (192, 384, 3, 1, 1),
           8: (384, 256, 3, 1, 1), 10: (256, 256, 3, 1, 1)}  # fmt: skip
@@ -76,21 +76,5 @@ def load_lpips(path: Path) -> Lpips:
         ValueError: there is no such file, or its names or shapes are not LPIPS's.
     """
     network = Lpips()
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"LPIPS weights {str(path)!r} cannot be read ({error}). docs/evaluation.md says how to "
-            "make that file."
-        ) from None
-    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if odd := sorted(
-        name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name)
-    ):
-        raise ValueError(
-            f"{str(path)!r} does not fit LPIPS: {len(odd)} tensors differ, first {odd[0]!r}. "
-            "docs/evaluation.md says how to make that file."
-        )
-    network.load_state_dict(state)
+    load_exactly(network, path)
     return network.eval().requires_grad_(False)

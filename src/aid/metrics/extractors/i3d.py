@@ -10,12 +10,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from aid.metrics.distances import CUBIC
 from aid.metrics.extractors import file_hash
+from aid.metrics.fitting import load_exactly
 
 MIXED = {
     "Mixed_3b": (192, (64, 96, 128, 16, 32, 32)),
@@ -144,35 +143,10 @@ class I3D:
     def __init__(self, weights: Path, device: str = "cpu") -> None:
         self.hash = file_hash(weights)
         self.network, self.device = InceptionI3D(), device
-        self.network.load_state_dict(fitting(weights, self.network))
+        load_exactly(self.network, weights)
         self.network.eval().requires_grad_(False).to(device)
 
     @torch.no_grad()
     def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
         """Features of frames in [-1, 1]."""
         return self.network(frames.transpose(1, 2).to(self.device))
-
-
-def fitting(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    """A network's state with the tensors of a file, which must be exactly the network's.
-
-    `num_batches_tracked` counts training steps, is of no use here, and some files lack it.
-    """
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"weights {str(path)!r} cannot be read ({error}). Give a safetensors file; "
-            "docs/evaluation.md says how to make it."
-        ) from None
-    state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    own = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
-    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    odd = [n for n in sorted(own.keys() | state.keys()) if shapes.get(n) != theirs.get(n)]
-    if odd:
-        raise ValueError(
-            f"{str(path)!r} does not fit: {len(odd)} tensors differ, the first is {odd[0]!r}: "
-            f"{theirs.get(odd[0], 'missing')} in the file, {shapes.get(odd[0], 'unknown')} here."
-        )
-    return network.state_dict() | state
