@@ -72,7 +72,7 @@ def _warn_of_truncation(tokenizer: Any, sentences: list[str], length: int) -> No
 
 def join_states(
     tokens: Float[Tensor, "s n d"], mask: Bool[Tensor, "s n"]
-) -> tuple[Float[Tensor, "m d"], Bool[Tensor, "m"]]:
+) -> tuple[Float[Tensor, "m d"], Bool[Tensor, " m"]]:
     """The states of one video one after another, m = s n; several would not fit into 77 tokens.
 
     A video without states is given the empty sentence as its only one: see `state_sentences`.
