@@ -163,20 +163,21 @@ def score(
     print(out / "score.html")
 
 
-def card(model: Path, score: Path | None = None) -> None:
+def card(model: str, score: Path | None = None) -> None:
     """Writes the model card of a checkpoint again, with the figures of its score cards.
 
     Args:
-        model: a checkpoint's folder.
+        model: "tabletop" or a checkpoint's folder.
         score: folder that `aid evaluate` wrote; by default all that lie beside the checkpoint and
             were made with its weights.
     """
-    from aid.models.checkpoint import read_info, write_card
+    from aid.models.checkpoint import write_card
+    from aid.predict import find_model
     from aid.predict.figures import figures_of
 
-    read_info(model)  # says it if this is no checkpoint
-    figures = figures_of(model, score)
-    print(write_card(model, figures))
+    folder, _ = find_model(model)
+    figures = figures_of(folder, score)
+    print(write_card(folder, figures))
     if figures is None:
         print("without figures: no score card of these weights lies beside it (--score FOLDER)")
 

@@ -22,12 +22,12 @@ def figures_of(checkpoint: Path | str, score: Path | str | None = None) -> str |
             and are of it.
 
     Raises:
-        ValueError: `score` is no score card, or another model's.
+        ValueError: this is no checkpoint, or `score` no score card of it.
     """
     checkpoint = Path(checkpoint)
     own = {
-        "trained": trained_hash(read_trained(checkpoint)),
         "backbone": read_info(checkpoint).backbone_hash,
+        "trained": trained_hash(read_trained(checkpoint)),
     }
     if score is not None:
         return _figures(Path(score), _made_with(Path(score), own))
