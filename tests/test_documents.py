@@ -54,6 +54,16 @@ def test_the_tree_names_every_file_of_the_code_and_the_documents_and_no_other():
     assert there <= named, f"on disk but not in the README's tree: {sorted(there - named)}"
 
 
+def test_the_architecture_names_every_room_and_no_other():
+    table = section((ROOT / "docs/architecture.md").read_text(), "The rooms")
+    rooms = {
+        path.name + "/" * path.is_dir()
+        for path in (ROOT / "src/aid").iterdir()
+        if not path.name.startswith("__")
+    }
+    assert set(re.findall(r"^\| `([\w./]+)` \|", table, re.MULTILINE)) == rooms
+
+
 def test_every_line_of_the_tree_has_a_purpose():
     lines = section(README, "The files").split("```")[1].strip("\n").splitlines()
     assert [line for line in lines if len(line.split()) < 2] == []

@@ -1,9 +1,10 @@
 """Every number a user may change, as frozen dataclasses, checked before anything loads.
 
-The command line and the recipes in `configs/` are made from these (see `cli.py`); a checkpoint
+The command line and the recipes in `configs/` are made from these (see `cli/`); a checkpoint
 carries the ones that made it. "Ours" marks a value on which the paper is silent
-(docs/paper_map.md). `data` is which frames are seen, `model` what AID adds to the backbone, `run`
-how it is trained and sampled, `embedded` the small backbone that is made from nothing.
+(docs/paper_map.md). `data` is which videos and frames are seen, `model` what AID adds to the
+backbone, `run` how it is trained and sampled, `embedded` the small backbone that is made from
+nothing.
 """
 
 import json
