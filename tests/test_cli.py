@@ -132,6 +132,7 @@ def failing(monkeypatch):
     [
         (ValueError("five is\n too many"), 2, "error: five is too many\n"),
         (OSError(28, "No space left"), 1, "OSError: [Errno 28] No space left (--debug"),
+        (RuntimeError("no compiler\npage 1\npage 2"), 1, "RuntimeError: no compiler (--debug"),
         (RuntimeError(), 1, "RuntimeError: no more is known"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

@@ -164,9 +164,9 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def _sentence(error: Exception) -> str:
     """What went wrong, in one line; the kind of error where the words alone would puzzle."""
-    words = " ".join(str(error).split())
     if isinstance(error, ValueError):
-        return words
+        return " ".join(str(error).split())
+    words = str(error).strip().partition("\n")[0]  # what a library adds may fill pages
     return f"{type(error).__name__}: {words or 'no more is known'} (--debug shows where)"
 
 

@@ -6,13 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,6 +25,8 @@ from aid.models.spreading import spread_frozen_weights
 from aid.optim import fit, sample_generators
 from aid.train.batches import Noised, draw_sample, empty_text, families
 from aid.train.checking import Checker
+from aid.train.compiling import as_written, compile_unet, plain_errors
+from aid.train.processes import make_accelerator, refuse_to_spread_alone
 from aid.train.records import describe, run_record
 
 FREE = ("batch_size", "accumulate", "log_every", "check_every", "save_every", "trackers")
@@ -60,7 +60,7 @@ def train(
         ValueError: the cache was made with another backbone or recipe, or `out` holds another run.
         Stopped: somebody asked the run to end; it is saved.
     """
-    accelerator = _accelerator(train, out)
+    accelerator = make_accelerator(train, out)
     data = Cache(cache)
     backbone_id = backbone_hash(backbone)
     needed = {
@@ -89,9 +89,9 @@ def train(
     if train.use_gradient_checkpointing:
         denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
     if train.use_compile:
-        denoiser.unet.compile()
+        compile_unet(denoiser.unet, accelerator.device)
     if train.spread_frozen:
-        _refuse_to_spread_alone(accelerator)
+        refuse_to_spread_alone(accelerator)
         spread_frozen_weights(denoiser)
     denoiser.to(accelerator.device)
     parameters = dict(denoiser.trained.named_parameters())
@@ -125,11 +125,13 @@ def train(
     if accelerator.is_main_process:
         print(describe(denoiser), file=sys.stderr)
     record = run_record(denoiser, model, train, sampler, facts, accelerator)
-    fit(
-        accelerator, out, parameters, _loss_of(accelerator, wrapped, denoiser, data, train), train,
-        title="aid", rates=_rates(train), parts=train.accumulate, group_of=group_of,
-        on_check=check, facts=facts, record=record, accept=accept,
-    )  # fmt: skip
+    loss = _loss_of(accelerator, wrapped, denoiser, data, train)
+    with plain_errors():
+        fit(
+            accelerator, out, parameters, loss, train, title="aid", rates=_rates(train),
+            parts=train.accumulate, group_of=group_of, facts=facts, record=record, accept=accept,
+            on_check=as_written(check) if train.use_compile else check,
+        )  # fmt: skip
     # DDP's reducer goes before the process group does. The other way round it waits, holding
     # Python's lock, for gloo's thread, which may be waiting for that lock.
     accelerator.free_memory()
@@ -152,37 +154,6 @@ def _rates(train: TrainConfig) -> Callable[[str], float]:
         return train.learning_rate
 
     return rate
-
-
-def _accelerator(train: TrainConfig, out: Path) -> Accelerator:
-    packages = {"tensorboard": ("tensorboard", "tensorboardX")}
-    for name in train.trackers:
-        if not any(find_spec(package) for package in packages.get(name, (name,))):
-            raise ValueError(
-                f"train.trackers names {name}, which is not installed. Install it: pip install "
-                f"{name}. The log in the run's folder is written without it."
-            )
-    accelerator = Accelerator(
-        mixed_precision=train.mixed_precision, log_with=list(train.trackers) or None,
-        project_dir=out,
-    )  # fmt: skip
-    if accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
-        raise ValueError(
-            f"accelerate is set to {accelerator.distributed_type.value}, whose shards aid's saved "
-            "states do not hold. Use DDP (configs/accelerate/ddp.yaml); if the frozen weights need "
-            "too much memory, with train.spread_frozen=true. What is trained is small."
-        )
-    if train.trackers:
-        accelerator.init_trackers("aid")
-    return accelerator
-
-
-def _refuse_to_spread_alone(accelerator: Accelerator) -> None:
-    if accelerator.num_processes == 1:
-        raise ValueError(
-            "train.spread_frozen spreads the frozen weights over several processes; this run has "
-            "one. Start it with accelerate launch (docs/training.md), or leave the setting out."
-        )
 
 
 def _denoiser(

@@ -1,0 +1,46 @@
+"""The processes of a training run: devices, precision, trackers, and what cannot be spread."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+
+from aid.config import TrainConfig
+
+
+def make_accelerator(train: TrainConfig, out: Path) -> Accelerator:
+    """Devices, precision and trackers, as the launcher and the recipe say.
+
+    Raises:
+        ValueError: a tracker is not installed, or accelerate is set to shard what is trained.
+    """
+    packages = {"tensorboard": ("tensorboard", "tensorboardX")}
+    for name in train.trackers:
+        if not any(find_spec(package) for package in packages.get(name, (name,))):
+            raise ValueError(
+                f"train.trackers names {name}, which is not installed. Install it: pip install "
+                f"{name}. The log in the run's folder is written without it."
+            )
+    accelerator = Accelerator(
+        mixed_precision=train.mixed_precision, log_with=list(train.trackers) or None,
+        project_dir=out,
+    )  # fmt: skip
+    if accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+        raise ValueError(
+            f"accelerate is set to {accelerator.distributed_type.value}, whose shards aid's saved "
+            "states do not hold. Use DDP (configs/accelerate/ddp.yaml); if the frozen weights need "
+            "too much memory, with train.spread_frozen=true. What is trained is small."
+        )
+    if train.trackers:
+        accelerator.init_trackers("aid")
+    return accelerator
+
+
+def refuse_to_spread_alone(accelerator: Accelerator) -> None:
+    """Raises a `ValueError` where there is nobody to share the frozen weights with."""
+    if accelerator.num_processes == 1:
+        raise ValueError(
+            "train.spread_frozen spreads the frozen weights over several processes; this run has "
+            "one. Start it with accelerate launch (docs/training.md), or leave the setting out."
+        )
