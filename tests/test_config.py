@@ -136,6 +136,7 @@ def test_an_unknown_setting_is_refused_by_name_with_the_known_ones():
         (lambda: SamplerConfig(num_steps=0), "num_steps must be at least 1, got 0"),
         (lambda: SamplerConfig(sigma_min=2.0, sigma_max=1.0), "got 2.0 and 1.0"),
         (lambda: SamplerConfig(sigma_min=0.0), "0 < min < max"),
+        (lambda: SamplerConfig(guidance_interval=(20.0, 2.0)), "got 20 and 2. Guidance at all"),
         (lambda: LoopConfig(steps=0), "steps must be at least 1, got 0"),
         (lambda: TrainConfig(batch_size=0), "batch_size must be at least 1"),
         (lambda: LoopConfig(save_every=-1), "save_every"),

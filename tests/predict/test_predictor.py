@@ -28,6 +28,19 @@ def test_a_seed_is_a_video(predictor, frame):
     assert differ(first, predictor(frame, SAID, states=STATES, seed=4).frames) > 5
 
 
+def test_guidance_may_be_left_to_some_noise_levels(predictor, frame):
+    asked = {"states": STATES, "num_steps": 2, "text_guidance": 4.0}
+    nowhere, unguided, everywhere = (
+        predictor(frame, SAID, **asked | changed).frames
+        for changed in (
+            {"guidance_interval": (1e6, 1e6)},
+            {"text_guidance": 1.0, "image_guidance": 1.0},
+            {"guidance_interval": (0.0, float("inf"))},
+        )
+    )
+    assert differ(nowhere, unguided) <= 1 < differ(nowhere, everywhere)
+
+
 def test_video_i_of_several_is_that_of_seed_plus_i(predictor, frame):
     several = predictor(frame, SAID, states=STATES, seed=3, num_videos=3)
     alone = predictor(frame, SAID, states=STATES, seed=5)

@@ -23,6 +23,7 @@ def predict(
     steps: int | None = None,
     image_guidance: float | None = None,
     text_guidance: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
     states: list[str] | None = None,
     states_from: str | None = None,
     model: str = "tabletop",
@@ -50,6 +51,8 @@ def predict(
         steps: sampling steps; fewer are faster and coarser.
         image_guidance: s_V, how far to go towards what the frame asks.
         text_guidance: s_T, how far to go towards what the instruction asks.
+        guidance_interval: lowest and highest noise level at which guidance acts, as '[5, .inf]';
+            outside of it a step costs one prediction instead of two or three.
         states: what the video passes through, as '["first ...", "then ..."]'.
         states_from: who says the states: tabletop-rules, none, vlm:MODEL, server:URL#MODEL,
             smollm2; by default who said those of the training data.
@@ -92,7 +95,8 @@ def predict(
     with progress_bar("sampling") as on_step:
         prediction = predictor(
             frame, instruction, num_videos=num_videos, seed=seed, num_steps=steps,
-            image_guidance=image_guidance, text_guidance=text_guidance, states=states,
+            image_guidance=image_guidance, text_guidance=text_guidance,
+            guidance_interval=guidance_interval, states=states,
             motion_bucket_id=motion_bucket_id, noise_aug_strength=noise_aug_strength,
             on_step=on_step,
         )  # fmt: skip

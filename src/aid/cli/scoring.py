@@ -27,6 +27,7 @@ def evaluate(
     steps: int | None = None,
     image_guidance: float | None = None,
     text_guidance: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
     seed: int = 0,
     batch_size: int = 8,
     mixed_precision: Literal["no", "bf16"] = "no",
@@ -52,6 +53,7 @@ def evaluate(
         steps: sampling steps.
         image_guidance: s_V.
         text_guidance: s_T.
+        guidance_interval: as for `aid predict`.
         seed: of the first video; the next ones count up.
         batch_size: videos drawn at once; a seed gives the same video in any batch.
         mixed_precision: arithmetic of the networks; bf16 is several times faster on some CPUs.
@@ -82,8 +84,7 @@ def evaluate(
     if predictor != "none":
         loaded = _predictor(predictor, model, backbone, device, rows, num_frames)
         num_frames = loaded.denoiser.config.num_frames
-        asked = {"num_steps": steps, "image_guidance": image_guidance}
-        sampler = loaded.sampler_with(**asked, text_guidance=text_guidance)
+        sampler = loaded.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
         print(loaded.describe())
         timed = _Timed(loaded, sampler, batch_size, mixed_precision)
         made_with |= _identity(loaded, find_model(model, backbone)[1]) | {

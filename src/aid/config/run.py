@@ -44,6 +44,12 @@ class SamplerConfig:
                 f"sigma_min and sigma_max must satisfy 0 < min < max, got {self.sigma_min} and "
                 f"{self.sigma_max}. SVD uses 0.002 and 700."
             )
+        low, high = self.guidance_interval
+        if not 0 <= low <= high:
+            raise ValueError(
+                f"guidance_interval must be 0 <= lowest <= highest, got {low:g} and {high:g}. "
+                "Guidance at all noise levels is [0, .inf]."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

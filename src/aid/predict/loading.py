@@ -179,7 +179,8 @@ def describe(
         f"states           {state_writer}",
         f"video            {denoiser.config.num_frames} frames, {sizes}",
         f"sampler          {sampler.num_steps} steps, image guidance {sampler.image_guidance:g}, "
-        f"text guidance {sampler.text_guidance:g}",
+        f"text guidance {sampler.text_guidance:g}, "
+        "guided at sigma {:g} to {:g}".format(*sampler.guidance_interval),
     ]
     return "\n".join(lines)
 

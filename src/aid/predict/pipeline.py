@@ -109,6 +109,7 @@ class AIDPipeline(DiffusionPipeline):
         num_inference_steps: int | None = None,
         image_guidance: float | None = None,
         text_guidance: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         states: Sequence[list[str]] | None = None,
         fps: float | Sequence[float] | None = None,
         motion_bucket_id: float | Sequence[float] | None = None,
@@ -128,6 +129,7 @@ class AIDPipeline(DiffusionPipeline):
             num_inference_steps: sampling steps; None, here and for guidance, takes the model's own.
             image_guidance: s_V.
             text_guidance: s_T.
+            guidance_interval: (lowest, highest) noise level at which guidance acts.
             states: of each frame and instruction; None asks the state writer.
             fps: of all videos, or of each frame and instruction, for a model without
                 `condition.fps`; None, here and below, takes the model's own.
@@ -161,7 +163,9 @@ class AIDPipeline(DiffusionPipeline):
         }  # fmt: skip
         first = 0 if generator is None else generator.initial_seed()
         self.predictor.backbone.decode_chunk = decode_chunk_size
-        sampler = self.predictor.sampler_with(num_inference_steps, image_guidance, text_guidance)
+        sampler = self.predictor.sampler_with(
+            num_inference_steps, image_guidance, text_guidance, guidance_interval
+        )
         with self.progress_bar(total=-(-len(times) // batch_size) * sampler.num_steps) as bar:
 
             def on_step(done: int, total: int) -> None:

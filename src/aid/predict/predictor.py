@@ -150,6 +150,7 @@ class Predictor:
         num_steps: int | None = None,
         image_guidance: float | None = None,
         text_guidance: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         states: list[str] | None = None,
         motion_bucket_id: float | None = None,
         noise_aug_strength: float | None = None,
@@ -166,6 +167,7 @@ class Predictor:
             num_steps: sampling steps; None, here and for the guidance, takes the model's own.
             image_guidance: s_V.
             text_guidance: s_T.
+            guidance_interval: (lowest, highest) noise level at which guidance acts.
             states: what the video passes through, instead of what the state writer says.
             motion_bucket_id: how much SVD is told that moves, 0 to 255; None, here and for the
                 noise, takes the model's own.
@@ -184,18 +186,13 @@ class Predictor:
         writer = "caller" if states is not None else self.state_writer.name
         if states is None:
             states = self.states_for(pixels, said)
-        sampler = self.sampler_with(num_steps, image_guidance, text_guidance)
+        sampler = self.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
         videos = self.predict_many(
-            [pixels] * num_videos,
-            [said] * num_videos,
-            range(seed, seed + num_videos),
-            states=[states] * num_videos,
+            [pixels] * num_videos, [said] * num_videos, range(seed, seed + num_videos),
+            states=[states] * num_videos, sampler=sampler, on_step=on_step, on_preview=on_preview,
             motion_bucket_id=_each(motion_bucket_id, num_videos),
             noise_aug_strength=_each(noise_aug_strength, num_videos),
-            sampler=sampler,
-            on_step=on_step,
-            on_preview=on_preview,
-        )
+        )  # fmt: skip
         return Prediction(
             videos=videos, instruction=instruction, states=states, state_writer=writer, seed=seed,
             sampler=sampler, fps=self.fps,
@@ -280,11 +277,14 @@ class Predictor:
         num_steps: int | None = None,
         image_guidance: float | None = None,
         text_guidance: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
     ) -> SamplerConfig:
         """The model's sampler settings with those changed that are not None."""
-        names = ("num_steps", "image_guidance", "text_guidance")
-        asked = zip(names, (num_steps, image_guidance, text_guidance), strict=True)
-        return replace(self.sampler, **{name: v for name, v in asked if v is not None})
+        asked = {
+            "num_steps": num_steps, "image_guidance": image_guidance,
+            "text_guidance": text_guidance, "guidance_interval": guidance_interval,
+        }  # fmt: skip
+        return replace(self.sampler, **{name: v for name, v in asked.items() if v is not None})
 
     def describe(self) -> str:
         """What is loaded and active, a line each, and whether the adapters change anything."""
