@@ -6,14 +6,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from aid.models.attention import use_plain_attention
-from aid.models.backbone import load_backbone
-from full_size.training import BF16, conditions, make_denoiser
+from full_size.training import conditions, load_unet, make_denoiser
 from full_size.weights import shape_of
 
 
 def profile_step(folder: Path, size: str, frames: int) -> dict:
     """Shares of the time of one forward and backward pass, the ten largest operations."""
-    unet = load_backbone(folder, ("unet",), BF16).part("unet")
+    unet = load_unet(folder, size)
     denoiser = make_denoiser(unet, size, frames).train()
     denoiser.enable_gradient_checkpointing()
     latents = torch.randn(shape_of(size, frames))

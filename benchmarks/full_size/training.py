@@ -1,7 +1,7 @@
 """One training step of AID from cached latents, and one as public SVD fine-tuning scripts make it.
 
-Both: one video of 16 frames, frozen weights stored and used in bfloat16, trained weights in
-float32, PyTorch's fused AdamW. Neither is changed for the other's sake.
+Both: one video of 16 frames, frozen weights stored and used in bfloat16 (the table-top's in
+float32), trained ones in float32, PyTorch's fused AdamW. Neither is changed for the other's sake.
 """
 
 import time
@@ -15,12 +15,13 @@ from torch import Tensor
 from aid.config import ModelConfig, NoiseConfig, SamplerConfig
 from aid.diffusion.edm import sample_sigmas
 from aid.models.attention import use_plain_attention
-from aid.models.backbone import Backbone, load_backbone
+from aid.models.backbone import Backbone, backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.optim import AveragedWeights
-from full_size.weights import SIDES, shape_of, sizes
+from aid.predict import find_model
+from full_size.weights import DTYPES, SIDES, shape_of, sizes
 
 BF16 = torch.bfloat16
 STATES = 4
@@ -46,8 +47,16 @@ def conditions(latents: Tensor, size: str) -> Conditions:
     )
 
 
+def load_unet(folder: Path, size: str) -> torch.nn.Module:
+    """The backbone's UNet."""
+    return load_backbone(folder, ("unet",), DTYPES[size]).part("unet")
+
+
 def make_denoiser(unet: torch.nn.Module, size: str, frames: int) -> Denoiser:
-    """AID in its default configuration."""
+    """AID in its default configuration, or the shipped one on the shipped backbone."""
+    if size == "tabletop":
+        checkpoint, backbone = find_model("tabletop")
+        return load_checkpoint(checkpoint, unet, backbone_hash(backbone))[0]
     s = sizes(size)
     return Denoiser(unet, s.text_dim, s.image_dim, ModelConfig(num_frames=frames))
 
@@ -66,7 +75,7 @@ def aid_steps(
     folder: Path, size: str, frames: int, number: int, checkpointing: str, out: Path | None
 ) -> dict:
     """Training steps of AID; then the checkpoint is saved, loaded strictly and compared."""
-    unet = load_backbone(folder, ("unet",), BF16).part("unet")
+    unet = load_unet(folder, size)
     torch.manual_seed(0)
     latents = torch.randn(shape_of(size, frames))
     use_plain_attention(unet, latents.shape[-1] * latents.shape[-2])  # as `aid train` on a CPU
@@ -140,7 +149,8 @@ def temporal_steps(folder: Path, size: str, frames: int, number: int, checkpoint
     CLIP; the loss is EDM's. The scripts keep the whole UNet in float32 and have no average; here
     the frozen part is in bfloat16, which favours them.
     """
-    parts: Backbone = load_backbone(folder, ("unet", "vae", "image_encoder"), BF16)
+    dtype = DTYPES[size]
+    parts: Backbone = load_backbone(folder, ("unet", "vae", "image_encoder"), dtype)
     unet = parts.part("unet").train()
     if checkpointing != "none":
         unet.enable_gradient_checkpointing()  # diffusers' own switch, as in the scripts
@@ -163,7 +173,7 @@ def temporal_steps(folder: Path, size: str, frames: int, number: int, checkpoint
         noisy = latents + sigma * noise
         scaled = noisy / (sigma**2 + 1).sqrt()
         ids = torch.tensor([[6.0, 127.0, float(strength)]])
-        with torch.autocast("cpu", BF16):
+        with torch.autocast("cpu", BF16, enabled=dtype == BF16):
             output = unet(
                 torch.cat([scaled, condition], dim=2), 0.25 * sigma.log(),
                 encoder_hidden_states=embedding, added_time_ids=ids, return_dict=False,

@@ -1,4 +1,7 @@
-"""A backbone of random weights: of Stable Video Diffusion's sizes, or of the embedded one's."""
+"""A backbone of random weights, of SVD's sizes or of the embedded one's; or that one itself.
+
+The size "tabletop" is the embedded backbone itself, in float32 as it is used.
+"""
 
 import shutil
 from pathlib import Path
@@ -12,9 +15,11 @@ from aid.models.sizes import BackboneSizes, sizes_of
 from aid.predict import find_backbone
 
 SHIPPED = find_backbone("tabletop")
-CONFIGS = {"full": SVD, "tiny": read_configs(SHIPPED)}
-SIDES = {"full": 256, "tiny": 64}
+CONFIGS = {"full": SVD, "tiny": read_configs(SHIPPED), "tabletop": read_configs(SHIPPED)}
+SIDES = {"full": 256, "tiny": 64, "tabletop": 64}
 """Pixels of height and width."""
+DTYPES = {"full": torch.bfloat16, "tiny": torch.bfloat16, "tabletop": torch.float32}
+"""Of the frozen weights."""
 
 
 def sizes(size: str) -> BackboneSizes:
@@ -34,6 +39,9 @@ def build(folder: Path, size: str) -> dict[str, int]:
     The tokenizer is the embedded backbone's: OpenAI's vocabulary cannot be made from nothing, and
     which words there are changes neither time nor memory.
     """
+    if size == "tabletop":
+        shutil.copytree(SHIPPED, folder, dirs_exist_ok=True)
+        return {}
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     counts = {}
