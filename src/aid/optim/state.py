@@ -9,7 +9,7 @@ another run, is refused with the file and the reason.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from aid.optim.average import AveragedWeights
 
 TENSORS, FACTS = "trainer.safetensors", "trainer.json"
 ANEW = "Put back a copy of that folder, or delete it to start anew."
+PORTION = 2**26
+"""Bytes that are read back at a time: what is read of a file stays mapped until it is closed, and
+counts as memory till then."""
 
 
 def state_tensors(
@@ -158,10 +161,24 @@ def _seal(values: Mapping[str, Any]) -> str:
 
 def _compare(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuses a file that does not hold exactly these tensors."""
-    with safe_open(path, framework="pt") as file:
-        for name, tensor in tensors.items():
-            if not torch.equal(_bits(file.get_tensor(name)), _bits(tensor.cpu())):
-                raise OSError(f"{name} was not read back as it was written")
+    for names in _portions(tensors):
+        with safe_open(path, framework="pt") as file:
+            for name in names:
+                if not torch.equal(_bits(file.get_tensor(name)), _bits(tensors[name].cpu())):
+                    raise OSError(f"{name} was not read back as it was written")
+
+
+def _portions(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
+    """The names in groups of about `PORTION` bytes."""
+    names: list[str] = []
+    size = 0
+    for name, tensor in tensors.items():
+        names.append(name)
+        size += size_of([tensor])
+        if size >= PORTION:
+            yield names
+            names, size = [], 0
+    yield names
 
 
 def _bits(tensor: Tensor) -> Tensor:

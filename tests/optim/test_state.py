@@ -1,0 +1,22 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from aid.optim.state import PORTION, save_state, size_of
+
+
+def resident(kind: str) -> int:
+    """Bytes, as Linux says of this process: VmRSS now, VmHWM at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
+def test_reading_a_state_back_does_not_take_the_memory_of_a_second_one(tmp_path):
+    tensors = {f"weights/{number}": torch.full((2**22,), number * 1.0) for number in range(20)}
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    save_state(tmp_path / "state", tensors, {"step": 1})
+    assert resident("VmHWM") - before < 2 * PORTION < size_of(tensors.values()) / 2
