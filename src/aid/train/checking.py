@@ -7,6 +7,7 @@ draws pictures alone, which is how a run of many devices dies of a timeout.
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
-from aid.config import SamplerConfig
+from aid.config import SamplerConfig, TrainConfig
 from aid.data.cache import Cache
 from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS
@@ -30,6 +31,8 @@ from aid.video import contact_sheet, to_uint8, write_png
 CHECKED_SIGMAS = (0.5, 1.5, 4.0, 12.0, 40.0)
 NUM_CHECKED = 32
 NUM_DRAWN = 4
+DECODED_PIXELS = 2**18
+"""At a time: 4 frames of 256 x 256, for which SVD's decoder takes 1.1 GB; 64 of 64 x 64."""
 SEED = -1
 """Of every check, so that two checks differ by the weights alone."""
 STILL = 0.5
@@ -47,7 +50,10 @@ def share_of(number: int, rank: int, num_processes: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Checker:
-    """The checks of one run."""
+    """The checks of one run.
+
+    They see no more videos at once than a training step does, so that they need no more memory.
+    """
 
     cache: Cache
     denoiser: Denoiser
@@ -55,7 +61,7 @@ class Checker:
     folder: Path
     backbone: Path
     accelerator: Accelerator
-    frame_stride: int = 1
+    train: TrainConfig
 
     def __call__(self, step: int) -> dict[str, Any]:
         """All checks; the values for the log. Every process must call it."""
@@ -78,7 +84,7 @@ class Checker:
 
         With the true instruction, another of the same frame, and none.
         """
-        config, stride = self.denoiser.config.condition, self.frame_stride
+        config, stride = self.denoiser.config.condition, self.train.frame_stride
         device = self.accelerator.device
         batch = every(self.cache.batch(indices), stride)
         true = conditions_of(batch, config, stride).to(device)
@@ -111,15 +117,15 @@ class Checker:
         names = [f"{told}_{sigma:g}" for told in ("true", "swap", "empty")
                  for sigma in CHECKED_SIGMAS]  # fmt: skip
         total = dict.fromkeys(names, 0.0)
-        for start in range(0, len(mine), 16):
-            indices = mine[start : start + 16]
+        for start in range(0, len(mine), self.train.batch_size):
+            indices = mine[start : start + self.train.batch_size]
             latents, told = self._told(indices)
             noise = self._noise(indices, latents.shape)
             for name, conditions in told.items():
                 for sigma in CHECKED_SIGMAS:
                     level = torch.full((len(indices),), sigma, device=latents.device)
                     losses = self.denoiser.loss(latents, conditions, level, noise)
-                    own = losses.cpu().double()[counted[start : start + 16]]
+                    own = losses.cpu().double()[counted[start : start + len(indices)]]
                     total[f"{name}_{sigma:g}"] += float(own.sum())
         summed = torch.tensor([total[name] for name in names], device=self.accelerator.device)
         means = dict(zip(names, (self.accelerator.reduce(summed) / number).tolist(), strict=True))
@@ -139,14 +145,21 @@ class Checker:
         number = min(NUM_DRAWN, len(self.cache))
         gather = self.accelerator.gather
         mine = share_of(number, self.accelerator.process_index, self.accelerator.num_processes)
-        latents, told = self._told(mine)
         decoder = load_backbone(self.backbone, ("vae",)).to(self.accelerator.device)
-        real = gather(decoder.decode(latents))[:number].cpu()
-        drawn = {}
-        for name, conditions in told.items():
-            if name == "true" or self.denoiser.reads_text:
-                frames = decoder.decode(self._sample(mine, latents.shape, conditions))
-                drawn[name] = gather(frames)[:number].cpu()
+        decode = partial(decoder.decode, chunk=self._chunk(decoder.down_scaling))
+        each = max(1, self.train.batch_size // 3)  # guidance makes up to three predictions of one
+        shown: dict[str, list[Tensor]] = {}
+        for start in range(0, len(mine), each):
+            indices = mine[start : start + each]
+            latents, told = self._told(indices)
+            videos = {"real": latents}
+            for name, conditions in told.items():
+                if name == "true" or self.denoiser.reads_text:
+                    videos[name] = self._sample(indices, latents.shape, conditions)
+            for name, all_of_them in videos.items():
+                shown.setdefault(name, []).extend(map(decode, all_of_them.split(1)))
+        drawn = {name: gather(torch.cat(ones))[:number].cpu() for name, ones in shown.items()}
+        real = drawn.pop("real")
         if self.accelerator.is_main_process:
             words = {"true": "its own words", "swap": "other words", "empty": "no words"}
             rows = []
@@ -156,6 +169,11 @@ class Checker:
                 rows += [(f"{name}: {words[k]}", to_uint8(v[place])) for k, v in drawn.items()]
             write_png(self.folder / f"sheet-{step:06d}.png", contact_sheet(rows, scale=2))
         return motion_ratio(drawn["true"], real)
+
+    def _chunk(self, down_scaling: int) -> int:
+        """Frames that are decoded at a time."""
+        h, w = self.cache.batch([0]).latents.shape[-2:]
+        return max(1, DECODED_PIXELS // (h * w * down_scaling**2))
 
     def _sample(
         self, indices: list[int], shape: torch.Size, conditions: Conditions

@@ -98,7 +98,7 @@ def train(
     wrapped = accelerator.prepare(_Loss(denoiser, train.motion_weight))
     checker = None
     if seen is not None:
-        checker = Checker(seen, denoiser, sampler, out, backbone, accelerator, train.frame_stride)
+        checker = Checker(seen, denoiser, sampler, out, backbone, accelerator, train)
     info = _info(data, denoiser, backbone, backbone_id, sampler, train, begun_on)
 
     def check(step: int) -> dict[str, Any]:
