@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from measured_step import CONFIGS, SIDE
+from measured_step import SIDES, configs_named
 
 from aid.config import AdapterConfig, DQFormerConfig, LoraConfig, ModelConfig, TrainConfig, to_json
 from aid.plan import forecast_training
@@ -16,6 +16,10 @@ from aid.plan import forecast_training
 MODEL = ModelConfig(
     num_frames=8, dqformer=DQFormerConfig(num_heads=2), adapter=AdapterConfig(long_term_heads=2)
 )
+SHIPPED = ModelConfig(
+    dqformer=DQFormerConfig(queries_per_frame=4, depth=2), adapter=AdapterConfig(long_term_heads=4),
+    lora=LoraConfig(rank=32, layers="attention_and_feed_forward"),
+)  # fmt: skip
 PLAIN = TrainConfig(batch_size=2)
 # glibc keeps freed blocks, which would count as needed.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -23,10 +27,12 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
 @pytest.mark.parametrize(
-    ("model", "train"),
+    ("backbone", "model", "train"),
     [
-        pytest.param(replace(MODEL, lora=LoraConfig(rank=16)), PLAIN, id="lora"),
+        pytest.param("small", replace(MODEL, lora=LoraConfig(rank=16)), PLAIN, id="lora"),
+        pytest.param("tabletop", SHIPPED, replace(PLAIN, batch_size=4), id="tabletop"),
         pytest.param(
+            "small",
             MODEL,
             replace(PLAIN, batch_size=8, use_gradient_checkpointing=True),
             id="checkpointing",
@@ -34,16 +40,17 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536
         ),
     ],
 )
-def test_the_forecast_is_within_15_percent_of_the_measured_peak(model, train):
-    settings = json.dumps({"model": to_json(model), "train": to_json(train)})
+def test_the_forecast_is_within_15_percent_of_the_measured_peak(backbone, model, train):
+    settings = {"backbone": backbone, "model": to_json(model), "train": to_json(train)}
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("measured_step.py"), settings],
+        [sys.executable, Path(__file__).with_name("measured_step.py"), json.dumps(settings)],
         env=os.environ | ALLOCATOR | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     measured = json.loads(done.stdout.splitlines()[-1])
-    said = forecast_training(CONFIGS, model, train, SIDE, SIDE, measured["before"], is_cpu=True)
+    configs, side = configs_named(backbone), SIDES[backbone]
+    said = forecast_training(configs, model, train, side, side, measured["before"], is_cpu=True)
     print(said.parts(), measured)
     assert said.activations > measured["before"], "otherwise Python's own share decides"
     assert 0.85 * measured["peak"] < said.peak < 1.15 * measured["peak"]
