@@ -87,9 +87,8 @@ def evaluate(
         sampler = loaded.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
         print(loaded.describe())
         timed = _Timed(loaded, sampler, batch_size, mixed_precision)
-        made_with |= _identity(loaded, find_model(model, backbone)[1]) | {
-            "sampler": to_json(sampler)
-        }
+        made_with |= _identity(loaded, find_model(model, backbone)[1])
+        made_with["sampler"] = to_json(sampler)
         num_given = loaded.denoiser.config.condition.num_given_frames
         title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
         if with_backbone:
