@@ -49,7 +49,7 @@ def parity(folder: Path, size: str, frames: int) -> dict:
 def samplers(size: str, steps: int) -> dict[str, SamplerConfig]:
     """What is run as a whole: three predictions at every step, and in an interval only.
 
-    For the shipped model also its own setting: s_V = 1, which needs two predictions.
+    For the shipped model also with its own s_V = 1, which needs two predictions.
     """
     if size != "tabletop":
         dual = SamplerConfig(num_steps=steps, image_guidance=S_V, text_guidance=S_T)
