@@ -1,29 +1,44 @@
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 
-# Frees 200 MB and prints how many MB of them the process still has.
+# Frees 200 MB, in a thread or not, and prints how many MB of them the process still has.
 PROGRAM = """
+import sys
+from threading import Thread
 from aid.cli.memory import keep_freed_memory
 
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
 
+def draw():
+    block = bytearray(b"1") * 200_000_000
+    del block
+
 keep_freed_memory()
 before = resident()
-block = bytearray(b"1") * 200_000_000
-del block
+if sys.argv[1] == "thread":
+    thread = Thread(target=draw)
+    thread.start()
+    thread.join()
+else:
+    draw()
 print(resident() - before)
 """
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
+@pytest.mark.parametrize("where", ["here", "thread"])
 @pytest.mark.parametrize(("own", "is_kept"), [({}, True), ({"MALLOC_ARENA_MAX": "4"}, False)])
-def test_freed_memory_is_kept_unless_the_user_told_malloc_otherwise(own, is_kept):
-    clean = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+def test_freed_memory_is_kept_unless_the_user_told_malloc_otherwise(own, is_kept, where):
+    told = ("MALLOC", "GLIBC_TUNABLES")
+    clean = {k: v for k, v in os.environ.items() if not any(word in k for word in told)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=clean | own, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", PROGRAM, where],
+        env=clean | own, capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert (float(done.stdout) > 150) == is_kept

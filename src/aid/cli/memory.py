@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc's malloc.h
 ENDLESS = 2**31 - 1
 
 
@@ -19,8 +19,9 @@ def keep_freed_memory() -> None:
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):  # the last: Windows
         return
+    mallopt(M_ARENA_MAX, 1)  # `aid web` draws in threads, whose own arenas would give back
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, ENDLESS)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: large blocks on large pages
