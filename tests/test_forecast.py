@@ -21,8 +21,12 @@ SHIPPED = ModelConfig(
     lora=LoraConfig(rank=32, layers="attention_and_feed_forward"),
 )  # fmt: skip
 PLAIN = TrainConfig(batch_size=2)
-# glibc keeps freed blocks, which would count as needed.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+# glibc keeps freed blocks, which would count as needed; a command that another test ran in this
+# process may have asked for large pages.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536",
+    "THP_MEM_ALLOC_ENABLE": "0",
+}  # fmt: skip
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
