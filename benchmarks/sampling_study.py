@@ -31,7 +31,11 @@ ENDLESS = float("inf")
 
 
 def settings(base: SamplerConfig, arguments: argparse.Namespace) -> list[SamplerConfig]:
-    """Solver and steps on a grid; interval, s_V and s_T one at a time around the model's own."""
+    """Solver and steps on a grid; interval, s_V and s_T one at a time around the model's own.
+
+    Guided at all noise levels where no interval is asked for, whatever the model's own is.
+    """
+    base = replace(base, guidance_interval=(0.0, ENDLESS))
     made = [
         replace(base, solver=solver, num_steps=steps)
         for solver, steps in product(("euler", "dpmpp_2m"), arguments.steps)
