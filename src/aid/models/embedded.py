@@ -192,6 +192,9 @@ def save_part(folder: Path, name: str, part: Any, half: bool = True) -> None:
     """
     if isinstance(part, nn.Module) and half:
         part = part.to(torch.float16)
+        with torch.no_grad():
+            for parameter in part.parameters():
+                parameter += 0.0  # -0 + 0 = 0: a weight too small for half precision has no sign
     part.save_pretrained(folder / name)
     if isinstance(part, nn.Module):
         config = folder / name / "config.json"
