@@ -157,7 +157,7 @@ def test_two_visitors_are_both_served_and_one_can_stop(visit, screenshots):
     for page in (one, two):
         pick(page)
     one.get_by_role("button", name="Settings").click()
-    one.get_by_label("number input for Sampling steps").fill("100")
+    one.get_by_label("number input for Sampling steps").fill("5000")
     one.keyboard.press("Tab")
     one.click("#predict")
     wait_for(one, "#status", "Drawing")
@@ -166,8 +166,9 @@ def test_two_visitors_are_both_served_and_one_can_stop(visit, screenshots):
     one.wait_for_selector("#status img")  # a preview
     one.screenshot(path=screenshots / "drawing_1280_light.png", full_page=True)
     one.click("#stop")
-    wait_for(two, "#status", "seed 0")
     wait_for(one, "#status", "Stopped")
+    wait_for(two, "#status", "seed 0")
+    assert "Stopped" in one.locator("#status").inner_text()  # no news came after it
     one.get_by_label("number input for Sampling steps").fill("2")
     one.keyboard.press("Tab")
     predict(one)

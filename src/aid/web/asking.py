@@ -14,7 +14,7 @@ from PIL import Image
 from aid.demo import read_frames
 from aid.video import fit
 from aid.web import fragments
-from aid.web.jobs import CRASHED, Crashed, News
+from aid.web.jobs import CRASHED, Crashed, News, Stopped
 from aid.web.limits import (
     MAX_SEED,
     Settings,
@@ -149,6 +149,22 @@ def visitor_of(request: gr.Request) -> Visitor:
     return address, request.session_hash or ""
 
 
+def ends_all(stop: gr.Button, studio: Studio) -> None:
+    """Lets a button end all that a visitor waits for.
+
+    The request that is ended says so itself, as its last news. Gradio's own `cancels` let news that
+    was on its way overwrite what the button said, and a page that had stopped went on "drawing".
+    """
+
+    def on_stop(request: gr.Request) -> None:
+        studio.turns.cancel(visitor_of(request))
+
+    stop.click(
+        on_stop, None, None, api_visibility="private", show_progress="hidden",
+        concurrency_limit=None,
+    )  # fmt: skip
+
+
 def told(
     status: gr.HTML, news: Iterator[News | Drawn], finish: Callable[[Drawn], dict]
 ) -> Iterator[dict]:
@@ -156,6 +172,8 @@ def told(
     try:
         for one in news:
             yield finish(one) if isinstance(one, Drawn) else {status: fragments.progress(one)}
+    except Stopped:
+        yield {status: fragments.note(["Stopped."])}
     except (ValueError, Crashed) as error:
         yield {status: fragments.error(str(error))}
     except Exception:  # the door: what is known of it is for the log, not for the visitor

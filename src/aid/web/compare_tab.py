@@ -10,7 +10,7 @@ import numpy as np
 
 from aid.video import contact_sheet, fit, write_png
 from aid.web import comparing, fragments
-from aid.web.asking import Column, Wish, checked_wish, told, visitor_of
+from aid.web.asking import Column, Wish, checked_wish, ends_all, told, visitor_of
 from aid.web.fragments import Cell
 from aid.web.jobs import News
 from aid.web.studio import Ask, Drawn, Studio
@@ -103,17 +103,13 @@ def build_compare_tab(studio: Studio, column: Column, asked: gr.State, folder: P
         (by_model, handler(comparing.checkpoints), []),
     ]
     private = {"api_visibility": "private", "show_progress": "hidden"}
-    drawings = [
+    for button, handle, own in buttons:
         button.click(
             handle, [*column.inputs, *own], [status, shown, download], concurrency_limit=None,
             **private,
-        )
-        for button, handle, own in buttons
-    ]  # fmt: skip
+        )  # fmt: skip
     asked.change(lambda said: ("\n".join(said), said[-1]), asked, [lines, other], **private)
-    stop.click(
-        lambda: "<p class='aid-status'>Stopped.</p>", None, status, cancels=drawings, **private
-    )
+    ends_all(stop, studio)
 
 
 def sheet_of(cells: Sequence[Cell], folder: Path) -> str:

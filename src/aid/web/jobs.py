@@ -19,7 +19,6 @@ from aid.web.turns import Ticket
 PREVIEW_FRAMES = 4
 PREVIEW_EVERY = 0.7  # seconds; decoding a preview costs time that the video then lacks
 CRASHED = "something went wrong here; it is in the server's log. The studio goes on: try again."
-STOPPED = "the request was stopped."
 _heard = threading.local()
 
 
@@ -29,6 +28,13 @@ class Crashed(RuntimeError):
 
 class Cancelled(Exception):
     """Whoever asked is gone."""
+
+
+class Stopped(ValueError):
+    """Whoever asked pressed Stop, or is gone."""
+
+    def __init__(self) -> None:
+        super().__init__("the request was stopped.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,7 @@ def follow(
         at_end: called in the thread when it is over, however it ended.
 
     Raises:
+        Stopped: the ticket was cancelled.
         ValueError: the work's own, for the user.
         Crashed: anything else it raised.
     """
@@ -105,7 +112,7 @@ def follow(
         kind, value = told.get()
         if kind == "error":
             if isinstance(value, Cancelled):
-                raise ValueError(STOPPED)
+                raise Stopped
             raise value
         yield value
         if kind == "result":

@@ -9,7 +9,7 @@ import gradio as gr
 
 from aid.predict import Prediction
 from aid.web import fragments
-from aid.web.asking import Column, checked_wish, told, visitor_of
+from aid.web.asking import Column, checked_wish, ends_all, told, visitor_of
 from aid.web.jobs import News
 from aid.web.studio import Drawn, Studio
 
@@ -74,14 +74,11 @@ def build_predict_tab(studio: Studio, column: Column, folder: Path) -> None:
 
         yield from told(status, news(), finish)
 
-    drawing = gr.on(
+    gr.on(
         [button.click, column.instruction.submit], on_predict, column.inputs, outputs,
         api_visibility="private", show_progress="hidden", concurrency_limit=None,
     )  # fmt: skip
-    stop.click(
-        lambda: "<p class='aid-status'>Stopped.</p>", None, status, cancels=[drawing],
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+    ends_all(stop, studio)
 
 
 def facts_of(prediction: Prediction) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from aid.predict import Prediction, Predictor, find_model
-from aid.web.jobs import STOPPED, News, Progress, follow, listen
+from aid.web.jobs import News, Progress, Stopped, follow, listen
 from aid.web.limits import Limits, Settings
 from aid.web.turns import Turns, Visitor
 from aid.web.uploads import Uploads
@@ -116,6 +116,7 @@ class Studio:
 
         Raises:
             ValueError: the frame or the asks cannot be used, or the queue is full.
+            Stopped: the visitor ended it.
             Crashed: a fault of ours.
         """
         if not 1 <= len(asks) <= self.limits.videos:
@@ -128,8 +129,7 @@ class Studio:
         try:
             while not self.turns.wait(ticket, NEWS_EVERY):
                 if ticket.is_cancelled:
-                    is_closed = self.turns.is_closed
-                    raise ValueError("the studio is closing." if is_closed else STOPPED)
+                    raise ValueError("the studio is closing.") if self.turns.is_closed else Stopped
                 yield News(ahead=self.turns.ahead(ticket))
             is_running = True
             yield from follow(
