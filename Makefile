@@ -5,7 +5,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 TORCH  := torch==2.13.0
+# Two processes share the tests, file by file; PYTEST_OPTIONS="-n 0" runs them in one.
 PYTEST_OPTIONS ?=
+TESTS  := $(BIN)/python -m pytest -n 2 --dist loadfile
 CODE   := src tests benchmarks examples
 
 .PHONY: help setup demo test check format clean
@@ -24,13 +26,13 @@ demo: $(VENV)/core.stamp
 	$(BIN)/aid demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(TESTS) $(PYTEST_OPTIONS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(TESTS) $(PYTEST_OPTIONS)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format $(CODE)

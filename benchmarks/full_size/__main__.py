@@ -1,7 +1,9 @@
-"""AID at full size beside what people do today, in one run; figures for docs/performance.md.
+r"""AID at full size beside what people do today, in one run; figures for docs/performance.md.
 
 COMMAND   python -m full_size --folder build/svd --out build/full_size.json   (in benchmarks/)
           python -m full_size --size tabletop --folder build/tabletop --only build sample --whole 25
+          python -m full_size --size full-float32 --folder build/svd --only sample \
+            --frames 4 --whole 25
 HARDWARE  CPU cores with AMX, 20 GB of memory, 12 GB of disk; TIME see docs/performance.md
 
 Each part runs in a process of its own, one after another, so that its peak memory is its own
@@ -18,6 +20,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from full_size.weights import CONFIGS
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
@@ -51,7 +55,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="of the random backbone")
     parser.add_argument("--out", type=Path, help="the figures as JSON")
-    parser.add_argument("--size", choices=["full", "tiny", "tabletop"], default="full")
+    parser.add_argument("--size", choices=list(CONFIGS), default="full")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--number", type=int, default=3, help="steps; the first is a warm-up")
     parser.add_argument("--whole", type=int, default=0, help="steps of a whole sampling run")

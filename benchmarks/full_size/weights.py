@@ -1,6 +1,7 @@
 """A backbone of random weights, of SVD's sizes or of the embedded one's; or that one itself.
 
-The size "tabletop" is the embedded backbone itself, in float32 as it is used.
+The size "tabletop" is the embedded backbone itself, in float32 as it is used; "full-float32" is for
+processors that only emulate bfloat16.
 """
 
 import shutil
@@ -15,11 +16,13 @@ from aid.models.sizes import BackboneSizes, sizes_of
 from aid.predict import find_backbone
 
 SHIPPED = find_backbone("tabletop")
-CONFIGS = {"full": SVD, "tiny": read_configs(SHIPPED), "tabletop": read_configs(SHIPPED)}
-SIDES = {"full": 256, "tiny": 64, "tabletop": 64}
+EMBEDDED = read_configs(SHIPPED)
+CONFIGS = {"full": SVD, "full-float32": SVD, "tiny": EMBEDDED, "tabletop": EMBEDDED}
+SIDES = {"full": 256, "full-float32": 256, "tiny": 64, "tabletop": 64}
 """Pixels of height and width."""
-DTYPES = {"full": torch.bfloat16, "tiny": torch.bfloat16, "tabletop": torch.float32}
-"""Of the frozen weights."""
+HALF, SINGLE = torch.bfloat16, torch.float32
+DTYPES = {"full": HALF, "full-float32": SINGLE, "tiny": HALF, "tabletop": SINGLE}
+"""Of the frozen weights while they are used."""
 
 
 def sizes(size: str) -> BackboneSizes:
