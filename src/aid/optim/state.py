@@ -178,7 +178,8 @@ def _portions(tensors: Mapping[str, Tensor]) -> Iterator[list[str]]:
         if size >= PORTION:
             yield names
             names, size = [], 0
-    yield names
+    if names:
+        yield names
 
 
 def _bits(tensor: Tensor) -> Tensor:
