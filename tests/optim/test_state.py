@@ -18,7 +18,10 @@ def resident(kind: str) -> int:
 def test_reading_a_state_back_does_not_take_the_memory_of_a_second_one(tmp_path):
     tensors = {f"weights/{number}": torch.full((2**22,), number * 1.0) for number in range(20)}
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    except OSError as error:
+        pytest.skip(f"may not let VmHWM begin anew: {error}")
     save_state(tmp_path / "state", tensors, {"step": 1})
     assert resident("VmHWM") - before < 2 * PORTION < size_of(tensors.values()) / 2
 
