@@ -7,7 +7,7 @@ from aid.web.ballots import Ballots, Contender, Tally
 
 ONE = Contender(
     name="one", fingerprint="f1", told="the instruction", num_steps=4, image_guidance=1.5,
-    text_guidance=7.5,
+    text_guidance=7.5, guidance_interval=(3.0, None),
 )  # fmt: skip
 OTHER = replace(ONE, name="other", fingerprint="f2")
 
@@ -30,6 +30,7 @@ def test_votes_are_lines_and_count_for_the_contender_whichever_side_it_was_on(ba
     rows = [json.loads(line) for line in ballots.path.read_text().splitlines()]
     assert len(rows) == 10
     assert {row["choice"] for row in rows[:9]} == {"left", "right"}  # 1 in 256 to be one-sided
+    assert {tuple(row["left"]["guidance_interval"]) for row in rows} == {(3.0, None)}
     assert [row["winner"] for row in rows] == [ONE.key] * 9 + [OTHER.key]
     tally = ballots.tally(ONE, OTHER)
     assert (tally.wins, tally.losses, tally.ties) == (9, 1, 0)
@@ -41,7 +42,13 @@ def test_votes_are_lines_and_count_for_the_contender_whichever_side_it_was_on(ba
 
 @pytest.mark.parametrize(
     "change",
-    [{"fingerprint": "f3"}, {"num_steps": 8}, {"text_guidance": 1.0}, {"told": "nothing"}],
+    [
+        {"fingerprint": "f3"},
+        {"num_steps": 8},
+        {"text_guidance": 1.0},
+        {"told": "nothing"},
+        {"guidance_interval": (0.0, None)},
+    ],
 )
 def test_other_weights_or_settings_are_never_pooled(ballots, change):
     vote_for(ballots, ONE)

@@ -97,6 +97,7 @@ def test_a_vote_is_blind_until_it_is_cast(visit, studio, screenshots):
         assert f"Left was {row['left']['name']}" in told
         assert re.search(r"wins \d+ % of \d+ decided vote", told)
         assert row["winner"] == row["left"]["key"]
+        assert row["left"]["guidance_interval"] == [0, None] and row["states"] is None
         assert {row["left"]["name"][-3:], row["right"]["name"][-3:]} == {"one", "val"}
         sides.add(row["left"]["name"])
         page.wait_for_function("document.querySelector('#vote-left').disabled")

@@ -35,6 +35,9 @@ class Contender:
     num_steps: int
     image_guidance: float
     text_guidance: float
+    guidance_interval: tuple[float, float | None]
+    """Noise levels at which guidance acts; the highest is None where there is none: JSON has no
+    infinity."""
 
     @property
     def key(self) -> str:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,12 @@ def build_predict_tab(studio: Studio, column: Column, folder: Path) -> None:
 def facts_of(prediction: Prediction) -> str:
     """How a video was drawn, in a line."""
     sampler = prediction.sampler
+    low, high = sampler.guidance_interval
+    where = "" if (low, high) == (0, inf) else f" (only at sigma {low:g} to {high:g})"
     return (
         f"{sampler.num_steps} steps, s_V {sampler.image_guidance:g}, s_T "
-        f"{sampler.text_guidance:g}, seed {prediction.seed}; states by {prediction.state_writer}."
+        f"{sampler.text_guidance:g}{where}, seed {prediction.seed}; states by "
+        f"{prediction.state_writer}."
     )
 
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from math import isinf
 from typing import Any
 
 import gradio as gr
@@ -75,6 +76,7 @@ def build_vote_tab(studio: Studio, column: Column, ballots: Ballots) -> None:
             wish = wishes[0]
             about = {
                 "instruction": wish.instruction,
+                "states": wish.states,  # None: each model's own
                 "seed": wish.settings.seed,
                 "frame": hashlib.sha256(wish.frame.read_bytes()).hexdigest()[:16],
             }
@@ -129,6 +131,7 @@ def _contender(studio: Studio, wish: Wish, name: Any) -> tuple[Contender, Ask]:
         raise ValueError(f"no contender is called {shown(name)}.")
     model_name, what = known[name]
     model, settings = studio.models[model_name], wish.settings
+    low, high = model.predictor.sampler.guidance_interval
     contender = Contender(
         name=model.name,
         fingerprint=model.fingerprint,
@@ -136,6 +139,7 @@ def _contender(studio: Studio, wish: Wish, name: Any) -> tuple[Contender, Ask]:
         num_steps=settings.num_steps,
         image_guidance=settings.image_guidance,
         text_guidance=settings.text_guidance,
+        guidance_interval=(low, None if isinf(high) else high),
     )
     words, states = ("", []) if what else (wish.instruction, wish.states)
     return contender, replace(wish.ask(name, words, states), model=model)
