@@ -7,6 +7,7 @@ from checkpoints import write_tiny_model
 
 import aid
 import aid.cli
+import aid.predict.loading
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.card import model_card
 from aid.models.checkpoint import load_checkpoint, read_info, read_trained, trained_hash
@@ -35,6 +36,12 @@ def write_score(folder, made_with):
     (folder / "predictions").mkdir(parents=True)
     (folder / "report.md").write_text(REPORT)
     (folder / "predictions" / "predictions.json").write_text(json.dumps(made_with))
+
+
+@pytest.fixture(autouse=True)
+def no_shipped_model(monkeypatch, tmp_path):
+    """A model card needs no backbone."""
+    monkeypatch.setattr(aid.predict.loading, "files", lambda _: tmp_path / "nowhere")
 
 
 def test_a_score_card_beside_a_checkpoint_goes_into_its_model_card(run, tiny_backbone, capsys):

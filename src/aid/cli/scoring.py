@@ -172,10 +172,10 @@ def card(model: str, score: Path | None = None) -> None:
             were made with its weights.
     """
     from aid.models.checkpoint import write_card
-    from aid.predict import find_model
+    from aid.predict import find_checkpoint
     from aid.predict.figures import figures_of
 
-    folder, _ = find_model(model)
+    folder = find_checkpoint(model)
     figures = figures_of(folder, score)
     print(write_card(folder, figures))
     if figures is None:

@@ -4,8 +4,15 @@
 the evaluation use it.
 """
 
-from aid.predict.loading import find_backbone, find_model, state_writer_of
+from aid.predict.loading import find_backbone, find_checkpoint, find_model, state_writer_of
 from aid.predict.prediction import Prediction
 from aid.predict.predictor import Predictor
 
-__all__ = ["Prediction", "Predictor", "find_backbone", "find_model", "state_writer_of"]
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "find_backbone",
+    "find_checkpoint",
+    "find_model",
+    "state_writer_of",
+]

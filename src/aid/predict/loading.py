@@ -40,6 +40,23 @@ def find_model(
     Raises:
         ValueError: there is no such model.
     """
+    folder = _find_folder(name_or_folder)
+    if backbone is not None:
+        frozen = find_backbone(backbone)
+    elif (folder / "backbone").is_dir():
+        frozen = folder / "backbone"
+    else:
+        frozen = find_backbone(SHIPPED)
+    return find_checkpoint(folder), frozen
+
+
+def find_checkpoint(name_or_folder: str | Path = SHIPPED) -> Path:
+    """The checkpoint's folder of `find_model`, wherever its backbone may be."""
+    folder = _find_folder(name_or_folder)
+    return folder / "aid" if (folder / "aid").is_dir() else folder
+
+
+def _find_folder(name_or_folder: str | Path) -> Path:
     folder = Path(name_or_folder)
     if str(name_or_folder) == SHIPPED:
         folder = Path(str(files("aid") / "assets" / SHIPPED))
@@ -52,13 +69,7 @@ def find_model(
         raise ValueError(
             f"model {str(folder)!r} does not exist. Give a checkpoint's folder, or {SHIPPED!r}."
         )
-    if backbone is not None:
-        frozen = find_backbone(backbone)
-    elif (folder / "backbone").is_dir():
-        frozen = folder / "backbone"
-    else:
-        frozen = find_backbone(SHIPPED)
-    return (folder / "aid" if (folder / "aid").is_dir() else folder), frozen
+    return folder
 
 
 def find_backbone(name_or_folder: str | Path) -> Path:
