@@ -65,11 +65,20 @@ def test_another_models_figures_are_never_taken(run, capsys):
     with pytest.raises(ValueError, match="another model's: its trained tensors"):
         figures_of(run / "checkpoint", run / "other")
     (run / "score" / "predictions" / "predictions.json").unlink()
-    assert aid.cli.main(["card", str(run / "checkpoint")]) == 0
-    assert "without figures" in capsys.readouterr().out
-    assert "None are recorded here" in (run / "checkpoint" / "README.md").read_text()
     assert aid.cli.main(["card", str(run / "checkpoint"), "--score", str(run / "score")]) == 2
     assert "is no score card of a model" in capsys.readouterr().err
+
+
+def test_a_card_keeps_its_figures_where_there_are_no_others(run, capsys):
+    card = run / "checkpoint" / "README.md"
+    assert aid.cli.main(["card", str(run / "checkpoint")]) == 0
+    (run / "score").rename(run.parent / "elsewhere")
+    assert aid.cli.main(["card", str(run / "checkpoint")]) == 2
+    assert "its model card stays as it is. Name one: --score FOLDER." in capsys.readouterr().err
+    assert "| the model | 61.0 % |" in card.read_text()
+    card.unlink()
+    assert aid.cli.main(["card", str(run / "checkpoint")]) == 0
+    assert "None are recorded here" in card.read_text()
 
 
 def test_the_card_names_the_licences_of_data_and_backbone(run):

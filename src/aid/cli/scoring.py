@@ -169,17 +169,14 @@ def card(model: str, score: Path | None = None) -> None:
     Args:
         model: "tabletop" or a checkpoint's folder.
         score: folder that `aid evaluate` wrote; by default all that lie beside the checkpoint and
-            were made with its weights.
+            were made with its weights. Without any a card that is there stays as it is.
     """
     from aid.models.checkpoint import write_card
     from aid.predict import find_checkpoint
     from aid.predict.figures import figures_of
 
     folder = find_checkpoint(model)
-    figures = figures_of(folder, score)
-    print(write_card(folder, figures))
-    if figures is None:
-        print("without figures: no score card of these weights lies beside it (--score FOLDER)")
+    print(write_card(folder, figures_of(folder, score)))
 
 
 def extractor(

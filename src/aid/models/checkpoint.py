@@ -85,8 +85,17 @@ def save_checkpoint(
 
 
 def write_card(folder: Path | str, figures: str | None) -> Path:
-    """Writes the model card of a checkpoint folder again, with these figures; returns its path."""
+    """Writes the model card of a checkpoint folder again, with these figures; returns its path.
+
+    Raises:
+        ValueError: there are no figures, and a card that may have some.
+    """
     folder = Path(folder)
+    if figures is None and (folder / CARD).is_file():
+        raise ValueError(
+            f"no score card of these weights lies beside {str(folder)!r}, so its model card stays "
+            "as it is. Name one: --score FOLDER."
+        )
     info, tensors = read_info(folder), read_trained(folder)
     write_whole(folder / CARD, model_card(info, tensors, figures))
     return folder / CARD
