@@ -89,7 +89,11 @@ def test_predict_writes_what_was_asked_and_warns_of_unknown_words(
         (["{picture}", "lift it", "--out", "x.avi"], "must end in .mp4, .gif or .png. Try x.mp4"),
         (["{picture}", "lift it", "--out", "folder.mp4"], "is a folder"),
         (["{picture}", "lift it", "--text_guidence", "3"], "--text_guidence"),
-        (["{picture}", "lift it", "--steps", "many"], "steps"),
+        (["{picture}", "lift it", "--steps", "many"], "--steps must be a whole number, got many"),
+        (
+            ["{picture}", "lift it", "--guidance_interval", "[9, 2]", "--model", "nowhere"],
+            "guidance_interval must be 0 <= lowest <= highest, got 9 and 2. Guidance at all",
+        ),
         (["{picture}"], "instruction"),
     ],
 )
@@ -102,6 +106,30 @@ def test_a_users_mistake_is_one_sentence_and_exit_code_2(arguments, words, pictu
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("predict a b --guidance_interval [5]", "[a number, a number], got [5]"),
+        ("predict a b --guidance_interval abc", "[a number, a number], got abc"),
+        ("evaluate --guidance-interval [a,b]", "[a number, a number], got ['a', 'b']"),
+        ("train --sampler.guidance_interval 5", "[a number, a number], got 5"),
+        ("train --train.learning_rate fast", "a number, got fast"),
+        ("train --train.trackers wandb", "[text, ...], got wandb"),
+        ("predict a b --states lifted", "[text, ...], got lifted"),
+        ("predict a b --gif=maybe", "true or false, got maybe"),
+        ("predict a b --dtype int4", "one of float32, bfloat16, float16, got int4"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told_what_it_must_be(arguments, words, capsys):
+    arguments = arguments.split()
+    with pytest.raises(SystemExit) as end:
+        aid.cli.main(arguments)
+    assert end.value.code == 2
+    (flag,) = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    said = f"{flag.replace('-', '_').replace('__', '--', 1)} must be {words}"
+    assert capsys.readouterr().err == f"error: {said}. See: aid {arguments[0]} --help\n"
 
 
 @pytest.mark.skipif(

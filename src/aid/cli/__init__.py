@@ -8,6 +8,7 @@ else, 130 interrupted. Errors are one sentence on stderr; `--debug` adds where t
 import inspect
 import logging
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -15,7 +16,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from itertools import pairwise
-from typing import Any, NoReturn
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
@@ -52,6 +54,8 @@ POSITIONAL = {
 }  # fmt: skip
 SOURCE_FIELDS = fields(SourceConfig)
 """Flags of each command that reads other people's data sets: `--split`, not `--asked.split`."""
+WRONG_TYPE = r'Parser key "(?P<name>[^"]+)":(?:.*?\n  Given|.*? Got) value: (?P<value>.*)'
+"""What jsonargparse says, in several lines, of a value that has not the flag's type."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -176,5 +180,23 @@ class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the sentence and leaves with 2."""
         command = "".join(f" {word}" for word in self.prog.split()[-1:] if word in COMMANDS)
+        if refused := re.fullmatch(WRONG_TYPE, message, re.DOTALL):
+            action = self._option_string_actions.get(f"--{refused['name']}")
+            if wanted := _words_of(getattr(action, "_typehint", None)):
+                message = f"--{refused['name']} must be {wanted}, got {refused['value']}"
         sys.stderr.write(f"error: {' '.join(message.split())}. See: aid{command} --help\n")
         raise SystemExit(2)
+
+
+def _words_of(kind: Any) -> str:
+    """A type as somebody who does not program would say it; empty if there are no such words."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    origin, parts = get_origin(kind), [part for part in get_args(kind) if part is not NoneType]
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    inside = ["..." if part is ... else _words_of(part) for part in parts]
+    if origin in (tuple, list) and all(inside):
+        return f"[{', '.join([*inside, *['...'] * (origin is list)])}]"
+    if origin in (Union, UnionType) and all(inside):
+        return " or ".join(inside)
+    return words.get(kind, "")

@@ -10,6 +10,7 @@ from typing import Literal
 from aid.cli.memory import keep_freed_memory
 from aid.cli.states import ask_first
 from aid.cli.terminal import check_folder, check_output, progress_bar
+from aid.config import SamplerConfig
 
 
 def predict(
@@ -75,6 +76,8 @@ def predict(
     outs += [out.with_suffix(".png")] if sheet else []
     for path in outs:
         check_output(path)
+    if guidance_interval is not None:
+        SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
     keep_freed_memory()
     from aid.video import read_image
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from aid.cli.memory import keep_freed_memory
 from aid.cli.terminal import check_folder, step_bars
-from aid.config import LoopConfig, to_json
+from aid.config import LoopConfig, SamplerConfig, to_json
 
 
 def evaluate(
@@ -64,6 +64,8 @@ def evaluate(
         device: cpu or cuda; by default the GPU if there is one.
     """
     check_folder(out if out.exists() else out.parent)
+    if guidance_interval is not None:
+        SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
     keep_freed_memory()
     from aid.data.manifest import read_manifest
     from aid.evaluate import evaluate as score
