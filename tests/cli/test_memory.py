@@ -19,7 +19,7 @@ def draw():
     block = bytearray(b"1") * 200_000_000
     del block
 
-keep_freed_memory()
+keep_freed_memory(sys.argv[2] or None)
 before = resident()
 if sys.argv[1] == "thread":
     thread = Thread(target=draw)
@@ -33,12 +33,22 @@ print(resident() - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
 @pytest.mark.parametrize("where", ["here", "thread"])
-@pytest.mark.parametrize(("own", "is_kept"), [({}, True), ({"MALLOC_ARENA_MAX": "4"}, False)])
-def test_freed_memory_is_kept_unless_the_user_told_malloc_otherwise(own, is_kept, where):
+@pytest.mark.parametrize(
+    ("own", "device", "is_kept"),
+    [
+        ({}, "", True),
+        ({}, "cpu", True),
+        ({"MALLOC_ARENA_MAX": "4"}, "", False),
+        ({}, "cuda", False),
+    ],
+)
+def test_freed_memory_is_kept_unless_malloc_was_told_otherwise_or_a_gpu_draws(
+    own, device, is_kept, where
+):
     told = ("MALLOC", "GLIBC_TUNABLES")
     clean = {k: v for k, v in os.environ.items() if not any(word in k for word in told)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, where],
+        [sys.executable, "-c", PROGRAM, where, device],
         env=clean | own, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert (float(done.stdout) > 150) == is_kept

@@ -78,7 +78,7 @@ def predict(
         check_output(path)
     if guidance_interval is not None:
         SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
-    keep_freed_memory()
+    keep_freed_memory(device)
     from aid.video import read_image
 
     pixels = read_image(frame)
@@ -132,7 +132,7 @@ def demo(
         device: cpu or cuda.
     """
     check_folder(out if out.exists() else out.parent)
-    keep_freed_memory()
+    keep_freed_memory(device)
     from aid.demo import make_demo, read_frames
     from aid.predict import Predictor
 

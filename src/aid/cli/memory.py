@@ -7,14 +7,17 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # glibc's malloc.h
 ENDLESS = 2**31 - 1
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(device: str | None) -> None:
     """Lets glibc keep what is freed, instead of giving it back and fetching it, zeroed, once more.
 
     For commands that draw videos on a CPU: every layer's output is a large block, and by default
     the page faults of fetching it again take up to a third of the time (docs/performance.md). Call
-    it before torch is imported. Nothing happens under another C library, or where the user has
-    told malloc what to do.
+    it before torch is imported. Nothing happens under another C library, where the user has told
+    malloc what to do, or for a GPU that was asked for by name: which other device there is, only
+    torch knows.
     """
+    if device not in (None, "cpu"):
+        return
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
     try:

@@ -66,7 +66,7 @@ def evaluate(
     check_folder(out if out.exists() else out.parent)
     if guidance_interval is not None:
         SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
-    keep_freed_memory()
+    keep_freed_memory(device)
     from aid.data.manifest import read_manifest
     from aid.evaluate import evaluate as score
     from aid.metrics.extractors.choice import choose_extractor

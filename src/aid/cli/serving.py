@@ -38,7 +38,7 @@ def web(
         device: cpu or cuda; by default the GPU if there is one.
     """
     check_folder(votes.parent)
-    keep_freed_memory()
+    keep_freed_memory(device)
     if runs is not None and not runs.is_dir():
         raise ValueError(f"folder {str(runs)!r} of --runs does not exist.")
     if not 0 <= port <= 65535:
