@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -75,6 +76,7 @@ def test_predict_writes_what_was_asked_and_warns_of_unknown_words(
         str(tmp_path / f"x.{s}") for s in ("mp4", "gif", "png")
     ]
     assert "12 of 12 adapters" in done.stdout
+    assert re.search(r"sampler +1 steps, .* text guidance 1\.5", done.stdout)  # what was asked
     assert read_video(tmp_path / "x.mp4").shape == (3, 64, 64, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["aid", "x.gif", "x.mp4", "x.png"]
 

@@ -93,7 +93,8 @@ def predict(
         num_frames=num_frames, **sizes,
     )  # fmt: skip
     predictor.backbone.decode_chunk = decode_chunk
-    print(predictor.describe())
+    sampler = predictor.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
+    print(predictor.describe(sampler, None if states is None else "caller"))
     start = time.monotonic()
     with progress_bar("sampling") as on_step:
         prediction = predictor(
@@ -138,6 +139,6 @@ def demo(
 
     read_frames(frames)
     predictor = Predictor.from_pretrained(model, backbone, device)
-    print(predictor.describe())
+    print(predictor.describe(predictor.sampler_with(steps)))
     with progress_bar("sampling") as on_step:
         make_demo(predictor, out, frames, num_steps=steps, seed=seed, on_step=on_step)

@@ -87,7 +87,7 @@ def evaluate(
         loaded = _predictor(predictor, model, backbone, device, rows, num_frames)
         num_frames = loaded.denoiser.config.num_frames
         sampler = loaded.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
-        print(loaded.describe())
+        print(loaded.describe(sampler))
         timed = _Timed(loaded, sampler, batch_size, mixed_precision)
         made_with |= _identity(loaded, find_model(model, backbone)[1])
         made_with["sampler"] = to_json(sampler)

@@ -286,11 +286,11 @@ class Predictor:
         }  # fmt: skip
         return replace(self.sampler, **{name: v for name, v in asked.items() if v is not None})
 
-    def describe(self) -> str:
-        """What is loaded and active, a line each, and whether the adapters change anything."""
+    def describe(self, sampler: SamplerConfig | None = None, states_by: str | None = None) -> str:
+        """What is loaded and active, a line each; `sampler` and `states_by` if not the model's."""
         return describe(
-            self.denoiser, self.backbone.name, self.info, self.state_writer.name,
-            f"{self.width}x{self.height}, {self.fps:g} a second", self.sampler,
+            self.denoiser, self.backbone.name, self.info, states_by or self.state_writer.name,
+            f"{self.width}x{self.height}, {self.fps:g} a second", sampler or self.sampler,
         )  # fmt: skip
 
 
