@@ -3,7 +3,7 @@ r"""AID at full size beside what people do today, in one run; figures for docs/p
 COMMAND   python -m full_size --folder build/svd --out build/full_size.json   (in benchmarks/)
           python -m full_size --size tabletop --folder build/tabletop --only build sample --whole 25
           python -m full_size --size full-float32 --folder build/svd --only sample \
-            --frames 4 --whole 25
+            --frames 2 --whole 25
 HARDWARE  CPU cores with AMX, 20 GB of memory, 12 GB of disk; TIME see docs/performance.md
 
 Each part runs in a process of its own, one after another, so that its peak memory is its own
