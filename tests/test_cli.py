@@ -251,6 +251,32 @@ def test_evaluate_hands_rows_and_predictor_on(
     assert "the table" in capsys.readouterr().out
 
 
+def test_evaluate_takes_the_states_from_whom_it_is_told(
+    tiny_backbone, tiny_config, tiny_manifest, tmp_path, monkeypatch
+):
+    import aid.evaluate
+
+    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
+    seen = []
+
+    def score(rows, folder, predict, **settings):
+        frame = read_video(folder / rows[0].video)[0]
+        seen.append(
+            (settings["made_with"].get("states"), predict([frame], ["lift the red ball"], [4])[0])
+        )
+        return SimpleNamespace(to_markdown=lambda: "")
+
+    monkeypatch.setattr(aid.evaluate, "evaluate", score)
+    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--limit", 1, "--steps", 1]
+    flags += ["--data", tiny_manifest, "--out", tmp_path / "r"]
+    for more in ([], ["--states_from", "none"], ["--states_from", "tabletop-rules"]):
+        assert aid.cli.main(["evaluate", *map(str, flags), *more]) == 0
+    (own, usual), (none, without), (rules, as_usual) = seen
+    assert (own, none, rules) == (None, "none", "tabletop-rules")
+    assert np.array_equal(usual, as_usual) and not np.array_equal(usual, without)
+    assert aid.cli.main(["evaluate", *map(str, flags), "--states_from", "nobody"]) == 2
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_recipe_loads_and_a_flag_overrides_it(recipe):
     if "pretrain" in yaml.safe_load(recipe.read_text()):

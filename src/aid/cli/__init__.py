@@ -22,7 +22,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from aid import __version__
-from aid.cli import checking, drawing, scoring, serving, training
+from aid.cli import checking, drawing, scoring, serving, studies, training
 from aid.cli.data import data
 from aid.cli.states import states
 from aid.config import SourceConfig
@@ -41,8 +41,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": scoring.evaluate,
     "score": scoring.score,
     "card": scoring.card,
-    "extractor": scoring.extractor,
-    "ablate": scoring.ablate,
+    "extractor": studies.extractor,
+    "ablate": studies.ablate,
     "plan": checking.plan,
     "doctor": checking.doctor,
     "web": serving.web,

@@ -10,8 +10,9 @@ from time import monotonic
 from typing import Any, Literal
 
 from aid.cli.memory import keep_freed_memory
+from aid.cli.states import ask_about
 from aid.cli.terminal import check_folder, step_bars
-from aid.config import LoopConfig, SamplerConfig, to_json
+from aid.config import SamplerConfig, to_json
 
 
 def evaluate(
@@ -28,6 +29,7 @@ def evaluate(
     image_guidance: float | None = None,
     text_guidance: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
+    states_from: str | None = None,
     seed: int = 0,
     batch_size: int = 8,
     mixed_precision: Literal["no", "bf16"] = "no",
@@ -54,6 +56,7 @@ def evaluate(
         image_guidance: s_V.
         text_guidance: s_T.
         guidance_interval: as for `aid predict`.
+        states_from: as for `aid predict`.
         seed: of the first video; the next ones count up.
         batch_size: videos drawn at once; a seed gives the same video in any batch.
         mixed_precision: arithmetic of the networks; bf16 is several times faster on some CPUs.
@@ -84,17 +87,23 @@ def evaluate(
     num_frames = rows[0].num_frames
     made_with: dict[str, Any] = {"mixed_precision": mixed_precision}
     if predictor != "none":
-        loaded = _predictor(predictor, model, backbone, device, rows, num_frames)
+        make = partial(
+            _predictor, model=model, backbone=backbone, device=device, data=data, rows=rows,
+            states_from=states_from,
+        )  # fmt: skip
+        loaded = make(predictor, num_frames=num_frames)
         num_frames = loaded.denoiser.config.num_frames
         sampler = loaded.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
         print(loaded.describe(sampler))
         timed = _Timed(loaded, sampler, batch_size, mixed_precision)
         made_with |= _identity(loaded, find_model(model, backbone)[1])
-        made_with["sampler"] = to_json(sampler)
+        made_with |= {"sampler": to_json(sampler)} | (
+            {"states": states_from} if states_from else {}
+        )
         num_given = loaded.denoiser.config.condition.num_given_frames
         title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
         if with_backbone:
-            bare = _predictor("backbone", model, backbone, device, rows, num_frames)
+            bare = make("backbone", num_frames=num_frames)
             textless = _Timed(bare, sampler, batch_size, mixed_precision)
     modes = ["true", *["shuffled"] * shuffled, *["empty"] * empty]
     with step_bars() as on_read:
@@ -181,85 +190,17 @@ def card(model: str, score: Path | None = None) -> None:
     print(write_card(folder, figures_of(folder, score)))
 
 
-def extractor(
-    data: Path, held_out: Path, out: Path, loop: LoopConfig, limit: int | None = None
-) -> None:
-    """Trains the table-top's feature extractor. Run again, it goes on where it stopped.
-
-    Args:
-        data: a split of a table-top data set to learn from: train.
-        held_out: another one, for its accuracy: test.
-        out: folder of the extractor.
-        loop: the training loop.
-        limit: only the first so many videos.
-    """
-    from aid.extractor import train_extractor
-
-    for question, share in train_extractor(data, held_out, out, loop, limit).items():
-        print(f"{question:<16} {100 * share:.1f} % right on {held_out.name}")
-    print(out)
-
-
-def ablate(
-    data: Path,
-    out: Path,
-    backbone: str = "tabletop",
-    recipe: Path = Path("configs/tabletop/aid.yaml"),
-    recipes: Path = Path("configs/tabletop/ablations"),
-    split: Literal["test", "forks", "combos"] = "forks",
-    rows: list[str] | None = None,
-    steps: int = 1000,
-    train_videos: int | None = None,
-    limit: int = 100,
-    sampling_steps: int | None = None,
-    seeds: int = 2,
-    jobs: int = 1,
-    mixed_precision: Literal["no", "bf16"] = "no",
-    weights: Path | None = None,
-) -> None:
-    """The paper's eleven ablations, trained and scored alike. Run again, it goes on.
-
-    Args:
-        data: a table-top data set with the splits train and the one that is scored.
-        out: folder of cache, runs and tables.
-        backbone: "tabletop" or a folder.
-        recipe: what all rows share.
-        recipes: folder of the recipes that say what differs.
-        split: the videos that are predicted.
-        rows: only these, by the names of their recipes, as '["adapters_full"]'.
-        steps: optimizer steps of every run.
-        train_videos: videos to learn from; all of them by default.
-        limit: videos that are predicted and scored.
-        sampling_steps: of a prediction; the recipe's by default.
-        seeds: runs of each row.
-        jobs: runs at once.
-        mixed_precision: arithmetic of training and prediction.
-        weights: folder of the feature extractor; the shipped one by default.
-    """
-    from aid.ablate import ablate as carry_out
-    from aid.ablate.run import Budget
-
-    budget = Budget(
-        steps=steps, train_videos=train_videos, limit=limit, sampling_steps=sampling_steps,
-        mixed_precision=mixed_precision,
-    )  # fmt: skip
-    with step_bars() as tell:
-        written = carry_out(
-            data, out, backbone, recipe, recipes, budget=budget, split=split, rows=rows,
-            seeds=seeds, jobs=jobs, extractor=weights, on_run=partial(tell, "runs"),
-        )  # fmt: skip
-    for path in written:
-        print(path)
-
-
 def _predictor(
-    kind: str, model: str, backbone: str | None, device: str | None, rows: list, num_frames: int
-) -> Any:
+    kind: str, *, model: str, backbone: str | None, device: str | None, data: Path, rows: list,
+    num_frames: int, states_from: str | None,
+) -> Any:  # fmt: skip
     """The model, or its bare backbone for so many frames."""
-    from aid.predict import Predictor, find_model
+    from aid.predict import Predictor, find_model, state_writer_of
 
     if kind == "model":
-        return Predictor.from_pretrained(model, backbone, device)
+        writer = state_writer_of(model, backbone, states_from)
+        ask_about(writer, data, rows)
+        return Predictor.from_pretrained(model, backbone, device, state_writer=writer)
     fps = sum(row.fps for row in rows) / len(rows)  # not each video's own, which tells its length
     folder = backbone or find_model(model)[1]
     return Predictor.backbone_only(folder, device, num_frames=num_frames, fps=fps)

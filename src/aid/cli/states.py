@@ -97,3 +97,13 @@ def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: l
     if isinstance(writer, AskingStateWriter):
         writer.tell(frames, instructions)
         release(writer)
+
+
+def ask_about(writer: "StateWriter", data: Path, rows: list["VideoRow"]) -> None:
+    """Likewise about the first frames of a data set's videos."""
+    from aid.conditioning.asking import AskingStateWriter
+    from aid.video import read_first_frame
+
+    if isinstance(writer, AskingStateWriter):
+        frames = [read_first_frame(data / row.video, row.start) for row in rows]
+        ask_first(writer, frames, [row.instruction for row in rows])
