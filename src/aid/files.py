@@ -76,6 +76,7 @@ def whole_folder(folder: Path | str) -> Iterator[Path]:
     made.mkdir()
     try:
         yield made
+        share(made)
         for path in [*made.rglob("*"), made]:
             _flush(path)
         if folder.exists():
@@ -84,6 +85,17 @@ def whole_folder(folder: Path | str) -> Iterator[Path]:
         _flush(folder.parent)
     finally:
         restore(folder)
+
+
+def share(folder: Path) -> None:
+    """Lets everyone read a folder's files who may read the folder.
+
+    safetensors makes files that only their owner can read, so that a laboratory's other members
+    could not load what lies on a common disk.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _flush(path: Path) -> None:

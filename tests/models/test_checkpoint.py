@@ -83,6 +83,11 @@ def test_saving_again_replaces_the_folder_and_leaves_nothing_else(saved, build, 
     assert {path.name for path in saved.iterdir()} == files
 
 
+def test_who_may_read_the_folder_may_read_its_files(saved):
+    for path in saved.iterdir():
+        assert path.stat().st_mode & 0o777 == saved.stat().st_mode & 0o666
+
+
 def test_an_interrupted_save_keeps_the_old_checkpoint(saved, build, info):
     with pytest.raises(KeyboardInterrupt), whole_folder(saved) as made:
         (made / "config.json").write_text("half")

@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from aid.config import AutoencoderConfig, ClipConfig, UNetConfig
+from aid.files import share
 
 CLIP_IMAGE_SIZE = 224  # the stock pipeline resizes to this, whatever the encoder is
 
@@ -196,6 +197,7 @@ def save_part(folder: Path, name: str, part: Any, half: bool = True) -> None:
             for parameter in part.parameters():
                 parameter += 0.0  # -0 + 0 = 0: a weight too small for half precision has no sign
     part.save_pretrained(folder / name)
+    share(folder / name)
     if isinstance(part, nn.Module):
         config = folder / name / "config.json"
         saved = json.loads(config.read_text())
