@@ -97,9 +97,9 @@ def evaluate(
         print(loaded.describe(sampler))
         timed = _Timed(loaded, sampler, batch_size, mixed_precision)
         made_with |= _identity(loaded, find_model(model, backbone)[1])
-        made_with |= {"sampler": to_json(sampler)} | (
-            {"states": states_from} if states_from else {}
-        )
+        made_with["sampler"] = to_json(sampler)
+        if states_from is not None:
+            made_with["states"] = states_from
         num_given = loaded.denoiser.config.condition.num_given_frames
         title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
         if with_backbone:
