@@ -274,7 +274,48 @@ def test_evaluate_takes_the_states_from_whom_it_is_told(
     (own, usual), (none, without), (rules, as_usual) = seen
     assert (own, none, rules) == (None, "none", "tabletop-rules")
     assert np.array_equal(usual, as_usual) and not np.array_equal(usual, without)
-    assert aid.cli.main(["evaluate", *map(str, flags), "--states_from", "nobody"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--states_from", "nobody"], "no state writer is called 'nobody'"),
+        (["--states_from", "replay"], "tells the model what happens in the videos"),
+        (["--states_from", "column:plan"], "tells the model what happens in the videos"),
+        (["--states_from", "none", "--predictor", "backbone"], "nothing reads states"),
+    ],
+)
+def test_states_that_would_say_nothing_or_too_much_are_refused(
+    more, words, tiny_backbone, tiny_config, tiny_manifest, tmp_path, capsys
+):
+    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
+    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--data", tiny_manifest]
+    assert aid.cli.main(["evaluate", *map(str, flags), "--out", str(tmp_path / "r"), *more]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_evaluate_asks_a_language_model_before_the_video_model_is_loaded(
+    tiny_backbone, tiny_config, tiny_manifest, tmp_path, monkeypatch
+):
+    import aid.predict
+    import aid.states
+
+    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
+    asked = []
+
+    def load(*_, state_writer, **__):
+        assert asked == [(tiny_manifest / "states/answers.jsonl", 2)]
+        raise ValueError(f"{state_writer.name} was asked first")
+
+    def tell(data, rows, writer, on_row):
+        asked.append((writer.book, len(rows)))
+
+    monkeypatch.setattr(aid.states, "tell_rows", tell)
+    monkeypatch.setattr(aid.predict.Predictor, "from_pretrained", load)
+    flags = ["--model", tmp_path / "aid", "--data", tiny_manifest, "--out", tmp_path / "r"]
+    flags += ["--limit", 2, "--states_from", "server:http://127.0.0.1:9/v1#a-model"]
+    assert aid.cli.main(["evaluate", *map(str, flags)]) == 2
+    assert asked
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")

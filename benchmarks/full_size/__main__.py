@@ -4,6 +4,7 @@ COMMAND   python -m full_size --folder build/svd --out build/full_size.json   (i
           python -m full_size --size tabletop --folder build/tabletop --only build sample --whole 25
           python -m full_size --size full-float32 --folder build/svd --only sample \
             --frames 2 --whole 25
+          (the third in the folder that the first has built, for CPUs that emulate bfloat16)
 HARDWARE  CPU cores with AMX, 20 GB of memory, 12 GB of disk; TIME see docs/performance.md
 
 Each part runs in a process of its own, one after another, so that its peak memory is its own

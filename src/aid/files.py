@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MARGIN = 16 * 2**20
@@ -91,11 +91,13 @@ def share(folder: Path) -> None:
     """Lets everyone read a folder's files who may read the folder.
 
     safetensors makes files that only their owner can read, so that a laboratory's other members
-    could not load what lies on a common disk.
+    could not load what lies on a common disk. Links are left alone: what they lead to belongs to
+    others. Some disks know no permissions; they need none.
     """
     for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(path.parent.stat().st_mode & 0o666)
+        if path.is_file() and not path.is_symlink():
+            with suppress(OSError):
+                path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _flush(path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,6 +87,24 @@ def test_saving_again_replaces_the_folder_and_leaves_nothing_else(saved, build, 
 def test_who_may_read_the_folder_may_read_its_files(saved):
     for path in saved.iterdir():
         assert path.stat().st_mode & 0o777 == saved.stat().st_mode & 0o666
+
+
+def test_what_links_lead_to_keeps_its_permissions(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.write_text("a blob")
+    theirs.chmod(0o600)
+    with whole_folder(tmp_path / "folder") as made:
+        (made / "link").symlink_to(theirs)
+    assert theirs.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_without_permissions_loses_no_checkpoint(saved, build, info, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError("no permissions on this disk")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    save_checkpoint(saved, build(), replace(info, step=9))
+    assert read_info(saved).step == 9
 
 
 def test_an_interrupted_save_keeps_the_old_checkpoint(saved, build, info):

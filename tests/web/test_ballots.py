@@ -47,7 +47,6 @@ def test_votes_are_lines_and_count_for_the_contender_whichever_side_it_was_on(ba
         {"num_steps": 8},
         {"text_guidance": 1.0},
         {"told": "nothing"},
-        {"guidance_interval": (0.0, None)},
     ],
 )
 def test_other_weights_or_settings_are_never_pooled(ballots, change):

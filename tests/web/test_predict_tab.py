@@ -18,7 +18,7 @@ PREDICTION = Prediction(
     ("interval", "words"),
     [
         ((0.0, float("inf")), ""),
-        ((3.0, float("inf")), " (only at sigma 3 to inf)"),
+        ((3.0, float("inf")), " (only at sigma 3 and above)"),
         ((0.0, 20.0), " (only at sigma 0 to 20)"),
     ],
 )

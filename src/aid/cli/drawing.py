@@ -84,7 +84,7 @@ def predict(
     pixels = read_image(frame)
     from aid.predict import Predictor, state_writer_of
 
-    writer = state_writer_of(model, backbone, states_from)
+    writer = state_writer_of(model, states_from)
     if states is None:
         ask_first(writer, [pixels], [instruction])
     sizes = {name: size for name, size in (("height", height), ("width", width)) if size}

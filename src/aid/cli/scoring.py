@@ -67,6 +67,8 @@ def evaluate(
         device: cpu or cuda; by default the GPU if there is one.
     """
     check_folder(out if out.exists() else out.parent)
+    if states_from is not None:
+        _check_states(states_from, predictor)
     if guidance_interval is not None:
         SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
     keep_freed_memory(device)
@@ -98,10 +100,11 @@ def evaluate(
         timed = _Timed(loaded, sampler, batch_size, mixed_precision)
         made_with |= _identity(loaded, find_model(model, backbone)[1])
         made_with["sampler"] = to_json(sampler)
-        if states_from is not None:
-            made_with["states"] = states_from
         num_given = loaded.denoiser.config.condition.num_given_frames
         title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
+        if states_from is not None:
+            made_with["states"] = states_from
+            title += f", states by {states_from}"
         if with_backbone:
             bare = make("backbone", num_frames=num_frames)
             textless = _Timed(bare, sampler, batch_size, mixed_precision)
@@ -190,15 +193,33 @@ def card(model: str, score: Path | None = None) -> None:
     print(write_card(folder, figures_of(folder, score)))
 
 
+def _check_states(states_from: str, predictor: str) -> None:
+    if predictor != "model":
+        raise ValueError(
+            f"--states_from {states_from} has no effect: with --predictor {predictor} nothing "
+            "reads states. Leave one of the two out."
+        )
+    if states_from == "replay" or states_from.startswith("column:"):
+        raise ValueError(
+            f"--states_from {states_from} tells the model what happens in the videos that it is to "
+            "predict. Use tabletop-rules, none or a language model."
+        )
+
+
 def _predictor(
     kind: str, *, model: str, backbone: str | None, device: str | None, data: Path, rows: list,
     num_frames: int, states_from: str | None,
 ) -> Any:  # fmt: skip
     """The model, or its bare backbone for so many frames."""
-    from aid.predict import Predictor, find_model, state_writer_of
+    from aid.models.checkpoint import read_info
+    from aid.predict import Predictor, find_checkpoint, find_model, state_writer_of
+    from aid.states.writing import BOOK
 
     if kind == "model":
-        writer = state_writer_of(model, backbone, states_from)
+        reads_states = read_info(find_checkpoint(model)).model.dqformer.reads_states
+        if states_from is not None and not reads_states:
+            raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
+        writer = state_writer_of(model, states_from, data / BOOK)
         ask_about(writer, data, rows)
         return Predictor.from_pretrained(model, backbone, device, state_writer=writer)
     fps = sum(row.fps for row in rows) / len(rows)  # not each video's own, which tells its length

@@ -100,10 +100,10 @@ def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: l
 
 
 def ask_about(writer: "StateWriter", data: Path, rows: list["VideoRow"]) -> None:
-    """Likewise about the first frames of a data set's videos."""
+    """Likewise about the videos of a data set; its answers are kept in the writer's book."""
     from aid.conditioning.asking import AskingStateWriter
-    from aid.video import read_first_frame
+    from aid.states import tell_rows
 
     if isinstance(writer, AskingStateWriter):
-        frames = [read_first_frame(data / row.video, row.start) for row in rows]
-        ask_first(writer, frames, [row.instruction for row in rows])
+        with progress_bar("states") as on_row:
+            tell_rows(data, rows, writer, on_row)

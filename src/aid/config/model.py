@@ -27,6 +27,11 @@ class DQFormerConfig:
     mcondition_layout: Literal["per_frame", "global"] = "per_frame"
     """Whether frame i reads only its own queries' tokens, or each frame reads all. Ours."""
 
+    @property
+    def reads_states(self) -> bool:
+        """Whether there is a branch that reads states."""
+        return self.use_states and self.branches in ("decomposed", "both")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterConfig:

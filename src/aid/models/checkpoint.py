@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from aid.config import ModelConfig, SamplerConfig, from_json, to_json
 from aid.files import whole_folder, write_whole
-from aid.models.card import model_card
+from aid.models.card import NO_FIGURES, model_card
 from aid.models.denoiser import Denoiser
 
 WEIGHTS, CONFIG, CARD = "trained.safetensors", "config.json", "README.md"
@@ -88,17 +88,18 @@ def write_card(folder: Path | str, figures: str | None) -> Path:
     """Writes the model card of a checkpoint folder again, with these figures; returns its path.
 
     Raises:
-        ValueError: there are no figures, and a card that may have some.
+        ValueError: there are no figures, and the card that is there has some.
     """
     folder = Path(folder)
-    if figures is None and (folder / CARD).is_file():
+    card = folder / CARD
+    if figures is None and card.is_file() and NO_FIGURES not in card.read_text(encoding="utf-8"):
         raise ValueError(
             f"no score card of these weights lies beside {str(folder)!r}, so its model card stays "
             "as it is. Name one: --score FOLDER."
         )
     info, tensors = read_info(folder), read_trained(folder)
-    write_whole(folder / CARD, model_card(info, tensors, figures))
-    return folder / CARD
+    write_whole(card, model_card(info, tensors, figures))
+    return card
 
 
 def trained_hash(tensors: Mapping[str, Tensor]) -> str:

@@ -64,4 +64,5 @@ def _figures(score: Path, made_with: dict[str, Any]) -> str:
     s = made_with.get("sampler", {})
     drawn = ", ".join(f"{name} {value}" for name, value in s.items())
     precision = made_with.get("mixed_precision", "no")
-    return f"{text}\n\nDrawn with: {drawn}; mixed precision: {precision}."
+    states = f"; states by {made_with['states']}" if "states" in made_with else ""
+    return f"{text}\n\nDrawn with: {drawn}; mixed precision: {precision}{states}."

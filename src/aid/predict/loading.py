@@ -197,22 +197,24 @@ def describe(
 
 
 def state_writer_of(
-    name_or_folder: str | Path, backbone: str | Path | None = None, name: str | None = None
+    name_or_folder: str | Path, name: str | None = None, book: Path | None = None
 ) -> StateWriter:
-    """The state writer called `name`, or without a name the model's own. No weights are loaded."""
+    """The state writer called `name`, or without a name the model's own. No weights are loaded.
+
+    A language model's answers are kept in the file `book`.
+    """
     if name is not None:
-        return choose_state_writer(name)
-    return default_state_writer(read_info(find_model(name_or_folder, backbone)[0]))
+        return choose_state_writer(name, book=book)
+    return default_state_writer(read_info(find_checkpoint(name_or_folder)), book)
 
 
-def default_state_writer(info: CheckpointInfo) -> StateWriter:
+def default_state_writer(info: CheckpointInfo, book: Path | None = None) -> StateWriter:
     """The state writer a checkpoint was trained with; rules instead of what was recorded."""
-    dqformer = info.model.dqformer
-    if not dqformer.use_states or dqformer.branches in ("none", "multimodal"):
+    if not info.model.dqformer.reads_states:
         return NoStateWriter()
     if info.state_writer == "replay" or info.state_writer.startswith("column:"):
         return RuleStateWriter()
-    return choose_state_writer(info.state_writer)
+    return choose_state_writer(info.state_writer, book=book)
 
 
 def dtype_of(name: str) -> torch.dtype:

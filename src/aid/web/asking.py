@@ -14,7 +14,7 @@ from PIL import Image
 from aid.demo import read_frames
 from aid.video import fit
 from aid.web import fragments
-from aid.web.jobs import CRASHED, Crashed, News, Stopped
+from aid.web.jobs import CRASHED, Crashed, News, RequestStopped
 from aid.web.limits import (
     MAX_SEED,
     Settings,
@@ -172,7 +172,7 @@ def told(
     try:
         for one in news:
             yield finish(one) if isinstance(one, Drawn) else {status: fragments.progress(one)}
-    except Stopped:
+    except RequestStopped:
         yield {status: fragments.note(["Stopped."])}
     except (ValueError, Crashed) as error:
         yield {status: fragments.error(str(error))}

@@ -74,6 +74,8 @@ def _covered(state: State, video: UInt8[np.ndarray, "f H W 3"]) -> str:
 
 def progress(news: News) -> str:
     """How far a request is, and a preview while there is one."""
+    if news.is_stopping:
+        return '<p class="aid-status">Stopping after this step.</p>'
     if not news.total:
         others = f"{news.ahead} request{'s' * (news.ahead != 1)}"
         return f'<p class="aid-status">Waiting: {others} before yours.</p>'

@@ -18,6 +18,7 @@ from aid.web.turns import Ticket
 
 PREVIEW_FRAMES = 4
 PREVIEW_EVERY = 0.7  # seconds; decoding a preview costs time that the video then lacks
+LISTEN_EVERY = 0.4  # seconds between two looks at whether somebody pressed Stop
 CRASHED = "something went wrong here; it is in the server's log. The studio goes on: try again."
 _heard = threading.local()
 
@@ -30,8 +31,8 @@ class Cancelled(Exception):
     """Whoever asked is gone."""
 
 
-class Stopped(ValueError):
-    """Whoever asked pressed Stop, or is gone."""
+class RequestStopped(ValueError):
+    """Whoever asked pressed Stop or is gone, or the studio is closing."""
 
     def __init__(self) -> None:
         super().__init__("the request was stopped.")
@@ -39,11 +40,15 @@ class Stopped(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """How far a request is: `ahead` others come first, or `done` of `total` sampling steps."""
+    """How far a request is: `ahead` others come first, or `done` of `total` sampling steps.
+
+    A request that `is_stopping` was cancelled and finishes what it is at.
+    """
 
     ahead: int = 0
     done: int = 0
     total: int = 0
+    is_stopping: bool = False
     preview: UInt8[np.ndarray, "n H W 3"] | None = None
 
 
@@ -81,7 +86,7 @@ def follow(
     work: Callable[[Progress], Any],
     at_end: Callable[[], None],
 ) -> Iterator[Any]:
-    """Runs `work` in a thread; gives its news and, last, its result.
+    """Runs `work` in a thread; gives its news and, last, its result unless it was cancelled.
 
     Args:
         ticket: cancelling it ends the work at its next step.
@@ -90,7 +95,7 @@ def follow(
         at_end: called in the thread when it is over, however it ended.
 
     Raises:
-        Stopped: the ticket was cancelled.
+        RequestStopped: the ticket was cancelled.
         ValueError: the work's own, for the user.
         Crashed: anything else it raised.
     """
@@ -98,7 +103,8 @@ def follow(
 
     def run() -> None:
         try:
-            told.put(("result", work(Progress(ticket, total, lambda n: told.put(("news", n))))))
+            result = work(Progress(ticket, total, lambda n: told.put(("news", n))))
+            told.put(("error", Cancelled()) if ticket.is_cancelled else ("result", result))
         except (ValueError, Cancelled) as error:
             told.put(("error", error))
         except BaseException:
@@ -108,11 +114,18 @@ def follow(
             at_end()
 
     threading.Thread(target=run, daemon=True, name="drawing").start()
+    is_stopping = False
     while True:
-        kind, value = told.get()
+        try:
+            kind, value = told.get(timeout=LISTEN_EVERY)
+        except queue.Empty:
+            if ticket.is_cancelled and not is_stopping:
+                is_stopping = True
+                yield News(total=total, is_stopping=True)
+            continue
         if kind == "error":
             if isinstance(value, Cancelled):
-                raise Stopped
+                raise RequestStopped
             raise value
         yield value
         if kind == "result":

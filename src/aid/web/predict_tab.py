@@ -86,7 +86,8 @@ def facts_of(prediction: Prediction) -> str:
     """How a video was drawn, in a line."""
     sampler = prediction.sampler
     low, high = sampler.guidance_interval
-    where = "" if (low, high) == (0, inf) else f" (only at sigma {low:g} to {high:g})"
+    above = "and above" if high == inf else f"to {high:g}"
+    where = "" if (low, high) == (0, inf) else f" (only at sigma {low:g} {above})"
     return (
         f"{sampler.num_steps} steps, s_V {sampler.image_guidance:g}, s_T "
         f"{sampler.text_guidance:g}{where}, seed {prediction.seed}; states by "

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from aid.predict import Prediction, Predictor, find_model
-from aid.web.jobs import News, Progress, Stopped, follow, listen
+from aid.web.jobs import News, Progress, RequestStopped, follow, listen
 from aid.web.limits import Limits, Settings
 from aid.web.turns import Turns, Visitor
 from aid.web.uploads import Uploads
@@ -116,7 +116,7 @@ class Studio:
 
         Raises:
             ValueError: the frame or the asks cannot be used, or the queue is full.
-            Stopped: the visitor ended it.
+            RequestStopped: the visitor ended it.
             Crashed: a fault of ours.
         """
         if not 1 <= len(asks) <= self.limits.videos:
@@ -128,8 +128,10 @@ class Studio:
         is_running = False
         try:
             while not self.turns.wait(ticket, NEWS_EVERY):
+                if ticket.is_cancelled and self.turns.is_closed:
+                    raise ValueError("the studio is closing.")
                 if ticket.is_cancelled:
-                    raise ValueError("the studio is closing.") if self.turns.is_closed else Stopped
+                    raise RequestStopped
                 yield News(ahead=self.turns.ahead(ticket))
             is_running = True
             yield from follow(
