@@ -51,6 +51,14 @@ class SamplerConfig:
                 "Guidance at all noise levels is [0, .inf]."
             )
 
+    @property
+    def guided_at(self) -> str:
+        """The guidance interval in words."""
+        low, high = self.guidance_interval
+        if high == float("inf"):
+            return f"sigma {low:g} and above" if low else "all noise levels"
+        return f"sigma {low:g} to {high:g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:

@@ -67,8 +67,7 @@ def model_card(
         f"{model.condition.frame_condition}",
         "steps of training": f"{info.step:,}",
         "sampling": f"{s.num_steps} steps, image guidance {s.image_guidance:g}, text guidance "
-        f"{s.text_guidance:g}, guided at sigma {s.guidance_interval[0]:g} to "
-        f"{s.guidance_interval[1]:g}",
+        f"{s.text_guidance:g}, guided at {s.guided_at}",
         "made with": f"aid-video {info.aid_version}",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())

@@ -190,8 +190,7 @@ def describe(
         f"states           {state_writer}",
         f"video            {denoiser.config.num_frames} frames, {sizes}",
         f"sampler          {sampler.num_steps} steps, image guidance {sampler.image_guidance:g}, "
-        f"text guidance {sampler.text_guidance:g}, "
-        "guided at sigma {:g} to {:g}".format(*sampler.guidance_interval),
+        f"text guidance {sampler.text_guidance:g}, guided at {sampler.guided_at}",
     ]
     return "\n".join(lines)
 

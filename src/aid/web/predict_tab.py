@@ -85,9 +85,7 @@ def build_predict_tab(studio: Studio, column: Column, folder: Path) -> None:
 def facts_of(prediction: Prediction) -> str:
     """How a video was drawn, in a line."""
     sampler = prediction.sampler
-    low, high = sampler.guidance_interval
-    above = "and above" if high == inf else f"to {high:g}"
-    where = "" if (low, high) == (0, inf) else f" (only at sigma {low:g} {above})"
+    where = "" if sampler.guidance_interval == (0, inf) else f" (only at {sampler.guided_at})"
     return (
         f"{sampler.num_steps} steps, s_V {sampler.image_guidance:g}, s_T "
         f"{sampler.text_guidance:g}{where}, seed {prediction.seed}; states by "
