@@ -152,6 +152,6 @@ def _plot(path: Path, rows: Sequence[Row], found: Mapping[Row, Sequence[Result]]
         axis.set_yticks(range(len(ours)), [row.title for row in ours])
         axis.invert_yaxis()
         axis.set_title(name)
-        axis.set_xlabel("Fréchet distance, one dot a seed; less is better")
+    figure.supxlabel("Fréchet distance, one dot a seed; less is better")
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="svg")
