@@ -7,10 +7,10 @@ The last line is JSON: bytes resident before anything was built, and the most th
 
 import json
 import sys
-from pathlib import Path
 
 import torch
 from backbones import tiny_unet
+from memory_use import resident
 from torch import nn
 
 import aid.train  # noqa: F401  (so that the process has all that a training process has)
@@ -78,8 +78,7 @@ def main(settings: str) -> None:
         optimizer.step()
         optimizer.zero_grad()
         average.update(parameters, step)
-    # getrusage's ru_maxrss begins at the resident set of the process that started this one.
-    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+    peak = resident("VmHWM")
     print(json.dumps({"before": before, "peak": peak}))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 from checkpoints import write_tiny_model
+from memory_use import resident
 
 from aid.config import ModelConfig
 
@@ -39,8 +40,7 @@ class StudioServer:
 
     def peak_memory(self) -> int:
         """The most memory it ever held, in bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return resident("VmHWM", self.process.pid)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Its exit code after a signal."""

@@ -2,9 +2,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -218,104 +216,6 @@ def test_a_setting_that_cannot_be_run_is_a_sentence(capsys):
 def test_a_data_set_without_scenes_is_refused(tmp_path, capsys):
     assert aid.cli.main(["tabletop", "--out", str(tmp_path)]) == 2
     assert "--scenes.train 1000" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("kind", "mode"), [("model", "shuffled"), ("backbone", "empty")])
-def test_evaluate_hands_rows_and_predictor_on(
-    kind, mode, tiny_backbone, tiny_config, tiny_manifest, tmp_path, monkeypatch, capsys
-):
-    import aid.evaluate
-
-    config = replace(tiny_config, dqformer=replace(tiny_config.dqformer, use_states=False))
-    write_tiny_model(tmp_path / "aid", tiny_backbone, config)
-    seen = {}
-
-    def score(rows, folder, predict, **settings):
-        frames = [read_video(folder / row.video)[0] for row in rows]
-        seen.update(settings, videos=predict(frames, [row.instruction for row in rows], [4, 5]))
-        return SimpleNamespace(to_markdown=lambda: "the table")
-
-    monkeypatch.setattr(aid.evaluate, "evaluate", score)
-    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--limit", 2, "--steps", 1]
-    flags += ["--data", tiny_manifest, "--out", tmp_path / "r", f"--{mode}", "--with_backbone"]
-    flags += ["--mixed_precision", "bf16"]
-    assert aid.cli.main(["evaluate", "--predictor", kind, *map(str, flags)]) == 0
-    assert [video.shape[1:] for video in seen["videos"]] == [(64, 64, 3)] * 2
-    assert seen["modes"] == ["true", mode]
-    # Real videos are cut down to the model's frames, not the model's to theirs.
-    frames = 3 if kind == "model" else len(read_video(tiny_manifest / "videos/0.mp4"))
-    assert seen["protocol"].num_frames == len(seen["videos"][0]) == frames
-    bare = seen["textless"]([read_video(tiny_manifest / "videos/0.mp4")[0]], [""], [4])
-    assert np.array_equal(bare[0], seen["videos"][0]) == (kind == "backbone")
-    assert seen["made_with"].keys() == {"mixed_precision", "trained", "backbone", "sampler"}
-    assert "the table" in capsys.readouterr().out
-
-
-def test_evaluate_takes_the_states_from_whom_it_is_told(
-    tiny_backbone, tiny_config, tiny_manifest, tmp_path, monkeypatch
-):
-    import aid.evaluate
-
-    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
-    seen = []
-
-    def score(rows, folder, predict, **settings):
-        frame = read_video(folder / rows[0].video)[0]
-        seen.append(
-            (settings["made_with"].get("states"), predict([frame], ["lift the red ball"], [4])[0])
-        )
-        return SimpleNamespace(to_markdown=lambda: "")
-
-    monkeypatch.setattr(aid.evaluate, "evaluate", score)
-    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--limit", 1, "--steps", 1]
-    flags += ["--data", tiny_manifest, "--out", tmp_path / "r"]
-    for more in ([], ["--states_from", "none"], ["--states_from", "tabletop-rules"]):
-        assert aid.cli.main(["evaluate", *map(str, flags), *more]) == 0
-    (own, usual), (none, without), (rules, as_usual) = seen
-    assert (own, none, rules) == (None, "none", "tabletop-rules")
-    assert np.array_equal(usual, as_usual) and not np.array_equal(usual, without)
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        (["--states_from", "nobody"], "no state writer is called 'nobody'"),
-        (["--states_from", "replay"], "tells the model what happens in the videos"),
-        (["--states_from", "column:plan"], "tells the model what happens in the videos"),
-        (["--states_from", "none", "--predictor", "backbone"], "nothing reads states"),
-    ],
-)
-def test_states_that_would_say_nothing_or_too_much_are_refused(
-    more, words, tiny_backbone, tiny_config, tiny_manifest, tmp_path, capsys
-):
-    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
-    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--data", tiny_manifest]
-    assert aid.cli.main(["evaluate", *map(str, flags), "--out", str(tmp_path / "r"), *more]) == 2
-    assert words in capsys.readouterr().err
-
-
-def test_evaluate_asks_a_language_model_before_the_video_model_is_loaded(
-    tiny_backbone, tiny_config, tiny_manifest, tmp_path, monkeypatch
-):
-    import aid.predict
-    import aid.states
-
-    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
-    asked = []
-
-    def load(*_, state_writer, **__):
-        assert asked == [(tiny_manifest / "states/answers.jsonl", 2)]
-        raise ValueError(f"{state_writer.name} was asked first")
-
-    def tell(data, rows, writer, on_row):
-        asked.append((writer.book, len(rows)))
-
-    monkeypatch.setattr(aid.states, "tell_rows", tell)
-    monkeypatch.setattr(aid.predict.Predictor, "from_pretrained", load)
-    flags = ["--model", tmp_path / "aid", "--data", tiny_manifest, "--out", tmp_path / "r"]
-    flags += ["--limit", 2, "--states_from", "server:http://127.0.0.1:9/v1#a-model"]
-    assert aid.cli.main(["evaluate", *map(str, flags)]) == 2
-    assert asked
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")

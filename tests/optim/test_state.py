@@ -1,27 +1,17 @@
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from memory_use import begin_anew, resident
 
 import aid.optim.state
 from aid.optim.state import PORTION, save_state, size_of
 
 
-def resident(kind: str) -> int:
-    """Bytes, as Linux says of this process: VmRSS now, VmHWM at most."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
 def test_reading_a_state_back_does_not_take_the_memory_of_a_second_one(tmp_path):
     tensors = {f"weights/{number}": torch.full((2**22,), number * 1.0) for number in range(20)}
-    before = resident("VmRSS")
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
-    except OSError as error:
-        pytest.skip(f"may not let VmHWM begin anew: {error}")
+    before = begin_anew()
     save_state(tmp_path / "state", tensors, {"step": 1})
     assert resident("VmHWM") - before < 2 * PORTION < size_of(tensors.values()) / 2
 

@@ -87,11 +87,11 @@ def plan(rows: Sequence[Row], base: Path, folder: Path, seeds: int) -> dict[Row,
     """
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}. Two show a spread.")
-    shared = _read(base)
+    shared = read_recipe(base)
     first: dict[str, str] = {}
     runs = {}
     for row in rows:
-        model = _merged(shared, _read(folder / f"{row.recipe}.yaml")).get("model", {})
+        model = merged(shared, read_recipe(folder / f"{row.recipe}.yaml")).get("model", {})
         # Choice: settings that say the default aloud count as equal to settings that are silent.
         key = hashlib.sha256(json.dumps(_told(model), sort_keys=True).encode()).hexdigest()
         recipe = first.setdefault(key, row.recipe)
@@ -105,15 +105,21 @@ def _told(model: dict[str, Any]) -> dict[str, Any]:
     return to_json(from_json(ModelConfig, model))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The settings in a recipe.
+
+    Raises:
+        ValueError: there is no such file.
+    """
     if not path.is_file():
         raise ValueError(f"recipe {str(path)!r} does not exist. Give the folder of the recipes.")
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The settings `base` with those changed that `changes` names, however deep they lie."""
     made = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(made.get(key), dict)
-        made[key] = _merged(made[key], value) if both else value
+        made[key] = merged(made[key], value) if both else value
     return made

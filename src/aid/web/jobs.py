@@ -18,7 +18,7 @@ from aid.web.turns import Ticket
 
 PREVIEW_FRAMES = 4
 PREVIEW_EVERY = 0.7  # seconds; decoding a preview costs time that the video then lacks
-LISTEN_EVERY = 0.4  # seconds between two looks at whether somebody pressed Stop
+NEWS_EVERY = 0.4  # seconds between two looks at the queue, or at whether somebody pressed Stop
 CRASHED = "something went wrong here; it is in the server's log. The studio goes on: try again."
 _heard = threading.local()
 
@@ -117,7 +117,7 @@ def follow(
     is_stopping = False
     while True:
         try:
-            kind, value = told.get(timeout=LISTEN_EVERY)
+            kind, value = told.get(timeout=NEWS_EVERY)
         except queue.Empty:
             if ticket.is_cancelled and not is_stopping:
                 is_stopping = True

@@ -13,12 +13,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from aid.predict import Prediction, Predictor, find_model
-from aid.web.jobs import News, Progress, RequestStopped, follow, listen
+from aid.web.jobs import NEWS_EVERY, News, Progress, RequestStopped, follow, listen
 from aid.web.limits import Limits, Settings
 from aid.web.turns import Turns, Visitor
 from aid.web.uploads import Uploads
-
-NEWS_EVERY = 0.4  # seconds between two looks at the queue
 
 
 @dataclass(frozen=True, kw_only=True)
