@@ -60,7 +60,11 @@ def main() -> None:
     table += ["| --- | --- | --- | --- | --- | --- |"]
     checkpoint, backbone = find_model(options.model)
     whole, done = read_info(checkpoint).model, []
-    for row in choose_rows(options.rows):
+    try:
+        rows = choose_rows(options.rows)
+    except ValueError as error:
+        parser.error(str(error))
+    for row in rows:
         config = without(whole, options.recipes / f"{row.recipe}.yaml")
         if config in done:  # the full model is a row of both tables
             continue
@@ -68,12 +72,13 @@ def main() -> None:
         room = options.out / row.recipe
         if not (room / "aid").is_dir():
             cut(checkpoint, backbone, config, room / "aid")
-        subprocess.run(
+        scored = subprocess.run(
             [sys.executable, "-m", "aid.cli", "evaluate", "--data", options.data, "--model",
              room / "aid", "--backbone", backbone, "--out", room / "report",
              "--limit", str(options.limit)],
-            check=True,
         )  # fmt: skip
+        if scored.returncode:  # it has said why
+            raise SystemExit(scored.returncode)
         report = json.loads((room / "report/report.json").read_text(encoding="utf-8"))
         score = report["scores"][TOLD]
         low, high = score["interval"]
