@@ -4,14 +4,17 @@ COMMAND  python benchmarks/pieces.py --out runs/pieces --pieces 8 -- \
              --config configs/tabletop/aid.yaml --cache runs/cache/train --held_out runs/cache/test
 HARDWARE any; TIME twice that of the run, and a start for each piece
 
-What follows `--` goes to `aid train`. Pieces end at random times, by SIGKILL and SIGTERM in turn;
-the last one runs to the end. Then weights, averages, optimizer and checkpoint must be the same, bit
-for bit, and the log the same lines (their times apart), none lost and none twice. `--alone` leaves
-the run in one piece out: for a run of a day, which then only has to have one log.
+What follows `--` goes to `aid train`, in `--processes` processes on CPU cores. Pieces end at
+random times, by SIGKILL and SIGTERM in turn; the last one runs to the end. Then weights, averages,
+optimizer and checkpoint must be the same, bit for bit, and the log the same lines (their times
+apart), none lost and none twice. `--alone` leaves the run in one piece out: for a run of a day,
+which then only has to have one log.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -21,14 +24,29 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 from safetensors.torch import load_file
 
 STATE, CHECKPOINT = "state/trainer.safetensors", "checkpoint/trained.safetensors"
 
 
-def start(out: Path, flags: list[str]) -> subprocess.Popen:
-    """`aid train` in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "aid.cli", "train", *flags, "--out", str(out)])
+def start(out: Path, flags: list[str], processes: int = 1) -> subprocess.Popen:
+    """`aid train` in a process, or several."""
+    launch, env = ["-m", "aid.cli"], dict(os.environ)
+    if processes > 1:
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        launch += ["-m", "--", "aid.cli"]  # `--`: torch would take --start for its own
+        env = {"OMP_NUM_THREADS": "1", **env, "ACCELERATE_USE_CPU": "true"}
+    command = [sys.executable, *launch, "train", *flags, "--out", str(out)]
+    return subprocess.Popen(command, env=env)
+
+
+def send(process: subprocess.Popen, number: signal.Signals) -> None:
+    """The signal to the process and to all that it started, also in sessions of their own."""
+    launcher = psutil.Process(process.pid)
+    for one in [*launcher.children(recursive=True), launcher]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.send_signal(number)
 
 
 def lines_of(out: Path) -> list[dict[str, Any]]:
@@ -38,31 +56,37 @@ def lines_of(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def one_piece(out: Path, flags: list[str], number: signal.Signals, steps: int, wait: float) -> int:
+def one_piece(
+    out: Path, flags: list[str], number: signal.Signals, steps: int, wait: float, processes: int
+) -> int:
     """Runs until the log is `steps` steps on, and `wait` seconds; the exit code."""
     begun = max((line["step"] for line in lines_of(out)), default=0)
-    process = start(out, flags)
+    process = start(out, flags, processes)
     # A resumed run first cuts the log back to its state, so it may stand lower for a while.
     while process.poll() is None:
         if max((line["step"] for line in lines_of(out)), default=0) >= begun + steps:
             time.sleep(wait)
-            process.send_signal(number)
+            send(process, number)
             return process.wait()
         time.sleep(0.02)
     return process.returncode
 
 
-def in_pieces(out: Path, flags: list[str], pieces: int, steps: int, seed: int) -> list[str]:
+def in_pieces(
+    out: Path, flags: list[str], pieces: int, steps: int, seed: int, processes: int
+) -> list[str]:
     """The whole run in at most so many pieces; how each ended."""
+    # A launcher of several processes that was stopped says so, though they ended well.
+    well = (0, -signal.SIGKILL) if processes == 1 else (0, 1, -signal.SIGKILL, -signal.SIGTERM)
     draw, ends = random.Random(seed), []
     for piece in range(pieces - 1):
         number = (signal.SIGKILL, signal.SIGTERM)[piece % 2]
-        code = one_piece(out, flags, number, steps, draw.uniform(0, 1))
-        if code not in (0, -signal.SIGKILL):
+        code = one_piece(out, flags, number, steps, draw.uniform(0, 1), processes)
+        if code not in well:
             raise SystemExit(f"piece {piece + 1} ended with {code}")
         step = max((line["step"] for line in lines_of(out)), default=0)
         ends.append(f"{number.name} after the line of step {step}")
-    if code := start(out, flags).wait():
+    if code := start(out, flags, processes).wait():
         raise SystemExit(f"the last piece ended with {code}")
     return ends
 
@@ -90,17 +114,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--pieces", type=int, default=8)
     parser.add_argument("--steps", type=int, default=10, help="of a piece, at least, as logged")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the times at which pieces end")
     parser.add_argument("--alone", action="store_true", help="without the run in one piece")
     parser.add_argument("flags", nargs=argparse.REMAINDER, help="-- and flags of aid train")
     options = parser.parse_args()
     flags = options.flags[1:] if options.flags[:1] == ["--"] else options.flags
     pieced = options.out / "pieces"
-    ends = in_pieces(pieced, flags, options.pieces, options.steps, options.seed)
+    ends = in_pieces(pieced, flags, options.pieces, options.steps, options.seed, options.processes)
     found = seams(lines_of(pieced))
     if not options.alone:
         whole = options.out / "whole"
-        if code := start(whole, flags).wait():
+        if code := start(whole, flags, options.processes).wait():
             raise SystemExit(code)
         if timeless(lines_of(whole)) != timeless(lines_of(pieced)):
             found.append("the logs differ")

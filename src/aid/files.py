@@ -6,6 +6,7 @@ complete one in its place. No weights and no settings are known here.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -85,6 +86,32 @@ def whole_folder(folder: Path | str) -> Iterator[Path]:
         _flush(folder.parent)
     finally:
         restore(folder)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of an existing folder for as long as the block runs.
+
+    The lock goes with the process, however it ends. Where a disk knows no locks there is none.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(
+            f"another process is at work in {str(folder)!r}. Wait until it has ended, stop it "
+            "(also what a killed launcher left behind), or choose another --out."
+        ) from None
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def share(folder: Path) -> None:

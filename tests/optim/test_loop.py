@@ -3,6 +3,8 @@
 import math
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -46,6 +48,27 @@ def test_the_log_is_the_same_when_the_kill_falls_between_two_of_its_lines(tmp_pa
     straight, resumed = log_of(tmp_path / "straight"), log_of(tmp_path / "resumed")
     assert [line["step"] for line in straight] == [line["step"] for line in resumed] == [4]
     assert straight == resumed
+
+
+def test_a_folder_is_one_runs_at_a_time(tmp_path):
+    """As when a launcher was killed and its processes train on: each would write over the other."""
+    config = replace(CONFIG, save_every=1)
+    with pytest.raises(Killed):
+        run(tmp_path, network(), config, kill_at=2)
+    before = (tmp_path / "log.jsonl").read_bytes()
+    holder = (
+        "import sys, time; from pathlib import Path; from aid.files import alone_in\n"
+        "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", holder, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=r"another process is at work in"):
+            run(tmp_path, network(), config)
+        assert (tmp_path / "log.jsonl").read_bytes() == before
+        other.kill()
+    run(tmp_path, network(), config)  # the lock went with the process
+    assert log_of(tmp_path)[-1]["step"] == config.steps
 
 
 @pytest.mark.parametrize("forgotten", ["optimizer/exp_avg/", "optimizer/step/", "average/"])

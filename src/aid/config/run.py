@@ -133,6 +133,9 @@ class TrainConfig(LoopConfig):
     siblings: int = 1
     """How many videos of one first frame stand together in a batch, under the same noise, so that
     their instructions alone tell them apart. Ours."""
+    emphasis: dict[str, int] = field(default_factory=dict)
+    """How many times as often as others a video is drawn whose instruction has these words, such
+    as {push: 3, "on top of": 6}; siblings are drawn as often as they are on average. Ours."""
     allow_mixed_states: bool = False
     """Whether states made from the whole video may stand beside states made without it. Ours."""
     time_noise: TimeNoiseConfig = field(default_factory=TimeNoiseConfig)
@@ -165,6 +168,11 @@ class TrainConfig(LoopConfig):
                 f"siblings must be at least 1 and divide batch_size, got {self.siblings} and "
                 f"{self.batch_size}. Try 4 and 16."
             )
+        for words, times in self.emphasis.items():
+            if times < 1:
+                raise ValueError(
+                    f"emphasis must be at least 1 for all words, got {times} for {words!r}."
+                )
         if self.time_noise.max_strength < 0:
             raise ValueError(
                 f"time_noise.max_strength must be 0 (off) or more, got "

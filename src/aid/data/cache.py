@@ -30,7 +30,7 @@ from aid.data.frames import floats
 from aid.data.shards import FORMAT, ShardedRows, open_shard
 
 SETTINGS = "cache.json"
-ROWS, OFFSETS = "rows.jsonl", "rows.safetensors"
+ROWS, OFFSETS, SENTENCES = "rows.jsonl", "rows.safetensors", "sentences.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +124,16 @@ class Cache:
     def __len__(self) -> int:
         """How many videos."""
         return len(self.rows)
+
+    def wordings(self) -> list[list[str]]:
+        """The wordings of every video's instruction."""
+        try:
+            sentences = json.loads((self.folder / SENTENCES).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"cache file {str(self.folder / SENTENCES)!r} cannot be read ({error})."
+            ) from None
+        return [[sentences[number] for number in row["instructions"]] for row in self.rows]
 
     def require(self, **wanted: Any) -> None:
         """Refuses the cache if it was made for anything else, naming what differs.

@@ -1,9 +1,11 @@
 """`fit`: the one training loop, called by `train` and by all stages of `pretrain`."""
 
+import functools
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aid.config import LoopConfig
-from aid.files import check_free_space, restore, write_whole
+from aid.files import alone_in, check_free_space, restore, write_whole
 from aid.optim.average import AveragedWeights
 from aid.optim.log import JsonLog, progress_bar
 from aid.optim.rate import make_optimizer, set_rate
@@ -41,6 +43,23 @@ class Position:
     """The step at which each piece of the run began."""
 
 
+def _one_at_a_time(run: Callable[..., AveragedWeights]) -> Callable[..., AveragedWeights]:
+    """A second run in one folder, such as what a killed launcher left behind, is refused."""
+
+    @functools.wraps(run)
+    def wrapped(
+        accelerator: "Accelerator", folder: Path, parameters: Any, loss: Any, config: LoopConfig,
+        **rest: Any,
+    ) -> AveragedWeights:  # fmt: skip
+        _check_precision(accelerator, config)
+        _check_writable(folder)
+        with alone_in(folder) if accelerator.is_main_process else nullcontext():
+            return run(accelerator, folder, parameters, loss, config, **rest)
+
+    return wrapped
+
+
+@_one_at_a_time
 def fit(
     accelerator: "Accelerator",
     folder: Path,
@@ -76,14 +95,12 @@ def fit(
         accept: names of facts that may differ; the state remembers that they did.
 
     Raises:
-        ValueError: `folder` cannot be written to, or holds a damaged state or another run's, or the
-            device has no such precision.
+        ValueError: `folder` cannot be written to, is another running process's, or holds a damaged
+            state or another run's, or the device has no such precision.
         OSError: a state could not be saved; the one before it stands.
         FloatingPointError: the loss is not a number any more.
         Stopped: SIGTERM or ctrl-c; the state is saved.
     """
-    _check_precision(accelerator, config)
-    _check_writable(folder)
     state, writes = folder / "state", accelerator.is_main_process
     optimizer = make_optimizer(parameters, config, rates)
     ema = AveragedWeights(parameters, config.ema_decay)

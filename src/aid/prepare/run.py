@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from aid.conditioning.states import StateWriter
 from aid.config import ConditionConfig, FrameConfig, SourceConfig
-from aid.data.cache import SETTINGS
+from aid.data.cache import SENTENCES, SETTINGS
 from aid.data.shards import FORMAT, SHARD, open_shard, pieces
 from aid.data.sources import read_source
 from aid.models.backbone import backbone_hash
@@ -24,7 +24,6 @@ from aid.prepare.text import encode_text, sentence_sizes, write_rows, write_stat
 from aid.prepare.videos import encode_videos
 from aid.types import VideoRow
 
-SENTENCES = "sentences.json"
 THREADS_ON_CLUSTER = 2
 """That decode in each process of a cluster, while it encodes."""
 Engine = Literal["local", "ray"]

@@ -4,7 +4,8 @@ Every draw of a sample comes from a generator of its own (`optim.sample_generato
 may be split over processes and forward passes without changing what any sample gets.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -102,6 +103,39 @@ def families(cache: Cache, siblings: int) -> list[list[int]]:
             "Use train.siblings=1."
         )
     return whole
+
+
+def emphasised(
+    cache: Cache, groups: Sequence[list[int]], emphasis: Mapping[str, int]
+) -> list[list[int]]:
+    """Every group as often as its videos ask for on average, rounded, and at least once.
+
+    Args:
+        groups: videos that are drawn together (`families`).
+        emphasis: words, and how many times as often a video is drawn whose instruction has them
+            in any wording; of several that it has, the largest counts.
+
+    Raises:
+        ValueError: no instruction has one of the words.
+    """
+    if not emphasis:
+        return list(groups)
+    wordings = [" | ".join(said).lower() for said in cache.wordings()]
+    patterns = {words: re.compile(rf"\b{re.escape(words.lower())}\b") for words in emphasis}
+    for words, pattern in patterns.items():
+        if not any(map(pattern.search, wordings)):
+            raise ValueError(
+                f"train.emphasis names {words!r}, but no instruction of the cache "
+                f"{str(cache.folder)!r} has these words. Leave them out."
+            )
+    times = [
+        max([emphasis[words] for words, p in patterns.items() if p.search(said)], default=1)
+        for said in wordings
+    ]
+    means = [sum(times[index] for index in group) / len(group) for group in groups]
+    return [
+        group for group, mean in zip(groups, means, strict=True) for _ in range(max(1, round(mean)))
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
