@@ -132,6 +132,23 @@ def test_a_value_of_the_wrong_type_is_told_what_it_must_be(arguments, words, cap
     assert capsys.readouterr().err == f"error: {said}. See: aid {arguments[0]} --help\n"
 
 
+GROUP = (
+    "--train.noise is a group of settings, got 5. They are --train.noise.mean, --train.noise.std"
+)
+
+
+def test_a_value_for_a_group_of_settings_is_told_what_they_are(tmp_path, capsys):
+    folders = ["--cache", str(tmp_path), "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as end:
+        aid.cli.main(["train", *folders, "--train.noise", "5"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: {GROUP}. See: aid train --help\n"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("train: {noise: 5}")
+    assert aid.cli.main(["train", *folders, "--config", str(recipe)]) == 2
+    assert capsys.readouterr().err == f"error: {GROUP}\n"
+
+
 @pytest.mark.skipif(
     not Path("/proc/self").exists(), reason="needs a place that nobody may write to"
 )

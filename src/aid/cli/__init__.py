@@ -19,7 +19,7 @@ from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-from jsonargparse import ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from aid import __version__
 from aid.cli import checking, drawing, scoring, serving, studies, training
@@ -56,6 +56,8 @@ SOURCE_FIELDS = fields(SourceConfig)
 """Flags of each command that reads other people's data sets: `--split`, not `--asked.split`."""
 WRONG_TYPE = r'Parser key "(?P<name>[^"]+)":(?:.*?\n  Given|.*? Got) value: (?P<value>.*)'
 """What jsonargparse says, in several lines, of a value that has not the flag's type."""
+NO_RECIPE = r"""Parser key "(?P<name>[^"]+)":\s+Unable to load config ['"](?P<value>.*?)['"]\s.*"""
+"""What it says of a value for what is a group of settings."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,6 +179,18 @@ def _sentence(error: Exception) -> str:
 class _Parser(ArgumentParser):
     """Says what is wrong with the flags in one sentence."""
 
+    def instantiate(self, cfg: Namespace, **rest: Any) -> Namespace:
+        """As jsonargparse's; a single value where a recipe needs a group of settings is refused."""
+        for option in self._option_string_actions:
+            group, _, setting = option.removeprefix("--").rpartition(".")
+            if setting and cfg.get(group) is not None and not isinstance(cfg[group], Namespace):
+                raise ValueError(self._no_group(group, cfg[group]))
+        return super().instantiate(cfg, **rest)
+
+    def _no_group(self, name: str, value: Any) -> str:
+        settings = [o for o in self._option_string_actions if o.startswith(f"--{name}.")]
+        return f"--{name} is a group of settings, got {value}. They are {', '.join(settings)}"
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the sentence and leaves with 2."""
         command = "".join(f" {word}" for word in self.prog.split()[-1:] if word in COMMANDS)
@@ -184,6 +198,8 @@ class _Parser(ArgumentParser):
             action = self._option_string_actions.get(f"--{refused['name']}")
             if wanted := _words_of(getattr(action, "_typehint", None)):
                 message = f"--{refused['name']} must be {wanted}, got {refused['value']}"
+        if refused := re.fullmatch(NO_RECIPE, message, re.DOTALL):
+            message = self._no_group(refused["name"], refused["value"])
         sys.stderr.write(f"error: {' '.join(message.split())}. See: aid{command} --help\n")
         raise SystemExit(2)
 
