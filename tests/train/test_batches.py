@@ -12,9 +12,7 @@ from aid.train.batches import (
     Noised,
     conditions_of,
     draw_sample,
-    emphasised,
     empty_text,
-    families,
     motion_buckets,
 )
 from aid.train.checking import share_of
@@ -94,22 +92,3 @@ def test_shares_are_equally_large_and_in_order():
         shares = [share_of(number, rank, processes) for rank in range(processes)]
         assert len({len(share) for share in shares}) == 1
         assert [place for share in shares for place in share][:number] == list(range(number))
-
-
-def test_videos_whose_instructions_have_the_words_are_drawn_more_often(cache):
-    data = Cache(cache)
-    alone, pairs = families(data, 1), families(data, 2)
-    assert emphasised(data, alone, {}) == alone
-    drawn = emphasised(data, alone, {"right": 4})  # the odd ones, tests/conftest.py
-    assert [drawn.count([i]) for i in range(6)] == [1, 4, 1, 4, 1, 4]
-    # A pair is drawn as often as its videos ask for on average; of two words the larger counts.
-    drawn = emphasised(data, pairs, {"push": 2, "RIGHT": 5})
-    assert [drawn.count(pair) for pair in pairs] == [round((2 + 5) / 2)] * 3
-
-
-def test_words_that_nobody_says_are_refused(cache):
-    data = Cache(cache)
-    with pytest.raises(ValueError, match="names 'pus', but no instruction of the cache"):
-        emphasised(data, families(data, 1), {"push": 2, "pus": 3})
-    with pytest.raises(ValueError, match="at least 1 for all words, got 0 for 'push'"):
-        TrainConfig(emphasis={"push": 0})

@@ -8,7 +8,7 @@ nothing.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import Any, get_type_hints
 
 from aid.config.asking import AskingConfig
@@ -79,7 +79,7 @@ def from_json(cls: type, values: dict[str, Any]) -> Any:
         )
     made = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and is_dataclass(known[name]):
             value = from_json(known[name], value)
         made[name] = tuple(value) if isinstance(value, list) else value
     return cls(**made)

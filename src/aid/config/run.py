@@ -136,6 +136,9 @@ class TrainConfig(LoopConfig):
     emphasis: dict[str, int] = field(default_factory=dict)
     """How many times as often as others a video is drawn whose instruction has these words, such
     as {push: 3, "on top of": 6}; siblings are drawn as often as they are on average. Ours."""
+    contrasts: dict[str, int] = field(default_factory=dict)
+    """Pairs of words or phrases, and how many times videos of one first frame that these alone
+    tell apart are drawn besides, such as {"left, right": 3}; asks for siblings: 2. Ours."""
     allow_mixed_states: bool = False
     """Whether states made from the whole video may stand beside states made without it. Ours."""
     time_noise: TimeNoiseConfig = field(default_factory=TimeNoiseConfig)
@@ -173,6 +176,16 @@ class TrainConfig(LoopConfig):
                 raise ValueError(
                     f"emphasis must be at least 1 for all words, got {times} for {words!r}."
                 )
+        for words, times in self.contrasts.items():
+            if times < 1 or len([word for word in words.split(",") if word.strip()]) != 2:
+                raise ValueError(
+                    f"contrasts must be two words with a comma between them and a number of 1 or "
+                    f"more, such as {{'left, right': 3}}, got {{{words!r}: {times}}}."
+                )
+        if self.contrasts and self.siblings != 2:
+            raise ValueError(
+                f"contrasts are pairs of videos, but siblings is {self.siblings}. Use siblings=2."
+            )
         if self.time_noise.max_strength < 0:
             raise ValueError(
                 f"time_noise.max_strength must be 0 (off) or more, got "

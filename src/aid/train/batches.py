@@ -4,8 +4,7 @@ Every draw of a sample comes from a generator of its own (`optim.sample_generato
 may be split over processes and forward passes without changing what any sample gets.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -81,61 +80,6 @@ def other_instruction(cache: Cache, indices: Sequence[int]) -> list[int]:
         family = siblings[cache.rows[index]["first_frame"]]
         swapped.append(family[(family.index(index) + 1) % len(family)])
     return swapped
-
-
-def families(cache: Cache, siblings: int) -> list[list[int]]:
-    """The videos in groups of `siblings` with one first frame; what is left over is not used.
-
-    Raises:
-        ValueError: no first frame has so many videos.
-    """
-    by_frame: dict[int, list[int]] = {}
-    for index, row in enumerate(cache.rows):
-        by_frame.setdefault(index if siblings == 1 else row["first_frame"], []).append(index)
-    whole = [
-        family[start : start + siblings]
-        for family in by_frame.values()
-        for start in range(0, len(family) - siblings + 1, siblings)
-    ]
-    if not whole:
-        raise ValueError(
-            f"train.siblings is {siblings}, but no first frame of the cache has so many videos. "
-            "Use train.siblings=1."
-        )
-    return whole
-
-
-def emphasised(
-    cache: Cache, groups: Sequence[list[int]], emphasis: Mapping[str, int]
-) -> list[list[int]]:
-    """Every group as often as its videos ask for on average, rounded, and at least once.
-
-    Args:
-        groups: videos that are drawn together (`families`).
-        emphasis: words, and how many times as often a video is drawn whose instruction has them
-            in any wording; of several that it has, the largest counts.
-
-    Raises:
-        ValueError: no instruction has one of the words.
-    """
-    if not emphasis:
-        return list(groups)
-    wordings = [" | ".join(said).lower() for said in cache.wordings()]
-    patterns = {words: re.compile(rf"\b{re.escape(words.lower())}\b") for words in emphasis}
-    for words, pattern in patterns.items():
-        if not any(map(pattern.search, wordings)):
-            raise ValueError(
-                f"train.emphasis names {words!r}, but no instruction of the cache "
-                f"{str(cache.folder)!r} has these words. Leave them out."
-            )
-    times = [
-        max([emphasis[words] for words, p in patterns.items() if p.search(said)], default=1)
-        for said in wordings
-    ]
-    means = [sum(times[index] for index in group) / len(group) for group in groups]
-    return [
-        group for group, mean in zip(groups, means, strict=True) for _ in range(max(1, round(mean)))
-    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,10 @@ from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, sa
 from aid.models.denoiser import Denoiser
 from aid.models.spreading import spread_frozen_weights
 from aid.optim import fit, sample_generators
-from aid.train.batches import Noised, draw_sample, emphasised, empty_text, families
+from aid.train.batches import Noised, draw_sample, empty_text
 from aid.train.checking import Checker
 from aid.train.compiling import as_written, compile_unet, plain_errors
+from aid.train.groups import drawn_groups
 from aid.train.processes import make_accelerator, refuse_to_spread_alone
 from aid.train.records import describe, run_record
 
@@ -111,8 +112,9 @@ def train(
     kept = {name: value for name, value in settings.items() if name not in FREE}
     if train.optimizer == "adamw":
         del kept["optimizer"]  # states from before there was a choice go on
-    if not train.emphasis:
-        del kept["emphasis"]  # as above
+    for name in ("emphasis", "contrasts"):
+        if not kept[name]:
+            del kept[name]  # as above
     if train.schedule == "constant":
         del kept["steps"]  # the first n steps are the same however many follow
     size = train.batch_size * train.accumulate * accelerator.num_processes
@@ -192,7 +194,7 @@ def _loss_of(
     """The loss of one part of a step, on this process's share of the whole batch."""
     each, processes, rank = train.batch_size, accelerator.num_processes, accelerator.process_index
     empty, size, siblings = empty_text(data), each * processes * train.accumulate, train.siblings
-    groups = emphasised(data, families(data, siblings), train.emphasis)
+    groups = drawn_groups(data, train)
 
     def loss(step: int, part: int = 0) -> Tensor:
         begin = (part * processes + rank) * each
