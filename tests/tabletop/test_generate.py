@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aid.data.licence import licence_of
 from aid.tabletop import generate as module
 from aid.tabletop.generate import generate
 from aid.types import VideoRow
@@ -57,6 +58,11 @@ def test_forks_share_their_first_frame_and_end_differently(data):
         assert all(np.array_equal(video[0], videos[0][0]) for video in videos)
         ends = {json.dumps([item["end"] for item in row.world["items"]]) for row in rows}
         assert len(ends) == len(rows)
+
+
+@pytest.mark.gl
+def test_every_split_says_its_licence(data):
+    assert {licence_of(data / split, []) for split in SPLITS} == {"apache-2.0"}
 
 
 @pytest.mark.gl

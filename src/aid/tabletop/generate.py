@@ -33,6 +33,12 @@ from aid.tabletop.splits import MAX_ATTEMPTS, SPLITS, Plan, Split, candidate_pla
 from aid.video import whole_file, write_mp4
 
 GENERATOR_VERSION = 1
+CARD = """---
+license: apache-2.0
+---
+
+Videos of a simulated table-top, made by `aid tabletop`; `../dataset.json` says with which settings.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +69,7 @@ def generate(
     num_workers: int | None = None,
     shadows: bool = False,
 ) -> None:
-    """Writes `out/<split>/{videos/*.mp4,manifest.jsonl}` and `out/dataset.json`.
+    """Writes `out/<split>/{videos/*.mp4,README.md,manifest.jsonl}` and `out/dataset.json`.
 
     A split's manifest appears when the split is complete, so training on it can start while later
     ones are still being made. Running it again with the same settings goes on where it stopped.
@@ -161,7 +167,7 @@ def _results(jobs: list[Job], num_workers: int) -> Iterator[Iterable[None]]:
 
 
 def _finish_split(out: Path, split: str, jobs: list[Job]) -> None:
-    """Joins the parts to the manifest, counts, and removes the parts."""
+    """Joins the parts to the manifest, counts, adds the card, and removes the parts."""
     rows = [row for job in jobs for row in json.loads(job.part.read_text())]
     dataset = json.loads((out / "dataset.json").read_text())
     dataset["counts"][split] = {
@@ -171,6 +177,8 @@ def _finish_split(out: Path, split: str, jobs: list[Job]) -> None:
         "planned_failures": sum(row["world"]["failure"] is not None for row in rows),
     }
     _write_json(out / "dataset.json", dataset)
+    with whole_file(out / split / "README.md") as temporary:
+        temporary.write_text(CARD)
     with whole_file(out / split / "manifest.jsonl") as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
     shutil.rmtree(out / split / "parts")
