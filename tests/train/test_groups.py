@@ -32,7 +32,9 @@ def test_words_that_tell_no_two_videos_apart_are_refused(cache, words):
         contrasting(Cache(cache), {words: 2})
 
 
-@pytest.mark.parametrize("contrasts", [{"left": 2}, {"left, right": 0}, {"a, b, c": 1}])
+@pytest.mark.parametrize(
+    "contrasts", [{"left": 2}, {"left, right": 0}, {"a, b, c": 1}, {"a,, b": 1}]
+)
 def test_contrasts_are_two_words_and_a_number(contrasts):
     with pytest.raises(ValueError, match="contrasts must be two words with a comma"):
         TrainConfig(siblings=2, batch_size=2, contrasts=contrasts)

@@ -177,7 +177,8 @@ class TrainConfig(LoopConfig):
                     f"emphasis must be at least 1 for all words, got {times} for {words!r}."
                 )
         for words, times in self.contrasts.items():
-            if times < 1 or len([word for word in words.split(",") if word.strip()]) != 2:
+            pair = [word.strip() for word in words.split(",")]
+            if times < 1 or len(pair) != 2 or not all(pair):
                 raise ValueError(
                     f"contrasts must be two words with a comma between them and a number of 1 or "
                     f"more, such as {{'left, right': 3}}, got {{{words!r}: {times}}}."

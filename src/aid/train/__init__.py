@@ -4,7 +4,8 @@ The loop itself is `optim.fit`; here is what AID's loss is (`batches`), what is 
 videos (`checking`), and the run (`training`).
 """
 
-from aid.train.batches import conditions_of, empty_text, other_instruction
+from aid.train.batches import conditions_of, empty_text
+from aid.train.groups import other_instruction
 from aid.train.training import train
 
 __all__ = ["conditions_of", "empty_text", "other_instruction", "train"]

@@ -70,18 +70,6 @@ def empty_text(cache: Cache) -> TextTokens:
     )
 
 
-def other_instruction(cache: Cache, indices: Sequence[int]) -> list[int]:
-    """For each video another one with the same first frame, or itself where there is none."""
-    siblings: dict[int, list[int]] = {}
-    for index, row in enumerate(cache.rows):
-        siblings.setdefault(row["first_frame"], []).append(index)
-    swapped = []
-    for index in indices:
-        family = siblings[cache.rows[index]["first_frame"]]
-        swapped.append(family[(family.index(index) + 1) % len(family)])
-    return swapped
-
-
 @dataclass(frozen=True, kw_only=True)
 class Noised:
     """Some videos with all that was drawn for them: one step's part, ready for the loss."""

@@ -22,18 +22,35 @@ def drawn_groups(cache: Cache, train: TrainConfig) -> list[list[int]]:
     return groups + contrasting(cache, train.contrasts)
 
 
+def by_first_frame(cache: Cache) -> dict[int, list[int]]:
+    """The videos of every first frame, all siblings together."""
+    found: dict[int, list[int]] = {}
+    for index, row in enumerate(cache.rows):
+        found.setdefault(row["first_frame"], []).append(index)
+    return found
+
+
+def other_instruction(cache: Cache, indices: Sequence[int]) -> list[int]:
+    """For each video another one with the same first frame, or itself where there is none."""
+    siblings = by_first_frame(cache)
+    swapped = []
+    for index in indices:
+        family = siblings[cache.rows[index]["first_frame"]]
+        swapped.append(family[(family.index(index) + 1) % len(family)])
+    return swapped
+
+
 def families(cache: Cache, siblings: int) -> list[list[int]]:
     """The videos in groups of `siblings` with one first frame; what is left over is not used.
 
     Raises:
         ValueError: no first frame has so many videos.
     """
-    by_frame: dict[int, list[int]] = {}
-    for index, row in enumerate(cache.rows):
-        by_frame.setdefault(index if siblings == 1 else row["first_frame"], []).append(index)
+    if siblings == 1:
+        return [[index] for index in range(len(cache.rows))]
     whole = [
         family[start : start + siblings]
-        for family in by_frame.values()
+        for family in by_first_frame(cache).values()
         for start in range(0, len(family) - siblings + 1, siblings)
     ]
     if not whole:
@@ -87,11 +104,12 @@ def contrasting(cache: Cache, contrasts: Mapping[str, int]) -> list[list[int]]:
     Raises:
         ValueError: no pair differs in these words.
     """
-    by_frame: dict[int, list[int]] = {}
-    for index, row in enumerate(cache.rows):
-        by_frame.setdefault(row["first_frame"], []).append(index)
     said = [{wording.lower() for wording in wordings} for wordings in cache.wordings()]
-    pairs = [pair for family in by_frame.values() for pair in itertools.combinations(family, 2)]
+    pairs = [
+        pair
+        for family in by_first_frame(cache).values()
+        for pair in itertools.combinations(family, 2)
+    ]
     drawn = []
     for words, times in contrasts.items():
         one, other = (word.strip().lower() for word in words.split(","))
