@@ -17,6 +17,7 @@ from aid.pretrain.clip import train_clip
 from aid.pretrain.image_to_video import train_unet
 from aid.types import VideoRow
 from aid.video import write_mp4
+from aid.wording import CONTAINERS
 
 SIZE, FRAMES, NUM_VIDEOS = 32, 4, 72
 RGB = {"red": (210, 40, 40), "green": (40, 180, 60), "blue": (50, 70, 210)}
@@ -33,6 +34,22 @@ TINY = PretrainConfig(
     coarse=VideoStageConfig(frame_stride=2, loop=LOOP),
     fine=VideoStageConfig(loop=LOOP),
 )
+
+
+ABOVE = {"position": [0.0, 0.0, 1.0], "rotation": np.eye(3).tolist(), "fovy": 90.0}
+"""A camera that looks straight down from a metre: x and y from -1 to 1, x to the right."""
+
+
+def seen(name, x, y=0.0):
+    """An item as a manifest of the table-top records it."""
+    colour, shape = name.split()
+    return {
+        "name": name,
+        "colour": colour,
+        "shape": shape,
+        "is_container": shape in CONTAINERS,
+        "start": [x, y, 0.0],
+    }
 
 
 def play_video(number, random):
@@ -59,7 +76,8 @@ def play_video(number, random):
             "scene": number,
             "look": "standard" if number % 4 else "strange",
             "task": task | {"object_index": 0, "target_index": None},
-            "items": [{"name": item}, {"name": "green bowl"}],
+            "items": [seen(item, 0.0), seen("green bowl", 0.7)],
+            "camera": ABOVE,
             "success": number % 5 != 0,
         },
     )

@@ -30,6 +30,7 @@ from aid.models.embedded import build_scheduler, build_unet, save_part
 from aid.optim import fit, generator_for
 from aid.pretrain.autoencoder import linear_encode
 from aid.pretrain.frames import as_floats, load_videos
+from aid.pretrain.items import ItemHeads, QueryReader, items_of
 from aid.pretrain.widening import widened
 from aid.types import VideoRow
 from aid.video import whole_file
@@ -155,6 +156,13 @@ def train_unet(
         use_plain_attention(unet)
     unet = accelerator.prepare(unet.train())
     parameters = dict(unet.named_parameters())
+    asks_items = config.coarse.items_weight > 0 or config.fine.items_weight > 0
+    if asks_items:
+        queries = QueryReader(accelerator.unwrap_model(unet))
+        heads = accelerator.prepare(ItemHeads(queries))
+        parameters |= {f"items.{name}": head for name, head in heads.named_parameters()}
+        cells = encoded.latents.shape[-1] >> queries.halvings
+        items = items_of(rows, cells).to(accelerator.device)
 
     for name, stage in (("coarse", config.coarse), ("fine", config.fine)):
         loop = stage.loop
@@ -163,24 +171,36 @@ def train_unet(
             generator = generator_for(stage.loop.seed, step)
             size = (stage.loop.batch_size,)
             chosen = torch.randint(NUM_HELD_OUT, len(rows), size, generator=generator)
-            return video_loss(unet, encoded, chosen, stage, stage.loop.seed, step).mean()
+            total = video_loss(unet, encoded, chosen, stage, stage.loop.seed, step).mean()
+            if stage.items_weight > 0:
+                total = total + stage.items_weight * heads(items[chosen])[0]
+            return total
 
         plain = replace(stage, motion_weight=0.0)
 
         @torch.no_grad()
         def check(step: int, plain: VideoStageConfig = plain) -> dict[str, float]:
-            losses = [
-                video_loss(unet, encoded, torch.arange(i, i + 16), plain, seed=-1, step=i)
-                for i in range(0, NUM_HELD_OUT, 16)
-            ]
-            return {"held_out_loss": round(float(torch.cat(losses).mean()), 5)}
+            losses, right = [], []
+            for i in range(0, NUM_HELD_OUT, 16):
+                chosen = torch.arange(i, i + 16)
+                losses.append(video_loss(unet, encoded, chosen, plain, seed=-1, step=i))
+                if asks_items:
+                    right.append(heads(items[chosen])[1])
+            values = {"held_out_loss": torch.cat(losses).mean()}
+            if asks_items:
+                values |= zip(("colours", "shapes"), torch.stack(right).mean(0), strict=True)
+            return {name: round(float(value), 5) for name, value in values.items()}
 
         facts = {"unet": str(config.unet), "stage": str(stage.frame_stride), "seed": loop.seed}
+        if asks_items:
+            facts["items_weight"] = stage.items_weight
         ema = fit(
             accelerator, run / name, parameters, loss, loop, title=f"unet, {name}",
             on_check=check, facts=facts,
         )  # fmt: skip
         ema.swap(parameters)
+    if asks_items:
+        queries.detach()
     save_part(out, "unet", accelerator.unwrap_model(unet))
     save_part(out, "scheduler", build_scheduler(config.sigma_min, config.sigma_max))
 
