@@ -70,7 +70,7 @@ def of_backbone(
         rows = read_manifest(data)[first : first + limit]
         encoded = encode_all(load_videos(data, rows), [row.fps for row in rows], folder, stage)
         losses = [
-            video_loss(unet, encoded, torch.arange(at, min(at + BATCH, len(rows))), stage, 0, at)
+            video_loss(unet, encoded, torch.arange(at, min(at + BATCH, len(rows))), stage, 0, at)[0]
             for at in range(0, len(rows), BATCH)
         ]
         yield {"v-loss": torch.cat(losses)}

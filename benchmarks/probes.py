@@ -4,12 +4,13 @@ COMMAND  python benchmarks/probes.py --cache runs/cache/train --data data/tablet
 HARDWARE one CPU core without AMX
 TIME     6 minutes for 500 scenes
 
-Of every object of a first frame the features of the cell that its centre lies in, one of 8 x 8 for
-the shipped backbone: the image encoder's token (what DQFormer reads), the latents of the cell and
+Of every object of a first frame the features of the cell that it stands in, one of 8 x 8 for the
+shipped backbone: the image encoder's token (what DQFormer reads), the latents of the cell and
 around it (what the UNet reads), and the UNet's queries of spatial cross-attention at high noise
-(what the words meet). A linear probe and one with a hidden layer learn colour or shape on four
-fifths of the scenes; the table shows the right share on the rest. What even the second cannot read
-is not there; what only the second reads is there, but a word's key cannot match it.
+(what the words would meet; in the last frame). A linear probe and one with a hidden layer learn
+colour or shape on four fifths of the scenes; the table shows the right share on the rest. What even
+the second cannot read is not there; what only the second reads is there, but a word's key cannot
+match it.
 """
 
 import argparse
@@ -21,13 +22,14 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from aid.config import DQFormerConfig, ModelConfig
 from aid.data.cache import Cache
 from aid.data.manifest import read_manifest
 from aid.models.attention import use_plain_attention
-from aid.models.backbone import backbone_hash, load_backbone
-from aid.models.checkpoint import load_checkpoint
+from aid.models.backbone import load_backbone
+from aid.models.denoiser import Denoiser
 from aid.optim import generator_for
-from aid.predict import find_model
+from aid.predict import find_backbone
 from aid.pretrain.items import NOTHING, QueryReader, items_of
 from aid.train.batches import conditions_of, every
 from aid.wording import OBJECTS
@@ -36,15 +38,19 @@ SIGMA, BATCH, STRIDE = 20.0, 8, 8
 
 
 def features_of(
-    model: str, cache: Cache, indices: list[int]
+    backbone: Path, cache: Cache, indices: list[int]
 ) -> dict[str, Float[Tensor, "n d h w"]]:
     """By name, what each part says of the cells of every video's first frame."""
-    checkpoint, backbone = find_model(model)
-    unet = load_backbone(backbone, ("unet",), torch.float32).part("unet")
+    unet = load_backbone(backbone, ("unet",), torch.float32).part("unet").eval()
     use_plain_attention(unet, 256)
     queries, made = QueryReader(unet), {}
-    denoiser, _ = load_checkpoint(checkpoint, unet, backbone_hash(backbone))
-    denoiser.eval()
+    example = cache.batch([0])
+    config = ModelConfig(
+        num_frames=example.latents.shape[1], dqformer=DQFormerConfig(branches="none")
+    )
+    denoiser = Denoiser(
+        unet, example.instruction_tokens.shape[-1], example.image_tokens.shape[-1], config
+    )
     for at in range(0, len(indices), BATCH):
         batch = every(cache.batch(indices[at : at + BATCH]), STRIDE)
         told = conditions_of(batch, denoiser.config.condition, STRIDE)
@@ -52,7 +58,8 @@ def features_of(
         level = torch.full((len(batch.fps),), SIGMA)
         given = batch.condition_latents[:, 0]
         cells = given.shape[-1] >> queries.halvings
-        around = F.unfold(given, 2 * given.shape[-1] // cells, padding=1, stride=2)
+        side = given.shape[-1] // cells
+        around = F.unfold(given, 2 * side, padding=side // 2, stride=side)
         read = {
             "latents of the cell and around": rearrange(around, "b d (h w) -> b d h w", h=cells)
         }
@@ -100,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="what the cache was made of")
-    parser.add_argument("--model", default="tabletop")
+    parser.add_argument("--backbone", default="tabletop")
     parser.add_argument("--limit", type=int, default=500, help="scenes")
     options = parser.parse_args()
     cache, rows = Cache(options.cache), {row.id: row for row in read_manifest(options.data)}
@@ -108,9 +115,9 @@ def main() -> None:
     for index in range(len(cache)):
         first_videos.setdefault(cache.rows[index]["first_frame"], index)
     indices = list(first_videos.values())[: options.limit]
-    features = features_of(options.model, cache, indices)
+    features = features_of(find_backbone(options.backbone), cache, indices)
     cells = next(iter(features.values())).shape[-1]
-    items = items_of([rows[cache.rows[index]["id"]] for index in indices], cells)
+    items = items_of([rows[cache.rows[index]["id"]] for index in indices], cells, cells)
     is_object = (items[:, 1] != NOTHING) & (items[:, 1] < len(OBJECTS))
     is_seen = (torch.arange(len(indices)) < len(indices) * 4 // 5)[:, None, None]
     learn, ask = is_object & is_seen, is_object & ~is_seen

@@ -1,6 +1,7 @@
 """The places in diffusers' SVD UNet at which AID joins, by path, and the check that they exist.
 
-Only `insertion.py` calls this. If diffusers renames a block, this file says so by name.
+`insertion.py` and its parts join here; `pretrain/items.py` reads. If diffusers renames a block,
+this file says so by name.
 """
 
 from importlib.metadata import version

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -101,8 +101,11 @@ def encoded_once(
 
 def video_loss(
     unet: nn.Module, data: Encoded, chosen: Tensor, config: VideoStageConfig, seed: int, step: int
-) -> Float[Tensor, " b"]:
-    """The v-loss of each chosen video at a random noise level (Karras et al. 2022; SVD)."""
+) -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"]]:
+    """The v-loss of each chosen video at a random noise level (Karras et al. 2022; SVD).
+
+    Also returns which videos kept their given frame (`image_dropout`).
+    """
     generator = generator_for(seed, step, stream=2)
     device = next(unet.parameters()).device
     latents = data.latents[chosen, :: config.frame_stride].float().to(device)
@@ -110,7 +113,8 @@ def video_loss(
     noise = torch.randn(latents.shape, generator=generator).to(device)
     sigma = sample_sigmas(b, config.noise, generator).to(device)
     pick = torch.randint(NUM_NOISED, (b,), generator=generator)
-    keep = (torch.rand(b, generator=generator) >= config.image_dropout).float().to(device)
+    kept = torch.rand(b, generator=generator) >= config.image_dropout
+    keep = kept.float().to(device)
     condition = data.condition_latents[chosen, pick].float().to(device) * keep[:, None, None, None]
     condition = condition[:, None].expand(-1, f, -1, -1, -1)
     image = data.image_embedding[chosen].to(device) * keep[:, None, None]
@@ -122,7 +126,7 @@ def video_loss(
         torch.cat([noisy, condition], dim=2), 0.25 * sigma.log(), image, added_time_ids=ids
     ).sample
     places = motion_weights(latents, config.motion_weight) if config.motion_weight else None
-    return edm_loss(output, latents, noise, sigma, place_weights=places)
+    return edm_loss(output, latents, noise, sigma, place_weights=places), kept
 
 
 def train_unet(
@@ -135,7 +139,8 @@ def train_unet(
             the recipe's first level is wider, it is widened (`widening.py`).
 
     Raises:
-        ValueError: too few videos, or the UNet of `start` has other sizes.
+        ValueError: too few videos, the UNet of `start` has other sizes, or items are asked for and
+            the data do not name them or the UNet has no attention.
     """
     rows = read_manifest(data)
     if len(rows) <= NUM_HELD_OUT:
@@ -156,25 +161,25 @@ def train_unet(
         use_plain_attention(unet)
     unet = accelerator.prepare(unet.train())
     parameters = dict(unet.named_parameters())
-    asks_items = config.coarse.items_weight > 0 or config.fine.items_weight > 0
-    if asks_items:
+    heads = None
+    if config.coarse.items_weight > 0 or config.fine.items_weight > 0:
         queries = QueryReader(accelerator.unwrap_model(unet))
-        heads = accelerator.prepare(ItemHeads(queries))
-        parameters |= {f"items.{name}": head for name, head in heads.named_parameters()}
-        cells = encoded.latents.shape[-1] >> queries.halvings
-        items = items_of(rows, cells).to(accelerator.device)
+        height, width = (side >> queries.halvings for side in encoded.latents.shape[-2:])
+        heads = accelerator.prepare(ItemHeads(queries, items_of(rows, height, width)))
 
     for name, stage in (("coarse", config.coarse), ("fine", config.fine)):
-        loop = stage.loop
+        loop, trained = stage.loop, dict(parameters)
+        if stage.items_weight > 0:
+            trained |= {f"items.{name}": head for name, head in heads.named_parameters()}
 
         def loss(step: int, stage: VideoStageConfig = stage) -> Tensor:
             generator = generator_for(stage.loop.seed, step)
             size = (stage.loop.batch_size,)
             chosen = torch.randint(NUM_HELD_OUT, len(rows), size, generator=generator)
-            total = video_loss(unet, encoded, chosen, stage, stage.loop.seed, step).mean()
-            if stage.items_weight > 0:
-                total = total + stage.items_weight * heads(items[chosen])[0]
-            return total
+            losses, kept = video_loss(unet, encoded, chosen, stage, stage.loop.seed, step)
+            if stage.items_weight == 0:
+                return losses.mean()
+            return losses.mean() + stage.items_weight * heads(chosen, kept)[0]
 
         plain = replace(stage, motion_weight=0.0)
 
@@ -183,23 +188,24 @@ def train_unet(
             losses, right = [], []
             for i in range(0, NUM_HELD_OUT, 16):
                 chosen = torch.arange(i, i + 16)
-                losses.append(video_loss(unet, encoded, chosen, plain, seed=-1, step=i))
-                if asks_items:
-                    right.append(heads(items[chosen])[1])
+                each, kept = video_loss(unet, encoded, chosen, plain, seed=-1, step=i)
+                losses.append(each)
+                if plain.items_weight > 0:
+                    right.append(heads(chosen, kept)[1])
             values = {"held_out_loss": torch.cat(losses).mean()}
-            if asks_items:
+            if right:
                 values |= zip(("colours", "shapes"), torch.stack(right).mean(0), strict=True)
             return {name: round(float(value), 5) for name, value in values.items()}
 
         facts = {"unet": str(config.unet), "stage": str(stage.frame_stride), "seed": loop.seed}
-        if asks_items:
+        if stage.items_weight > 0:
             facts["items_weight"] = stage.items_weight
         ema = fit(
-            accelerator, run / name, parameters, loss, loop, title=f"unet, {name}",
+            accelerator, run / name, trained, loss, loop, title=f"unet, {name}",
             on_check=check, facts=facts,
         )  # fmt: skip
-        ema.swap(parameters)
-    if asks_items:
+        ema.swap(trained)
+    if heads is not None:
         queries.detach()
     save_part(out, "unet", accelerator.unwrap_model(unet))
     save_part(out, "scheduler", build_scheduler(config.sigma_min, config.sigma_max))

@@ -6,13 +6,14 @@ the items of the given frame from what spatial cross-attention will ask with (de
 et al. 2015). The heads end with the training; no word ever enters the UNet.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import repeat
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from aid.metrics.camera import Camera
@@ -24,18 +25,30 @@ SHAPES = OBJECTS + CONTAINERS
 NOTHING = -1
 
 
-def items_of(rows: Sequence[VideoRow], cells: int) -> Int[Tensor, "n 2 cells cells"]:
-    """Colour and shape of the item whose centre lies in each cell of the first frame, or NOTHING.
+def items_of(rows: Sequence[VideoRow], height: int, width: int) -> Int[Tensor, "n 2 height width"]:
+    """Colour and shape of the item that stands in each cell of the first frame, or NOTHING.
 
-    The numbers are places in `COLOURS` and `SHAPES`. An object hides the container of its cell.
+    The numbers are places in `COLOURS` and `SHAPES`. An item stands where its origin is seen.
+    Of two in one cell the later counts; one outside of the picture does not.
+
+    Raises:
+        ValueError: a row does not say what lies where, or in other words than the table-top's.
     """
-    found = torch.full((len(rows), 2, cells, cells), NOTHING)
+    colours, shapes = ({name: at for at, name in enumerate(names)} for names in (COLOURS, SHAPES))
+    found = torch.full((len(rows), 2, height, width), NOTHING)
     for index, row in enumerate(rows):
-        camera = Camera.from_world(row.world["camera"], cells, cells)
-        for item in sorted(row.world["items"], key=lambda item: not item["is_container"]):
-            x, y = (min(max(int(at), 0), cells - 1) for at in camera.pixel(np.array(item["start"])))
-            number = (COLOURS.index(item["colour"]), SHAPES.index(item["shape"]))
-            found[index, :, y, x] = torch.tensor(number)
+        try:
+            camera = Camera.from_world(row.world["camera"], height, width)
+            for item in row.world["items"]:
+                x, y = (math.floor(at) for at in camera.pixel(np.array(item["start"])))
+                number = (colours[item["colour"]], shapes[item["shape"]])
+                if 0 <= x < width and 0 <= y < height:
+                    found[index, :, y, x] = torch.tensor(number)
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"video {row.id!r} does not say what lies where ({error}). Make the data set again "
+                "with aid tabletop, or set items_weight: 0."
+            ) from None
     return found
 
 
@@ -81,29 +94,40 @@ class QueryReader:
 
 
 class ItemHeads(nn.Module):
-    """Linear heads that name colour and shape of what lies in the given frame's cells."""
+    """Linear heads that name colour and shape of what lies in the given frames' cells.
 
-    def __init__(self, queries: QueryReader) -> None:
+    Args:
+        queries: reads the UNet.
+        items: of all videos (`items_of`), with the height and width of the queries' latents.
+    """
+
+    def __init__(self, queries: QueryReader, items: Int[Tensor, "n 2 h w"]) -> None:
         super().__init__()
         self.queries = queries
         number = len(COLOURS) + len(SHAPES)
         self.heads = nn.ModuleList(nn.Linear(queries.dim, number) for _ in queries.paths)
+        self.register_buffer("items", items, persistent=False)
 
     def forward(
-        self, items: Int[Tensor, "b 2 cells cells"]
+        self, chosen: Int[Tensor, " b"], kept: Bool[Tensor, " b"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
         """Of the UNet's latest pass: mean cross-entropy, and the right share of colours and shapes.
 
         Args:
-            items: of the videos of that pass.
+            chosen: the videos of that pass.
+            kept: whether they kept their given frame; who lost it is not asked. Without a single
+                item both answers are 0.
         """
+        items = self.items[chosen.to(self.items.device)]
+        items = items.where(kept.to(items.device)[:, None, None, None], NOTHING)
         losses, right = [], []
         for head, path in zip(self.heads, self.queries.paths, strict=True):
-            features = self.queries.read[path]
-            numbers = repeat(items, "b two h w -> two (b f) (h w)", f=len(features) // len(items))
+            queries = self.queries.read[path]
+            numbers = repeat(items, "b two h w -> two (b f) (h w)", f=len(queries) // len(items))
             is_item = numbers[0] != NOTHING
-            logits = head(features[is_item]).float().split((len(COLOURS), len(SHAPES)), dim=-1)
+            logits = head(queries[is_item]).float().split((len(COLOURS), len(SHAPES)), dim=-1)
             for kind, wanted in zip(logits, numbers[:, is_item], strict=True):
-                losses.append(F.cross_entropy(kind, wanted))
-                right.append((kind.argmax(-1) == wanted).float().mean())
+                some = max(1, len(wanted))
+                losses.append(F.cross_entropy(kind, wanted, reduction="sum") / some)
+                right.append((kind.argmax(-1) == wanted).sum() / some)
         return torch.stack(losses).mean(), torch.stack(right).unflatten(0, (-1, 2)).mean(0)
