@@ -71,9 +71,9 @@ class VideoStageConfig:
     motion_weight: float = 0.0
     """How many times more the loss counts places that change than places that stay."""
     items_weight: float = 0.0
-    """How much the loss counts whether linear heads can name colour and shape of what lies where,
-    from the features with which cross-attention will ask, and the logged loss with it; 0: they are
-    not asked. Ours."""
+    """How much the loss (the logged one, too) counts whether linear heads can name colour and shape
+    of what lies where, from the features with which cross-attention will ask; 0 asks nothing.
+    Ours."""
     image_dropout: float = 0.05
     """Share of samples without the given frame, so that image guidance has its null."""
     noise_aug_mean: float = -3.0
