@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aid.config import UNetConfig
+from aid.config import UNetConfig, VideoStageConfig
 from aid.models.embedded import build_unet
 from aid.pretrain.image_to_video import train_unet
 from aid.pretrain.items import NOTHING, SHAPES, ItemHeads, QueryReader, items_of
@@ -49,6 +49,11 @@ def test_an_item_outside_of_the_picture_is_not_there():
 def test_data_that_do_not_name_their_items_are_refused_with_the_remedy(world, reason):
     with pytest.raises(ValueError, match=rf"video 'a'.*{reason}.*items_weight: 0"):
         items_of([replace(row(), world=world)], height=2, width=2)
+
+
+def test_a_negative_weight_is_refused_with_the_value():
+    with pytest.raises(ValueError, match=r"items_weight must be 0 .* got -1"):
+        VideoStageConfig(items_weight=-1.0)
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,14 @@ class VideoStageConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Steps, rates, intervals."""
 
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        if self.items_weight < 0:
+            raise ValueError(
+                f"items_weight must be 0 (nothing is asked) or more, got {self.items_weight}. "
+                "Try 0.5."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:

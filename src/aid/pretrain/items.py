@@ -96,6 +96,10 @@ class QueryReader:
 class ItemHeads(nn.Module):
     """Linear heads that name colour and shape of what lies in the given frames' cells.
 
+    L = L_v + items_weight mean(-ln softmax(W q + b)[name])    over blocks, items, colour and shape
+
+    where q is what a cell's query is projected from, with a W and b of each block's own.
+
     Args:
         queries: reads the UNet.
         items: of all videos (`items_of`), with the height and width of the queries' latents.
