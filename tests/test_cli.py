@@ -196,6 +196,20 @@ def test_a_run_that_was_asked_to_stop_says_how_to_go_on_and_has_not_failed(faili
     assert capsys.readouterr().err.endswith("the state is saved. Go on: aid demo --out 'a b'\n")
 
 
+def test_of_several_processes_the_first_says_how_to_go_on_and_names_the_launcher(
+    failing, capsys, monkeypatch
+):
+    failing(Stopped("the state is saved"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, said in (
+        ("0", "the state is saved. Go on: the launcher's command again, with -m aid.cli demo\n"),
+        ("1", ""),
+    ):
+        monkeypatch.setenv("RANK", rank)
+        assert aid.cli.main(["demo"]) == 0
+        assert capsys.readouterr().err == said
+
+
 def test_debug_shows_where_an_error_is_from(failing, capsys):
     failing(ValueError("five"))
     assert aid.cli.main(["demo", "--debug"]) == 2

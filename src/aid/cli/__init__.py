@@ -79,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             _run(arguments)
         except Stopped as stop:
-            print(f"{stop}. Go on: {shlex.join(['aid', *arguments])}", file=sys.stderr)
+            if os.environ.get("RANK", "0") == "0":
+                print(f"{stop}. Go on: {_command(arguments)}", file=sys.stderr)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
@@ -100,6 +101,13 @@ def _run(arguments: list[str]) -> None:
     if _reads_source(function):
         values["asked"] = SourceConfig(**{one.name: values.pop(one.name) for one in SOURCE_FIELDS})
     function(**values)
+
+
+def _command(arguments: list[str]) -> str:
+    """The command that runs, as a person gives it; what a launcher was told is the launcher's."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return f"the launcher's command again, with -m aid.cli {shlex.join(arguments)}"
+    return shlex.join(["aid", *arguments])
 
 
 def make_parser(only: str | None = None) -> ArgumentParser:
