@@ -75,7 +75,7 @@ def pretrain(
     data: Path,
     out: Path,
     pretrain: PretrainConfig,
-    stage: Literal["all", "autoencoder", "clip", "unet"] = "all",
+    stage: Literal["all", "autoencoder", "clip", "unet", "words"] = "all",
     run: Path | None = None,
     start: Path | None = None,
 ) -> None:
@@ -85,7 +85,8 @@ def pretrain(
         data: the `play` split of a table-top data set.
         out: folder of the backbone.
         pretrain: sizes and training of the parts.
-        stage: which part; the UNet needs the other two.
+        stage: which part; the UNet needs the other two. "words", which "all" leaves out, has the
+            text tower of `start` go on until each token tells its word.
         run: folder of logs and saved states; by default `runs` in the backbone's folder.
         start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
             for the UNet's first level: a narrower one is widened.
@@ -108,6 +109,12 @@ def pretrain(
         from aid.pretrain.image_to_video import train_unet
 
         train_unet(data, out, run / "unet", pretrain, start)
+    if stage == "words":
+        from aid.pretrain.words import train_words
+
+        if start is None:
+            raise ValueError("--stage words goes on from a backbone. Give it with --start.")
+        train_words(out, run / "words", pretrain.words_loop, start)
     print(out)
 
 

@@ -110,6 +110,8 @@ class PretrainConfig:
     """The decoder's training; a batch counts pairs of neighbouring frames."""
     clip_loop: LoopConfig = field(default_factory=LoopConfig)
     """The CLIP pair's training; a batch counts image-text pairs."""
+    words_loop: LoopConfig = field(default_factory=LoopConfig)
+    """The text tower's going on by `--stage words`; a batch counts sentences."""
     coarse: VideoStageConfig = field(default_factory=lambda: VideoStageConfig(frame_stride=2))
     """The UNet's first stage, on every second frame."""
     fine: VideoStageConfig = field(default_factory=VideoStageConfig)

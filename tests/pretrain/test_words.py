@@ -1,0 +1,84 @@
+"""The text tower goes on until every token tells its word."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from aid.cli import main
+from aid.models.backbone import load_backbone
+from aid.models.embedded import save_part
+from aid.pretrain.words import SCALE, WordHead, train_words
+from tests.pretrain.conftest import LOOP
+
+
+def test_words_begin_at_the_mean_of_their_tokens():
+    tokens = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 7.0]])
+    head = WordHead(tokens, torch.tensor([2, 2, 0]), num_words=4)
+    assert head.words.tolist() == [[0, 7], [0, 0], [2, 1], [0, 0]]
+
+
+def test_words_are_named_by_direction_and_not_by_length():
+    head = WordHead(torch.eye(3), torch.arange(3), num_words=3)
+    tokens = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.0, 50.0]])
+    loss, right = head(tokens, torch.tensor([0, 2]))
+    assert right == 1
+    assert loss.item() == pytest.approx(math.log(1 + 2 * math.exp(-SCALE)), abs=1e-6)
+    loss, right = head(tokens, torch.tensor([0, 1]))
+    assert right == 0.5
+    assert loss.item() == pytest.approx(SCALE / 2, abs=1e-4)
+
+
+@torch.no_grad()
+def likeness(backbone, one, other):
+    """The cosine of two words' tokens, in one sentence otherwise alike."""
+    parts = load_backbone(backbone, ("text_encoder", "tokenizer"))
+    numbers = parts.tokenizer([f"push the red block to the {w}" for w in (one, other)])
+    hidden = parts.text_encoder(torch.tensor(numbers["input_ids"])).last_hidden_state[:, -2]
+    return F.cosine_similarity(*hidden, dim=0).item()
+
+
+@pytest.fixture(scope="module")
+def forgetful(runs, tmp_path_factory):
+    """A backbone whose text tower all but has one embedding for "left" and "right"."""
+    folder = tmp_path_factory.mktemp("forgetful") / "backbone"
+    parts = load_backbone(runs / "backbone", ("text_encoder", "tokenizer"))
+    left, right = (parts.tokenizer(word)["input_ids"][1] for word in ("left", "right"))
+    with torch.no_grad():
+        embedding = parts.text_encoder.get_input_embeddings().weight
+        embedding[right] = embedding[left] + 5e-2 * embedding[right]
+    shutil.copytree(runs / "backbone", folder)
+    save_part(folder, "text_encoder", parts.text_encoder)
+    return folder
+
+
+def test_left_is_told_from_right_and_all_other_parts_stay_byte_for_byte(forgetful, tmp_path):
+    assert likeness(forgetful, "left", "right") > 0.99
+    out = tmp_path / "backbone"
+    shutil.copytree(forgetful, out)
+    loop = replace(
+        LOOP, steps=150, batch_size=16, learning_rate=5e-3, check_every=150, log_every=150
+    )
+    train_words(out, tmp_path / "run", loop, forgetful)
+    assert likeness(out, "left", "right") < 0.6
+    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").open()]
+    assert log[-1]["words"] > 0.9
+    changed = {
+        file.relative_to(out).as_posix()
+        for file in out.rglob("*")
+        if file.is_file() and file.read_bytes() != (forgetful / file.relative_to(out)).read_bytes()
+    }
+    assert changed == {"text_encoder/model.safetensors"}
+    before = (out / "text_encoder/model.safetensors").read_bytes()
+    train_words(out, tmp_path / "run", loop, forgetful)  # a finished stage
+    assert (out / "text_encoder/model.safetensors").read_bytes() == before
+
+
+def test_words_without_a_backbone_to_go_on_from_are_refused(tmp_path, capsys):
+    flags = ["--data", str(tmp_path), "--out", str(tmp_path / "b"), "--stage", "words"]
+    assert main(["pretrain", *flags]) == 2
+    assert "--stage words goes on from a backbone. Give it with --start." in capsys.readouterr().err
