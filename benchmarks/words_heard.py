@@ -67,6 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     cache = Cache(options.cache)
     checkpoint, backbone = find_model(options.model, options.backbone)
+    cache.require(backbone=backbone_hash(backbone))
     unet = load_backbone(backbone, ("unet",), torch.float32).part("unet")
     use_plain_attention(unet, 256)
     denoiser = load_checkpoint(checkpoint, unet, backbone_hash(backbone))[0].eval()

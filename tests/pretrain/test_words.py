@@ -1,5 +1,6 @@
 """The text tower goes on until every token tells its word."""
 
+import contextlib
 import json
 import math
 import shutil
@@ -73,9 +74,33 @@ def test_left_is_told_from_right_and_all_other_parts_stay_byte_for_byte(forgetfu
         if file.is_file() and file.read_bytes() != (forgetful / file.relative_to(out)).read_bytes()
     }
     assert changed == {"text_encoder/model.safetensors"}
-    before = (out / "text_encoder/model.safetensors").read_bytes()
-    train_words(out, tmp_path / "run", loop, forgetful)  # a finished stage
+    before, said = (out / "text_encoder/model.safetensors").read_bytes(), log[-2]["seconds"]
+    train_words(out, tmp_path / "run", loop, forgetful)  # a finished stage is not trained again
     assert (out / "text_encoder/model.safetensors").read_bytes() == before
+    again = [json.loads(line) for line in (tmp_path / "run/log.jsonl").open()]
+    assert again[-2]["seconds"] == said
+
+
+def test_the_start_itself_is_not_written_over(forgetful, tmp_path):
+    before = (forgetful / "text_encoder/model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"--out and --start are both .*another folder"):
+        train_words(forgetful, tmp_path / "run", LOOP, forgetful)
+    assert (forgetful / "text_encoder/model.safetensors").read_bytes() == before
+
+
+def test_a_copied_start_leaves_its_runs_behind(forgetful, tmp_path, capsys):
+    start = tmp_path / "start"
+    shutil.copytree(forgetful, start)
+    (start / "runs/words").mkdir(parents=True)
+    (tmp_path / "out.partial").mkdir()  # of a killed run
+    loop = "steps: 2, batch_size: 4, log_every: 1, check_every: 2, save_every: 1"
+    (tmp_path / "recipe.yaml").write_text(f"pretrain: {{words_loop: {{{loop}}}}}")
+    flags = ["--config", "recipe.yaml", "--data", ".", "--start", "start", "--out", "out"]
+    with contextlib.chdir(tmp_path):
+        assert main(["pretrain", *flags, "--stage", "words"]) == 0, capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out/runs").iterdir()] == ["words"]
+    assert (tmp_path / "out/runs/words/log.jsonl").is_file()
+    assert not (tmp_path / "out.partial").exists()
 
 
 def test_words_without_a_backbone_to_go_on_from_are_refused(tmp_path, capsys):

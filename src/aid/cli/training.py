@@ -95,7 +95,10 @@ def pretrain(
     if start is not None and not start.is_dir():
         raise ValueError(f"start {str(start)!r} does not exist. Give the folder of a backbone.")
     if start is not None and not out.exists():
-        shutil.copytree(start, out)
+        partial = out.with_name(f"{out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(start, partial, ignore=shutil.ignore_patterns("runs"))
+        partial.rename(out)
     if stage in ("all", "autoencoder"):
         from aid.pretrain.autoencoder import train_autoencoder
 

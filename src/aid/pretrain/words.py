@@ -1,9 +1,9 @@
 """The text tower goes on: every token has to name its own word.
 
 Contrastive training (`clip`) lets the tower forget what no single frame shows, such as whether a
-thing was pushed from the left: "left" and "right" become one, and AID, which reads the tokens, can
-never tell them apart. So the tower repeats what it was told, as masked language models and CoCa
-(Yu et al. 2022) have it do. Choice: ours; real CLIP needs none of it.
+thing was pushed from the left: the tokens of "left" and "right" all but become one, and AID, which
+reads them, hardly tells them apart. So the tower repeats what it was told, as language models do
+and CoCa (Yu et al. 2022) beside its contrasts. Choice: ours.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ class WordHead(nn.Module):
     -ln softmax_w(SCALE cos(h_t, w))[word_t]                           mean over the tokens t
 
     By the cosine two words' tokens must differ in direction, not only a little times a large
-    weight. A word begins at the mean of its tokens, so what was apart stays where it is.
+    weight. A word begins at the mean of its tokens.
 
     Args:
         tokens: of all sentences, from the tower as it is.
@@ -62,7 +62,15 @@ def train_words(out: Path, run: Path, loop: LoopConfig, start: Path) -> None:
         run: folder of log and saved state.
         loop: length and rate; a step reads `batch_size` of the table-top's sentences.
         start: the backbone whose tower goes on.
+
+    Raises:
+        ValueError: `out` is `start` itself.
     """
+    if out.resolve() == start.resolve():
+        raise ValueError(
+            f"--out and --start are both {str(out)!r}. Give --out another folder; the tower that "
+            "the training begins with must stay."
+        )
     accelerator = Accelerator()
     parts = load_backbone(start, ("text_encoder", "tokenizer"))
     tower = parts.part("text_encoder").to(accelerator.device)
@@ -86,7 +94,7 @@ def train_words(out: Path, run: Path, loop: LoopConfig, start: Path) -> None:
 
     @torch.no_grad()
     def check(step: int) -> dict[str, float]:
-        """The share of tokens that name their word, in every 23rd sentence."""
+        """The share of tokens, start and end too, that name their word in every 23rd sentence."""
         return {"words": round(float(head(*read(torch.arange(0, len(ids), 23)))[1]), 4)}
 
     parameters = dict(tower.named_parameters())
