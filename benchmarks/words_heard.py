@@ -1,8 +1,8 @@
 """Which words does a model hear? Its loss told what happened, less told what did not.
 
-COMMAND  python benchmarks/words_heard.py --cache runs/cache/train
+COMMAND  python benchmarks/words_heard.py --cache runs/cache/train --limit 8
 HARDWARE one CPU core without AMX
-TIME     4 minutes for 16 pairs of each kind
+TIME     4 minutes for 8 pairs of each kind, beside a training run
 
 Pairs of videos of one first frame whose instructions one exchange of words tells apart
 (`train.contrasts`). The swap gap is the loss of the first video told the second's instruction and

@@ -92,7 +92,6 @@ def test_a_copied_start_leaves_its_runs_behind(forgetful, tmp_path, capsys):
     start = tmp_path / "start"
     shutil.copytree(forgetful, start)
     (start / "runs/words").mkdir(parents=True)
-    (tmp_path / "out.partial").mkdir()  # of a killed run
     loop = "steps: 2, batch_size: 4, log_every: 1, check_every: 2, save_every: 1"
     (tmp_path / "recipe.yaml").write_text(f"pretrain: {{words_loop: {{{loop}}}}}")
     flags = ["--config", "recipe.yaml", "--data", ".", "--start", "start", "--out", "out"]
@@ -100,7 +99,16 @@ def test_a_copied_start_leaves_its_runs_behind(forgetful, tmp_path, capsys):
         assert main(["pretrain", *flags, "--stage", "words"]) == 0, capsys.readouterr().err
     assert [file.name for file in (tmp_path / "out/runs").iterdir()] == ["words"]
     assert (tmp_path / "out/runs/words/log.jsonl").is_file()
-    assert not (tmp_path / "out.partial").exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "recipe.yaml", "start"]
+
+
+def test_what_is_no_backbone_is_not_copied(tmp_path, capsys):
+    start, out = tmp_path / "start", tmp_path / "out"
+    start.mkdir()
+    flags = ["--data", str(tmp_path), "--start", str(start), "--out", str(out)]
+    assert main(["pretrain", *flags, "--stage", "words"]) == 2
+    assert "is not a backbone: it has no model_index.json" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_words_without_a_backbone_to_go_on_from_are_refused(tmp_path, capsys):

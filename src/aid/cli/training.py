@@ -21,6 +21,7 @@ from aid.config import (
     Tuning,
     tuned,
 )
+from aid.files import whole_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +96,12 @@ def pretrain(
     if start is not None and not start.is_dir():
         raise ValueError(f"start {str(start)!r} does not exist. Give the folder of a backbone.")
     if start is not None and not out.exists():
-        partial = out.with_name(f"{out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(start, partial, ignore=shutil.ignore_patterns("runs"))
-        partial.rename(out)
+        from aid.models.backbone import load_backbone
+
+        load_backbone(start, parts=())  # refuses what is none, before it is copied
+        without = shutil.ignore_patterns("runs")
+        with whole_folder(out) as copy:
+            shutil.copytree(start, copy, ignore=without, dirs_exist_ok=True)
     if stage in ("all", "autoencoder"):
         from aid.pretrain.autoencoder import train_autoencoder
 
