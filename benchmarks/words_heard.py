@@ -6,12 +6,14 @@ TIME     4 minutes for 8 pairs of each kind, beside a training run
 
 Pairs of videos of one first frame whose instructions one exchange of words tells apart
 (`train.contrasts`). The swap gap is the loss of the first video told the second's instruction and
-states, less its loss told its own; without a difference the word is not heard.
+states, less its loss told its own; without a difference the word is not heard. The mean over the
+pairs is shown with its standard error.
 """
 
 import argparse
 import itertools
 from pathlib import Path
+from statistics import mean, stdev
 
 import torch
 
@@ -81,8 +83,10 @@ def main() -> None:
             own, other = cache.batch(list(mine)), cache.batch(list(mine), text_of=list(others))
             for column, sigma in zip(columns, SIGMAS, strict=True):
                 column += gaps(denoiser, own, other, sigma)
-        means = [f"{sum(values) / len(values):.3f}" if values else "-" for values in columns]
-        print(f"| {kind} | {len(pairs)} | {' | '.join(means)} |", flush=True)
+        shown = [
+            f"{mean(v):.3f} ± {stdev(v) / len(v) ** 0.5:.3f}" if v[1:] else "-" for v in columns
+        ]
+        print(f"| {kind} | {len(pairs)} | {' | '.join(shown)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def pretrain(
         out: folder of the backbone.
         pretrain: sizes and training of the parts.
         stage: which part; the UNet needs the other two. "words", which "all" leaves out, has the
-            text tower of `start` go on until each token tells its word.
+            text tower of `start` go on until the words for things and ways are told apart.
         run: folder of logs and saved states; by default `runs` in the backbone's folder.
         start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
             for the UNet's first level: a narrower one is widened.
@@ -120,7 +120,7 @@ def pretrain(
 
         if start is None:
             raise ValueError("--stage words goes on from a backbone. Give it with --start.")
-        train_words(out, run / "words", pretrain.words_loop, start)
+        train_words(out, run / "words", pretrain.words, start)
     print(out)
 
 

@@ -19,6 +19,7 @@ from aid.config.embedded import (
     PretrainConfig,
     UNetConfig,
     VideoStageConfig,
+    WordStageConfig,
 )
 from aid.config.model import (
     AdapterConfig,
@@ -58,6 +59,7 @@ __all__ = [
     "Tuning",
     "UNetConfig",
     "VideoStageConfig",
+    "WordStageConfig",
     "from_json",
     "to_json",
     "tuned",

@@ -93,6 +93,25 @@ class VideoStageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WordStageConfig:
+    """The text tower's going on, until the words that name things and ways are told apart."""
+
+    keep_weight: float = 0.0
+    """How much a token's way from where it was counts, its square in squares of the tokens' length;
+    0 lets the tokens go anywhere, and AID has to learn its words anew. Ours."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """Steps, rates, intervals; a batch counts sentences."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        if self.keep_weight < 0:
+            raise ValueError(
+                f"keep_weight must be 0 (tokens go anywhere) or more, got {self.keep_weight}. "
+                "Try 2."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """The embedded backbone from nothing: its parts and how each is trained."""
 
@@ -110,8 +129,8 @@ class PretrainConfig:
     """The decoder's training; a batch counts pairs of neighbouring frames."""
     clip_loop: LoopConfig = field(default_factory=LoopConfig)
     """The CLIP pair's training; a batch counts image-text pairs."""
-    words_loop: LoopConfig = field(default_factory=LoopConfig)
-    """The text tower's going on by `--stage words`; a batch counts sentences."""
+    words: WordStageConfig = field(default_factory=WordStageConfig)
+    """The text tower's going on by `--stage words`."""
     coarse: VideoStageConfig = field(default_factory=lambda: VideoStageConfig(frame_stride=2))
     """The UNet's first stage, on every second frame."""
     fine: VideoStageConfig = field(default_factory=VideoStageConfig)

@@ -1,11 +1,17 @@
-"""The text tower goes on: every token has to name its own word.
+"""The text tower goes on: the token of a word that names a thing or a way has to tell which.
 
 Contrastive training (`clip`) lets the tower forget what no single frame shows, such as whether a
 thing was pushed from the left: the tokens of "left" and "right" all but become one, and AID, which
-reads them, hardly tells them apart. So the tower repeats what it was told, as language models do
-and CoCa (Yu et al. 2022) beside its contrasts. Choice: ours.
+reads them, hardly tells them apart. So the tower repeats such words, as language models do and CoCa
+(Yu et al. 2022) beside its contrasts, and all tokens stay near where AID knows them:
+
+    -ln softmax_w(SCALE cos(h_t, w))[word_t]      mean over the tokens t of `wording.NAMES`
+    + keep_weight |h_t - h0_t|^2 / |h0|^2         mean over all tokens t
+
+Choice: ours.
 """
 
+import copy
 from pathlib import Path
 
 import torch
@@ -15,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from aid import wording
-from aid.config import LoopConfig
+from aid.config import WordStageConfig
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.embedded import save_part
 from aid.optim import fit, generator_for
@@ -24,9 +30,7 @@ SCALE = 16.0
 
 
 class WordHead(nn.Module):
-    """Names each token's word from its last hidden state; thrown away after the training.
-
-    -ln softmax_w(SCALE cos(h_t, w))[word_t]                           mean over the tokens t
+    """Names tokens' words from their last hidden states; thrown away after the training.
 
     By the cosine two words' tokens must differ in direction, not only a little times a large
     weight. A word begins at the mean of its tokens.
@@ -34,7 +38,7 @@ class WordHead(nn.Module):
     Args:
         tokens: of all sentences, from the tower as it is.
         numbers: the tokens' words.
-        num_words: of the tokenizer.
+        num_words: how many words there are.
     """
 
     def __init__(
@@ -54,13 +58,19 @@ class WordHead(nn.Module):
         return F.cross_entropy(SCALE * logits, numbers), right
 
 
-def train_words(out: Path, run: Path, loop: LoopConfig, start: Path) -> None:
+def way_from(tokens: Float[Tensor, "n d"], before: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """How far tokens went from where they were: mean |h - h0|^2 / mean |h0|^2."""
+    return (tokens - before).square().mean() / before.square().mean()
+
+
+def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> None:
     """Trains the text tower of a backbone on, and writes it to `out`.
 
     Args:
         out: folder of a backbone, a copy of `start`; its other parts stay as they are.
         run: folder of log and saved state.
-        loop: length and rate; a step reads `batch_size` of the table-top's sentences.
+        config: how far tokens may go, length and rate; a step reads `batch_size` of the table-top's
+            sentences.
         start: the backbone whose tower goes on.
 
     Raises:
@@ -71,35 +81,50 @@ def train_words(out: Path, run: Path, loop: LoopConfig, start: Path) -> None:
             f"--out and --start are both {str(out)!r}. Give --out another folder; the tower that "
             "the training begins with must stay."
         )
-    accelerator = Accelerator()
+    loop, accelerator = config.loop, Accelerator()
     parts = load_backbone(start, ("text_encoder", "tokenizer"))
     tower = parts.part("text_encoder").to(accelerator.device)
     said = parts.tokenizer(wording.sentences(), padding="max_length", return_tensors="pt")
-    ids, mask = said["input_ids"], said["attention_mask"].bool()
+    ids, mask = (said[key].to(accelerator.device) for key in ("input_ids", "attention_mask"))
+    words = torch.full((len(parts.tokenizer),), -1, device=accelerator.device)
+    names = [parts.tokenizer(name)["input_ids"][1] for name in wording.NAMES]
+    words[names] = torch.arange(len(names), device=accelerator.device)
+    as_it_was = copy.deepcopy(tower).requires_grad_(False).eval()
 
-    def read(chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of some sentences, without the padding, and their words' numbers."""
-        kept, numbers = mask[chosen].to(tower.device), ids[chosen].to(tower.device)
-        return tower(numbers, attention_mask=kept).last_hidden_state[kept], numbers[kept]
+    def read(tower: nn.Module, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of some sentences, without the padding, and their words' numbers or -1."""
+        kept = mask[chosen].bool()
+        hidden = tower(ids[chosen], attention_mask=mask[chosen]).last_hidden_state
+        return hidden[kept], words[ids[chosen][kept]]
 
     with torch.no_grad():
-        pieces = [read(chosen) for chosen in torch.arange(len(ids)).split(256)]
+        pieces = [read(as_it_was, chosen) for chosen in torch.arange(len(ids)).split(256)]
     tokens, numbers = (torch.cat(piece) for piece in zip(*pieces, strict=True))
-    head = WordHead(tokens, numbers, len(parts.tokenizer)).to(tower.device)
+    head = WordHead(tokens[numbers >= 0], numbers[numbers >= 0], len(names)).to(tower.device)
     tower.requires_grad_(True).train()
+
+    def compare(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The head's loss and share of right words, and the tokens' way."""
+        tokens, numbers = read(tower, chosen)
+        with torch.no_grad():
+            before, _ = read(as_it_was, chosen)
+        named = numbers >= 0
+        return *head(tokens[named], numbers[named]), way_from(tokens, before)
 
     def loss(step: int) -> Tensor:
         generator = generator_for(loop.seed, step)
-        return head(*read(torch.randint(len(ids), (loop.batch_size,), generator=generator)))[0]
+        told, _, way = compare(torch.randint(len(ids), (loop.batch_size,), generator=generator))
+        return told + config.keep_weight * way
 
     @torch.no_grad()
     def check(step: int) -> dict[str, float]:
-        """The share of tokens, start and end too, that name their word in every 23rd sentence."""
-        return {"words": round(float(head(*read(torch.arange(0, len(ids), 23)))[1]), 4)}
+        """Of every 23rd sentence the share of such words that are told, and the way's root."""
+        _, right, way = compare(torch.arange(0, len(ids), 23))
+        return {"words": round(float(right), 4), "way": round(float(way.sqrt()), 4)}
 
     parameters = dict(tower.named_parameters())
     trained = parameters | {f"head.{name}": p for name, p in head.named_parameters()}
-    facts = {"start": backbone_hash(start), "seed": loop.seed}
+    facts = {"start": backbone_hash(start), "keep_weight": config.keep_weight, "seed": loop.seed}
     ema = fit(accelerator, run, trained, loss, loop, title="words", on_check=check, facts=facts)
     ema.swap(trained)
     save_part(out, "text_encoder", tower)
