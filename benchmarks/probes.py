@@ -1,7 +1,7 @@
 """Which parts know what lies where? Probes that name objects (Alain & Bengio 2016).
 
-COMMAND  python benchmarks/probes.py --cache runs/cache/train --data data/tabletop/train
-         the same with --backbone runs/backbone_fourth
+COMMAND  python benchmarks/probes.py --cache runs/cache_of_backbone/train --data data/tabletop/train
+         the same with --backbone runs/backbone_third and runs/cache_of_backbone_third/train
 HARDWARE one CPU core without AMX
 TIME     2 minutes for 1,200 scenes
 

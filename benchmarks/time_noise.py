@@ -1,7 +1,8 @@
 """What TimeNoise does on the table-top: motion and obedience with and without it, at one budget.
 
-COMMAND  python benchmarks/time_noise.py --cache runs/cache/train --data data/tabletop/test \
-             --config configs/tabletop/aid.yaml --config configs/tabletop/shipped_frames.yaml \
+COMMAND  python benchmarks/time_noise.py --data data/tabletop/test \
+             --cache runs/cache_of_backbone_second/train --config configs/tabletop/aid.yaml \
+             --config configs/tabletop/shipped_frames.yaml --backbone runs/backbone_second \
              --start runs/words/checkpoint --out runs/time_noise
 HARDWARE one CPU core with AMX
 TIME     about six minutes for each strength (150 steps and 32 videos)

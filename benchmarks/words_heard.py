@@ -1,13 +1,13 @@
 """Which words does a model hear? Its loss told what happened, less told what did not.
 
-COMMAND  python benchmarks/words_heard.py --cache runs/cache/train --limit 8
+COMMAND  python benchmarks/words_heard.py --cache runs/cache_of_backbone/train --limit 8
 HARDWARE one CPU core without AMX
 TIME     4 minutes for 8 pairs of each kind, beside a training run
 
 Pairs of videos of one first frame whose instructions one exchange of words tells apart
 (`train.contrasts`). The swap gap is the loss of the first video told the second's instruction and
 states, less its loss told its own; without a difference the word is not heard. The mean over the
-pairs is shown with its standard error.
+pairs is shown with its standard error (a video may be in several pairs).
 """
 
 import argparse
@@ -49,13 +49,19 @@ def pairs_of(cache: Cache, exchanges: list[str], limit: int) -> list[list[int]]:
     return [found[at] for at in order[:limit]]
 
 
-def gaps(denoiser: Denoiser, own: Batch, other: Batch, sigma: float) -> list[float]:
-    """The swap gap of every pair at one noise level, both told under the same noise."""
-    noise = torch.randn(own.latents.shape, generator=generator_for(0, 1))
+def gaps(denoiser: Denoiser, own: Batch, other: Batch, sigma: float, at: int) -> list[float]:
+    """The swap gap of every pair at one noise level, both told under the same noise, the at-th."""
+    noise = torch.randn(own.latents.shape, generator=generator_for(1, at))
     level = torch.full((len(noise),), sigma)
     told = [conditions_of(batch, denoiser.config.condition) for batch in (own, other)]
     right, wrong = (denoiser.loss(own.latents, text, level, noise) for text in told)
     return (wrong - right).tolist()
+
+
+def shown(values: list[float]) -> str:
+    """Mean and standard error, as far as there are enough values."""
+    error = f" ± {stdev(values) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
+    return f"{mean(values):.3f}{error}" if values else "-"
 
 
 @torch.no_grad()
@@ -82,11 +88,8 @@ def main() -> None:
             mine, others = zip(*pairs[at : at + BATCH], strict=True)
             own, other = cache.batch(list(mine)), cache.batch(list(mine), text_of=list(others))
             for column, sigma in zip(columns, SIGMAS, strict=True):
-                column += gaps(denoiser, own, other, sigma)
-        shown = [
-            f"{mean(v):.3f} ± {stdev(v) / len(v) ** 0.5:.3f}" if v[1:] else "-" for v in columns
-        ]
-        print(f"| {kind} | {len(pairs)} | {' | '.join(shown)} |", flush=True)
+                column += gaps(denoiser, own, other, sigma, at)
+        print(f"| {kind} | {len(pairs)} | {' | '.join(map(shown, columns))} |", flush=True)
 
 
 if __name__ == "__main__":

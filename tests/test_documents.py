@@ -111,7 +111,9 @@ def test_the_readme_names_every_command_and_no_other():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_the_documents_have_only_flags_that_exist(page):
     text = page.read_text().replace("\\\n", " ")
-    for command, rest in re.findall(r"\baid (\w+)((?: [^\n`#]*)?)", text):
+    for recipe in re.findall(r"--(?:config|recipe) (configs/\S+\.yaml)", text):
+        assert (ROOT / recipe).is_file(), f"there is no {recipe}"
+    for command, rest in re.findall(r"\baid(?:\.cli)? (\w+)((?: [^\n`#]*)?)", text):
         flags = re.findall(r"--(\w+)", rest)
         if command not in COMMANDS or not flags:
             continue
@@ -128,7 +130,7 @@ def test_the_recipes_commands_have_only_flags_that_exist():
             for line in path.read_text().splitlines()
             if line.startswith("#")
         )
-        for command, rest in re.findall(r"^aid (\w+)(.*)$", head, re.MULTILINE):
+        for command, rest in re.findall(r"^(?:aid|.*\baid\.cli) (\w+)(.*)$", head, re.MULTILINE):
             known = {*flags_of(command), "config"}
             assert set(re.findall(r"--(\w+)", rest)) <= known, f"{path.name}: aid {command}{rest}"
             for recipe in re.findall(r"--config (\S+)", rest):

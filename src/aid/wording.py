@@ -12,8 +12,8 @@ COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 OBJECTS = ("block", "can", "ball")
 CONTAINERS = ("bowl", "plate", "box")
 DIRECTIONS = ("left", "right", "towards the camera", "away from the camera")
-NAMES = (*COLOURS, *OBJECTS, *CONTAINERS, "left", "right", "towards", "away")
-"""The words that tell one thing or way from another."""
+NAMING_WORDS = (*COLOURS, *OBJECTS, *CONTAINERS, "left", "right", "towards", "away")
+"""The words that tell one thing or direction from another."""
 FAMILIES = ("put", "push", "beside", "stack", "lift")
 
 _WORDINGS = {

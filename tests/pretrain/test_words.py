@@ -14,8 +14,13 @@ from aid.cli import main
 from aid.config import WordStageConfig
 from aid.models.backbone import load_backbone
 from aid.models.embedded import save_part
-from aid.pretrain.words import SCALE, WordHead, train_words, way_from
+from aid.pretrain.words import SCALE, WordHead, drift_of, train_words
+from aid.wording import NAMING_WORDS, vocabulary
 from tests.pretrain.conftest import LOOP
+
+LONG_ENOUGH = replace(
+    LOOP, steps=150, batch_size=16, learning_rate=5e-3, check_every=150, log_every=150
+)
 
 
 def test_words_begin_at_the_mean_of_their_tokens():
@@ -35,11 +40,16 @@ def test_words_are_named_by_direction_and_not_by_length():
     assert loss.item() == pytest.approx(SCALE / 2, abs=1e-4)
 
 
-def test_a_way_is_measured_in_the_tokens_own_length():
+def test_drift_is_measured_in_the_tokens_own_length():
     before = torch.tensor([[3.0, 4.0], [0.0, 5.0]])
-    assert way_from(before + torch.tensor([0.0, 1.0]), before) == pytest.approx(1 / 25)
-    assert way_from(-before, before) == pytest.approx(4)
-    assert way_from(10 * before + 10, 10 * before) == pytest.approx(way_from(before + 1, before))
+    assert drift_of(before + torch.tensor([0.0, 1.0]), before) == pytest.approx(1 / 25)
+    assert drift_of(-before, before) == pytest.approx(4)
+    assert drift_of(10 * before + 10, 10 * before) == pytest.approx(drift_of(before + 1, before))
+
+
+def test_every_naming_word_is_said_somewhere():
+    assert set(NAMING_WORDS) <= vocabulary()
+    assert len(set(NAMING_WORDS)) == 16
 
 
 @torch.no_grad()
@@ -65,33 +75,8 @@ def forgetful(runs, tmp_path_factory):
     return folder
 
 
-def test_left_is_told_from_right_and_all_other_parts_stay_byte_for_byte(forgetful, tmp_path):
-    assert likeness(forgetful, "left", "right") > 0.99
-    out = tmp_path / "backbone"
-    shutil.copytree(forgetful, out)
-    loop = replace(
-        LOOP, steps=150, batch_size=16, learning_rate=5e-3, check_every=150, log_every=150
-    )
-    config = WordStageConfig(loop=loop)
-    train_words(out, tmp_path / "run", config, forgetful)
-    assert likeness(out, "left", "right") < 0.6
-    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").open()]
-    assert log[-1]["words"] > 0.9
-    changed = {
-        file.relative_to(out).as_posix()
-        for file in out.rglob("*")
-        if file.is_file() and file.read_bytes() != (forgetful / file.relative_to(out)).read_bytes()
-    }
-    assert changed == {"text_encoder/model.safetensors"}
-    before, said = (out / "text_encoder/model.safetensors").read_bytes(), log[-2]["seconds"]
-    train_words(out, tmp_path / "run", config, forgetful)  # a finished stage is not trained again
-    assert (out / "text_encoder/model.safetensors").read_bytes() == before
-    again = [json.loads(line) for line in (tmp_path / "run/log.jsonl").open()]
-    assert again[-2]["seconds"] == said
-
-
 @torch.no_grad()
-def way_of(word, backbone, start):
+def drift(word, backbone, start):
     """How far a word's token lies from where it was, in its length."""
     towers = [load_backbone(folder, ("text_encoder", "tokenizer")) for folder in (backbone, start)]
     numbers = torch.tensor([towers[0].tokenizer("push the red block to the left")["input_ids"]])
@@ -100,22 +85,62 @@ def way_of(word, backbone, start):
     return ((new - old).norm() / old.norm()).item()
 
 
-def test_kept_tokens_stay_near_and_left_is_told_from_right_all_the_same(forgetful, tmp_path):
-    loop = replace(
-        LOOP, steps=150, batch_size=16, learning_rate=5e-3, check_every=150, log_every=150
-    )
-    ways = {}
-    for weight in (0.0, 2.0):
-        out = tmp_path / f"{weight}"
-        shutil.copytree(forgetful, out)
-        config = WordStageConfig(keep_weight=weight, loop=loop)
-        train_words(out, tmp_path / f"run-{weight}", config, forgetful)
-        ways[weight] = way_of("the", out, forgetful)
-        log = [json.loads(line) for line in (tmp_path / f"run-{weight}/log.jsonl").open()]
-        assert log[-1]["words"] > 0.9
-    assert likeness(out, "left", "right") < 0.8
-    assert ways[2.0] < 0.5 * ways[0.0]
-    assert 0 < log[-1]["way"] < 0.6
+def log_of(run):
+    return [json.loads(line) for line in (run / "log.jsonl").open()]
+
+
+@pytest.fixture(scope="module")
+def gone_on(forgetful, tmp_path_factory):
+    """The forgetful backbone trained on, freely (0) and with its tokens kept (2)."""
+    folder = tmp_path_factory.mktemp("gone_on")
+    for weight in (0, 2):
+        shutil.copytree(forgetful, folder / f"{weight}")
+        config = WordStageConfig(keep_weight=float(weight), loop=LONG_ENOUGH)
+        train_words(folder / f"{weight}", folder / f"run-{weight}", config, forgetful)
+    return folder
+
+
+def test_left_is_told_from_right_and_all_other_parts_stay_byte_for_byte(forgetful, gone_on):
+    out, run = gone_on / "0", gone_on / "run-0"
+    assert likeness(forgetful, "left", "right") > 0.99
+    assert likeness(out, "left", "right") < 0.6
+    assert log_of(run)[-1]["words"] > 0.99
+    changed = {
+        file.relative_to(out).as_posix()
+        for file in out.rglob("*")
+        if file.is_file() and file.read_bytes() != (forgetful / file.relative_to(out)).read_bytes()
+    }
+    assert changed == {"text_encoder/model.safetensors"}
+
+
+def test_a_finished_stage_is_not_trained_again(forgetful, gone_on):
+    out, run = gone_on / "0", gone_on / "run-0"
+    before, said = (out / "text_encoder/model.safetensors").read_bytes(), log_of(run)[-2]
+    train_words(out, run, WordStageConfig(keep_weight=0.0, loop=LONG_ENOUGH), forgetful)
+    assert (out / "text_encoder/model.safetensors").read_bytes() == before
+    assert log_of(run)[-2]["seconds"] == said["seconds"]
+
+
+def test_kept_tokens_stay_near_and_left_is_told_from_right_all_the_same(forgetful, gone_on):
+    assert log_of(gone_on / "run-2")[-1]["words"] > 0.99
+    assert likeness(gone_on / "2", "left", "right") < 0.8
+    kept, free = (drift("the", gone_on / name, forgetful) for name in ("2", "0"))
+    assert kept < 0.5 * free
+    assert kept < 0.5 * drift("left", gone_on / "2", forgetful)  # "the" need not be told
+    assert 0 < log_of(gone_on / "run-2")[-1]["drift"] < log_of(gone_on / "run-0")[-1]["drift"]
+
+
+def test_another_backbone_in_out_is_not_joined_with_the_tower(forgetful, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(forgetful, out)
+    file = next((out / "unet").glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(ValueError, match=r"unet.* is not the one of .* Give --out a new folder"):
+        train_words(out, tmp_path / "run", WordStageConfig(loop=LOOP), forgetful)
+    file.unlink()
+    with pytest.raises(ValueError, match="Give --out a new folder"):
+        train_words(out, tmp_path / "run", WordStageConfig(loop=LOOP), forgetful)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_negative_weight_is_refused():

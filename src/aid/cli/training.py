@@ -87,7 +87,7 @@ def pretrain(
         out: folder of the backbone.
         pretrain: sizes and training of the parts.
         stage: which part; the UNet needs the other two. "words", which "all" leaves out, has the
-            text tower of `start` go on until the words for things and ways are told apart.
+            text tower of `start` go on until words for things and directions are told apart.
         run: folder of logs and saved states; by default `runs` in the backbone's folder.
         start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
             for the UNet's first level: a narrower one is widened.

@@ -94,11 +94,11 @@ class VideoStageConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WordStageConfig:
-    """The text tower's going on, until the words that name things and ways are told apart."""
+    """The text tower's going on, until the words that name things and directions are told apart."""
 
-    keep_weight: float = 0.0
-    """How much a token's way from where it was counts, its square in squares of the tokens' length;
-    0 lets the tokens go anywhere, and AID has to learn its words anew. Ours."""
+    keep_weight: float = 2.0
+    """Weight of the squared distance of the tokens from where they were, in squares of their
+    length; 0 lets them go anywhere, and AID has to learn its words anew. Ours."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Steps, rates, intervals; a batch counts sentences."""
 

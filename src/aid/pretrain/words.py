@@ -1,17 +1,18 @@
-"""The text tower goes on: the token of a word that names a thing or a way has to tell which.
+"""The text tower goes on: the token of a word for a thing or a direction has to tell which.
 
 Contrastive training (`clip`) lets the tower forget what no single frame shows, such as whether a
 thing was pushed from the left: the tokens of "left" and "right" all but become one, and AID, which
 reads them, hardly tells them apart. So the tower repeats such words, as language models do and CoCa
-(Yu et al. 2022) beside its contrasts, and all tokens stay near where AID knows them:
+(Yu et al. 2022) beside its contrasts, and `keep_weight` holds all tokens near where AID knows them:
 
-    -ln softmax_w(SCALE cos(h_t, w))[word_t]      mean over the tokens t of `wording.NAMES`
+    -ln softmax_w(SCALE cos(h_t, w))[word_t]      mean over the tokens t of `NAMING_WORDS`
     + keep_weight |h_t - h0_t|^2 / |h0|^2         mean over all tokens t
 
 Choice: ours.
 """
 
 import copy
+import filecmp
 from pathlib import Path
 
 import torch
@@ -58,8 +59,8 @@ class WordHead(nn.Module):
         return F.cross_entropy(SCALE * logits, numbers), right
 
 
-def way_from(tokens: Float[Tensor, "n d"], before: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """How far tokens went from where they were: mean |h - h0|^2 / mean |h0|^2."""
+def drift_of(tokens: Float[Tensor, "n d"], before: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """The squared distance of tokens from where they were: mean |h - h0|^2 / mean |h0|^2."""
     return (tokens - before).square().mean() / before.square().mean()
 
 
@@ -69,27 +70,41 @@ def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> N
     Args:
         out: folder of a backbone, a copy of `start`; its other parts stay as they are.
         run: folder of log and saved state.
-        config: how far tokens may go, length and rate; a step reads `batch_size` of the table-top's
+        config: what drift costs, length and rate; a step reads `batch_size` of the table-top's
             sentences.
         start: the backbone whose tower goes on.
 
     Raises:
-        ValueError: `out` is `start` itself.
+        ValueError: `out` is `start` itself or has other parts, or the tokenizer splits the words.
     """
     if out.resolve() == start.resolve():
         raise ValueError(
             f"--out and --start are both {str(out)!r}. Give --out another folder; the tower that "
             "the training begins with must stay."
         )
+    for file in start.glob("*/*.safetensors"):
+        copied = out / file.relative_to(start)
+        if file.parent.name == "text_encoder":
+            continue
+        if not copied.is_file() or not filecmp.cmp(file, copied, shallow=False):
+            raise ValueError(
+                f"{str(copied)!r} is not the one of {str(start)!r}, so --out holds another "
+                "backbone. Give --out a new folder."
+            )
     loop, accelerator = config.loop, Accelerator()
     parts = load_backbone(start, ("text_encoder", "tokenizer"))
     tower = parts.part("text_encoder").to(accelerator.device)
     said = parts.tokenizer(wording.sentences(), padding="max_length", return_tensors="pt")
     ids, mask = (said[key].to(accelerator.device) for key in ("input_ids", "attention_mask"))
     words = torch.full((len(parts.tokenizer),), -1, device=accelerator.device)
-    names = [parts.tokenizer(name)["input_ids"][1] for name in wording.NAMES]
-    words[names] = torch.arange(len(names), device=accelerator.device)
-    as_it_was = copy.deepcopy(tower).requires_grad_(False).eval()
+    names = parts.tokenizer(list(wording.NAMING_WORDS))["input_ids"]  # start, the word, end
+    if split := [w for w, one in zip(wording.NAMING_WORDS, names, strict=True) if len(one) != 3]:
+        raise ValueError(
+            f"the tokenizer of {str(start)!r} splits {', '.join(split)}. --stage words is for "
+            "backbones that aid pretrain made."
+        )
+    words[[one[1] for one in names]] = torch.arange(len(names), device=accelerator.device)
+    as_it_was = copy.deepcopy(tower)
 
     def read(tower: nn.Module, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens of some sentences, without the padding, and their words' numbers or -1."""
@@ -104,23 +119,25 @@ def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> N
     tower.requires_grad_(True).train()
 
     def compare(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The head's loss and share of right words, and the tokens' way."""
+        """The head's loss and share of right words, and the tokens' drift."""
         tokens, numbers = read(tower, chosen)
         with torch.no_grad():
             before, _ = read(as_it_was, chosen)
         named = numbers >= 0
-        return *head(tokens[named], numbers[named]), way_from(tokens, before)
+        return *head(tokens[named], numbers[named]), drift_of(tokens, before)
 
     def loss(step: int) -> Tensor:
         generator = generator_for(loop.seed, step)
-        told, _, way = compare(torch.randint(len(ids), (loop.batch_size,), generator=generator))
-        return told + config.keep_weight * way
+        told, _, drift = compare(torch.randint(len(ids), (loop.batch_size,), generator=generator))
+        return told + config.keep_weight * drift
 
     @torch.no_grad()
     def check(step: int) -> dict[str, float]:
-        """Of every 23rd sentence the share of such words that are told, and the way's root."""
-        _, right, way = compare(torch.arange(0, len(ids), 23))
-        return {"words": round(float(right), 4), "way": round(float(way.sqrt()), 4)}
+        """Of every 23rd sentence the share of these words that are named right, and the drift as
+        the root of its mean square.
+        """
+        _, right, drift = compare(torch.arange(0, len(ids), 23))
+        return {"words": round(float(right), 4), "drift": round(float(drift.sqrt()), 4)}
 
     parameters = dict(tower.named_parameters())
     trained = parameters | {f"head.{name}": p for name, p in head.named_parameters()}
