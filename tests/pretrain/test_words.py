@@ -1,4 +1,4 @@
-"""The text tower goes on until the words that name things and ways are told apart."""
+"""The text tower goes on until the words for things and directions are told apart."""
 
 import contextlib
 import json
@@ -135,10 +135,10 @@ def test_another_backbone_in_out_is_not_joined_with_the_tower(forgetful, tmp_pat
     shutil.copytree(forgetful, out)
     file = next((out / "unet").glob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:-1] + b"!")
-    with pytest.raises(ValueError, match=r"unet.* is not the one of .* Give --out a new folder"):
+    with pytest.raises(ValueError, match=r"the unet in .*out' is not that of .* Give --out a new"):
         train_words(out, tmp_path / "run", WordStageConfig(loop=LOOP), forgetful)
     file.unlink()
-    with pytest.raises(ValueError, match="Give --out a new folder"):
+    with pytest.raises(ValueError, match=r"unet' has no \.safetensors file"):
         train_words(out, tmp_path / "run", WordStageConfig(loop=LOOP), forgetful)
     assert not (tmp_path / "run").exists()
 

@@ -11,8 +11,6 @@ reads them, hardly tells them apart. So the tower repeats such words, as languag
 Choice: ours.
 """
 
-import copy
-import filecmp
 from pathlib import Path
 
 import torch
@@ -23,8 +21,10 @@ from torch import Tensor, nn
 
 from aid import wording
 from aid.config import WordStageConfig
+from aid.files import sha256_of
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.embedded import save_part
+from aid.models.layout import NETWORK_NAMES, weight_files
 from aid.optim import fit, generator_for
 
 SCALE = 16.0
@@ -82,13 +82,11 @@ def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> N
             f"--out and --start are both {str(out)!r}. Give --out another folder; the tower that "
             "the training begins with must stay."
         )
-    for file in start.glob("*/*.safetensors"):
-        copied = out / file.relative_to(start)
-        if file.parent.name == "text_encoder":
-            continue
-        if not copied.is_file() or not filecmp.cmp(file, copied, shallow=False):
+    for name in set(NETWORK_NAMES) - {"text_encoder"}:
+        own, other = weight_files(start, name), weight_files(out, name)
+        if [sha256_of(file) for file in own] != [sha256_of(file) for file in other]:
             raise ValueError(
-                f"{str(copied)!r} is not the one of {str(start)!r}, so --out holds another "
+                f"the {name} in {str(out)!r} is not that of {str(start)!r}, so --out holds another "
                 "backbone. Give --out a new folder."
             )
     loop, accelerator = config.loop, Accelerator()
@@ -104,27 +102,23 @@ def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> N
             "backbones that aid pretrain made."
         )
     words[[one[1] for one in names]] = torch.arange(len(names), device=accelerator.device)
-    as_it_was = copy.deepcopy(tower)
+    numbers = words[ids]  # of each token its word, or -1
 
-    def read(tower: nn.Module, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of some sentences, without the padding, and their words' numbers or -1."""
-        kept = mask[chosen].bool()
-        hidden = tower(ids[chosen], attention_mask=mask[chosen]).last_hidden_state
-        return hidden[kept], words[ids[chosen][kept]]
+    def read(chosen: Tensor) -> Tensor:
+        """The tokens of some sentences, padding too."""
+        return tower(ids[chosen], attention_mask=mask[chosen]).last_hidden_state
 
     with torch.no_grad():
-        pieces = [read(as_it_was, chosen) for chosen in torch.arange(len(ids)).split(256)]
-    tokens, numbers = (torch.cat(piece) for piece in zip(*pieces, strict=True))
-    head = WordHead(tokens[numbers >= 0], numbers[numbers >= 0], len(names)).to(tower.device)
+        before = torch.cat([read(chosen) for chosen in torch.arange(len(ids)).split(256)])
+    named = numbers >= 0
+    head = WordHead(before[named], numbers[named], len(names)).to(tower.device)
     tower.requires_grad_(True).train()
 
     def compare(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The head's loss and share of right words, and the tokens' drift."""
-        tokens, numbers = read(tower, chosen)
-        with torch.no_grad():
-            before, _ = read(as_it_was, chosen)
-        named = numbers >= 0
-        return *head(tokens[named], numbers[named]), drift_of(tokens, before)
+        tokens, own, kept = read(chosen), named[chosen], mask[chosen].bool()
+        told, right = head(tokens[own], numbers[chosen][own])
+        return told, right, drift_of(tokens[kept], before[chosen][kept])
 
     def loss(step: int) -> Tensor:
         generator = generator_for(loop.seed, step)
