@@ -11,7 +11,7 @@ from aid.tabletop.generate import generate
 from aid.types import VideoRow
 from aid.video import read_video
 
-SPLITS = {"forks": 2, "play": 2, "train": 2, "test": 1, "combos": 2}
+SPLITS = {"forks": 2, "play": 2, "train": 2, "test": 1, "combos": 2, "twins": 1}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from aid.tabletop.splits import SPLITS, candidate_plans
 from aid.tabletop.tasks import (
     DISTINCT_DISTANCE,
     choose_tasks,
+    choose_twins,
     expected_end,
     feasible_tasks,
 )
@@ -59,7 +60,7 @@ def test_choosing_depends_on_nothing_but_the_generator():
 
 
 def test_held_out_colour_pairs_are_put_together_in_combos_only():
-    for split in ("train", "test", "forks"):
+    for split in ("train", "test", "forks", "twins"):
         for plan in plans(split, 25):
             assert not any(task.is_held_out(plan.scene) for task in plan.tasks)
     for plan in plans("combos", 20):
@@ -77,7 +78,33 @@ def test_no_two_splits_or_data_set_seeds_share_a_scene():
     assert len(set(seeds)) == len(seeds)
 
 
-def test_planned_failures_are_rare_and_in_train_only():
+def test_twins_are_told_apart_by_the_shape_alone():
+    families, shapes = set(), set()
+    for plan in plans("twins", 40):
+        assert len(plan.tasks) == 4
+        for one, other in (plan.tasks[:2], plan.tasks[2:]):
+            said, also_said = (instructions(t.task)[0].split() for t in (one, other))
+            words = [pair for pair in zip(said, also_said, strict=True) if pair[0] != pair[1]]
+            assert len(words) == 1 and set(words[0]) <= {"ball", "can", "block"}
+            families.add(one.task.family)
+            shapes.add(frozenset(words[0]))
+        ends = [(t.object_index, tuple(expected_end(plan.scene, t).round(2))) for t in plan.tasks]
+        assert len(set(ends)) == 4
+    assert {"put", "lift"} < families and len(shapes) == 3
+
+
+def test_a_scene_without_two_objects_of_one_colour_has_no_twins():
+    def num_colours(scene):
+        return len({scene.items[i].colour for i in scene.objects})
+
+    scenes = [sample_scene(seed) for seed in range(60)]
+    assert any(num_colours(scene) < len(scene.objects) for scene in scenes)
+    for scene in scenes:
+        has_twins = bool(choose_twins(scene, 4, np.random.default_rng(0)))
+        assert not has_twins or num_colours(scene) < len(scene.objects)
+
+
+def test_planned_failures_are_rare_and_only_where_one_learns():
     failures = [failure is not None for plan in plans("train", 120) for failure in plan.failures]
     assert 0.01 < np.mean(failures) < 0.05
     for split in ("play", "test", "forks", "combos"):

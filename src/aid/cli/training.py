@@ -38,6 +38,8 @@ class Scenes:
     """Unseen scenes for comparing instructions on one frame; 4 videos a scene."""
     combos: int = 0
     """Combinations of words that `train` never asks for; 1 video a scene."""
+    twins: int = 0
+    """To learn shapes from: two objects of one colour, asked in pairs; 4 videos a scene."""
 
 
 def tabletop(

@@ -77,7 +77,7 @@ def generate(
     Args:
         out: folder of the data set; made if it does not exist.
         splits: number of scenes per split, made in this order. Splits: play, train, test, forks,
-            combos.
+            combos, twins.
         size: height and width of the videos in pixels, 64 to 256 and a multiple of 8.
         num_frames: frames per video, spread evenly over 4 to 5.5 seconds.
         seed: data sets of different seeds share no scene.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aid.tabletop.scene import Scene, sample_scene
-from aid.tabletop.tasks import SceneTask, choose_tasks
+from aid.tabletop.tasks import SceneTask, choose_tasks, choose_twins
 from aid.wording import instructions
 
 MAX_ATTEMPTS = 64
@@ -19,7 +19,8 @@ class Split:
 
     `must_succeed` replaces a scene in which the arm fails at something by the next one, so that
     every video of a test shows what its instruction says. `failure_share` of the videos fail on
-    purpose, with states that say so.
+    purpose, with states that say so. `are_twins`: scenes with two objects of one colour only, asked
+    in pairs that the shape word tells apart.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Split:
     fewest_tasks: int
     is_play: bool = False
     is_held_out: bool = False
+    are_twins: bool = False
     must_succeed: bool = False
     failure_share: float = 0.0
 
@@ -46,6 +48,14 @@ SPLITS = {
             fewest_tasks=1,
             is_held_out=True,
             must_succeed=True,
+        ),
+        Split(
+            name="twins",
+            number=5,
+            tasks_per_scene=4,
+            fewest_tasks=4,
+            are_twins=True,
+            failure_share=0.03,
         ),
     )
 }
@@ -71,7 +81,8 @@ def candidate_plans(split: Split, seed: int, index: int) -> Iterator[Plan]:
         scene_seed = ((seed * 8 + split.number) * _MAX_SCENES + index) * MAX_ATTEMPTS + attempt
         scene = sample_scene(scene_seed, play=split.is_play)
         random = np.random.default_rng([4409, scene_seed])
-        tasks = choose_tasks(scene, split.tasks_per_scene, random, _allowed(split, scene))
+        choose = choose_twins if split.are_twins else choose_tasks
+        tasks = choose(scene, split.tasks_per_scene, random, _allowed(split, scene))
         if len(tasks) >= split.fewest_tasks:
             yield Plan(
                 scene=scene,

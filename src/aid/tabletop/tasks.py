@@ -1,9 +1,11 @@
 """What can be asked of a scene, and which of it to show.
 
 Pure geometry on the sampled layout: a task is feasible if the arm reaches it and nothing is in the
-way. `choose_tasks` mixes families and prefers minimal pairs, which differ in one word only.
+way. `choose_tasks` mixes families and prefers minimal pairs, which differ in one word only;
+`choose_twins` takes pairs that only the shapes of two objects of one colour tell apart.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import numpy as np
 
 from aid.tabletop.scene import Scene
 from aid.tabletop.shapes import DIRECTION_VECTORS, SHAPES
-from aid.wording import Task
+from aid.wording import OBJECTS, Task
 
 FAMILY_WEIGHTS = {"put": 0.23, "push": 0.53, "beside": 0.12, "stack": 0.06, "lift": 0.06}
 HELD_OUT_PAIRS = frozenset(
@@ -118,14 +120,48 @@ def choose_tasks(
     while left and len(chosen) < count:
         pairs = [t for t in left if any(_is_minimal_pair(t.task, c.task) for c in chosen)]
         pool = pairs if pairs and random.random() < _MINIMAL_PAIR_SHARE else left
-        families = sorted({task.task.family for task in pool})
-        weights = np.array([FAMILY_WEIGHTS[family] for family in families])
-        family = str(random.choice(families, p=weights / weights.sum()))
+        family = _draw_family({task.task.family for task in pool}, random)
         pool = [task for task in pool if task.task.family == family]
         pick = pool[int(random.integers(len(pool)))]
         chosen.append(pick)
         left = [task for task in left if not _same_outcome(scene, task, pick)]
     return chosen
+
+
+def choose_twins(
+    scene: Scene,
+    count: int,
+    random: np.random.Generator,
+    allowed: Callable[[SceneTask], bool] = lambda task: True,
+) -> list[SceneTask]:
+    """Up to `count` tasks of different outcomes, in pairs told apart by the shape word alone.
+
+    Both tasks of a pair are the same but for one place, where one names an object and the other
+    names another object of its colour: "lift the red ball", "lift the red can". A scene without two
+    objects of one colour has none.
+    """
+    left = [task for task in feasible_tasks(scene) if allowed(task)]
+    chosen: list[SceneTask] = []
+    while len(chosen) + 2 <= count:
+        pairs = [
+            pair
+            for pair in itertools.combinations(left, 2)
+            if _are_twins(*pair) and not _same_outcome(scene, *pair)
+        ]
+        if not pairs:
+            break
+        family = _draw_family({one.task.family for one, _ in pairs}, random)
+        pairs = [pair for pair in pairs if pair[0].task.family == family]
+        pick = pairs[int(random.integers(len(pairs)))]
+        chosen += pick
+        left = [task for task in left if not any(_same_outcome(scene, task, p) for p in pick)]
+    return chosen
+
+
+def _draw_family(families: set[str], random: np.random.Generator) -> str:
+    names = sorted(families)
+    weights = np.array([FAMILY_WEIGHTS[name] for name in names])
+    return str(random.choice(names, p=weights / weights.sum()))
 
 
 def _task(
@@ -153,6 +189,15 @@ def _is_minimal_pair(one: Task, other: Task) -> bool:
         return False
     words = ("object", "target", "direction")
     return sum(getattr(one, word) != getattr(other, word) for word in words) == 1
+
+
+def _are_twins(one: SceneTask, other: SceneTask) -> bool:
+    if not _is_minimal_pair(one.task, other.task) or one.task.direction != other.task.direction:
+        return False
+    a, b = one.task, other.task
+    names = (a.target, b.target) if a.object == b.object else (a.object, b.object)
+    (colour, shape), (other_colour, other_shape) = (str(name).split() for name in names)
+    return colour == other_colour and shape in OBJECTS and other_shape in OBJECTS
 
 
 def _can_place_beside(scene: Scene, task: SceneTask) -> bool:
