@@ -1,0 +1,93 @@
+"""Which instructions are not obeyed, and what is shown instead? Counted from a report.
+
+COMMAND  aid evaluate --data data/tabletop/forks --out report --limit 200
+         python benchmarks/disobedience.py --report report --data data/tabletop/forks
+HARDWARE one CPU core
+TIME     a second
+
+Twins are objects of one colour, which the shape word alone tells apart. A video of a twin that
+disobeys shows the same task with the other one, or something else; an item is lost if the reader
+does not find it in the last frame.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aid.evaluate.questions import MODES
+from aid.metrics.instruction import wilson_interval
+from aid.types import VideoRow
+from aid.wording import Task, instructions
+
+TWIN, OWN = "another object has the object's colour", "the object's colour is its own"
+
+
+def twins_of(row: VideoRow) -> list[str]:
+    """The other objects that have the colour of the asked one."""
+    asked = row.world["items"][row.world["task"]["object_index"]]
+    return [
+        item["name"]
+        for item in row.world["items"]
+        if not item["is_container"]
+        and item["colour"] == asked["colour"]
+        and item["name"] != asked["name"]
+    ]
+
+
+def kinds_of(row: VideoRow) -> list[str]:
+    """The lines of the table on which a row is counted."""
+    task = row.world["task"]
+    direction = [f"told {task['direction'].split()[0]}"] if task["direction"] else []
+    return [task["family"], TWIN if twins_of(row) else OWN, *direction]
+
+
+def shown_instead(row: VideoRow, video: dict[str, Any]) -> str:
+    """What a video that disobeys shows, in words."""
+    task = row.world["task"]
+    asked = Task(*(task[key] for key in ("family", "object", "target", "direction")))
+    others = {instructions(replace(asked, object=name))[0] for name in twins_of(row)}
+    lost = ", an item is lost" if video["num_lost"] else ""
+    if video["shown"] in others:
+        return "the same with the other object of that colour" + lost
+    if video["holds"]:
+        return "what was asked, and more" + lost
+    if video["shown"] is not None:
+        return "another task" + lost
+    return ("none, another object moves" if not video["is_right_object"] else "none") + lost
+
+
+def main() -> None:
+    """Prints two tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--report", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="the split that was evaluated")
+    options = parser.parse_args()
+    lines = (options.data / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = {row.id: row for row in map(VideoRow.from_json, map(json.loads, lines))}
+    report = json.loads((options.report / "report.json").read_text(encoding="utf-8"))
+    videos = [video for video in report["videos"] if video["set"] == MODES["true"]]
+
+    by_kind: dict[str, list[bool]] = {}
+    instead: dict[tuple[str, str], int] = {}
+    for video in videos:
+        row = rows[video["id"]]
+        for kind in ["all", *kinds_of(row)]:
+            by_kind.setdefault(kind, []).append(video["is_obeyed"])
+        if not video["is_obeyed"]:
+            key = (TWIN if twins_of(row) else OWN, shown_instead(row, video))
+            instead[key] = instead.get(key, 0) + 1
+
+    print("| | obey | of | | 95 % |\n| --- | --- | --- | --- | --- |")
+    for kind, obeyed in by_kind.items():
+        low, high = wilson_interval(sum(obeyed), len(obeyed))
+        share = sum(obeyed) / len(obeyed)
+        print(f"| {kind} | {sum(obeyed)} | {len(obeyed)} | {share:.1%} | {low:.1%} to {high:.1%} |")
+    print("\n| disobeys where | it shows | videos |\n| --- | --- | --- |")
+    for (where, what), number in sorted(instead.items(), key=lambda one: -one[1]):
+        print(f"| {where} | {what} | {number} |")
+
+
+if __name__ == "__main__":
+    main()
