@@ -5,9 +5,9 @@ COMMAND  aid evaluate --data data/tabletop/forks --out report --limit 200
 HARDWARE one CPU core
 TIME     a second
 
-Twins are objects of one colour, which the shape word alone tells apart. A video of a twin that
-disobeys shows the same task with the other one, or something else; an item is lost if the reader
-does not find it in the last frame.
+Whether another object has the colour of the named one, so that the shape word alone tells them
+apart, is asked of the object that is to move, not of what it is put on or beside. An item is lost
+if the reader does not find it in the last frame.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from aid.metrics.instruction import wilson_interval
 from aid.types import VideoRow
 from aid.wording import Task, instructions
 
+MOVED = 0.02
+"""Metres by which the items that are not named move on average when one of them is taken along."""
 TWIN, OWN = "another object has the object's colour", "the object's colour is its own"
 
 
@@ -48,14 +50,16 @@ def shown_instead(row: VideoRow, video: dict[str, Any]) -> str:
     task = row.world["task"]
     asked = Task(*(task[key] for key in ("family", "object", "target", "direction")))
     others = {instructions(replace(asked, object=name))[0] for name in twins_of(row)}
-    lost = ", an item is lost" if video["num_lost"] else ""
     if video["shown"] in others:
-        return "the same with the other object of that colour" + lost
+        return "the same with the other object of that colour"
     if video["holds"]:
-        return "what was asked, and more" + lost
+        return "what was asked, but not that alone"
     if video["shown"] is not None:
-        return "another task" + lost
-    return ("none, another object moves" if not video["is_right_object"] else "none") + lost
+        return "another task"
+    if video["num_lost"]:
+        return "no task, an item is lost"
+    has_moved = (video["bystander_displacement"] or 0.0) > MOVED
+    return "no task, another object moves" if has_moved else "no task"
 
 
 def main() -> None:
