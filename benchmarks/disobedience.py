@@ -3,7 +3,7 @@
 COMMAND  aid evaluate --data data/tabletop/forks --out report --limit 200
          python benchmarks/disobedience.py --report report --data data/tabletop/forks
 HARDWARE one CPU core
-TIME     a second
+TIME     two seconds
 
 Whether another object has the colour of the named one, so that the shape word alone tells them
 apart, is asked of the object that is to move, not of what it is put on or beside. An item is lost
@@ -16,13 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from aid.data.manifest import read_manifest
 from aid.evaluate.questions import MODES
-from aid.metrics.instruction import wilson_interval
+from aid.metrics.instruction import MOVED, wilson_interval
 from aid.types import VideoRow
-from aid.wording import Task, instructions
+from aid.wording import parse
 
-MOVED = 0.02
-"""Metres by which the items that are not named move on average when one of them is taken along."""
 TWIN, OWN = "another object has the object's colour", "the object's colour is its own"
 
 
@@ -46,19 +45,18 @@ def kinds_of(row: VideoRow) -> list[str]:
 
 
 def shown_instead(row: VideoRow, video: dict[str, Any]) -> str:
-    """What a video that disobeys shows, in words."""
-    task = row.world["task"]
-    asked = Task(*(task[key] for key in ("family", "object", "target", "direction")))
-    others = {instructions(replace(asked, object=name))[0] for name in twins_of(row)}
-    if video["shown"] in others:
+    """What a video that disobeys shows, in words; `video` is its line of report.json."""
+    asked, shown = parse(row.instruction), video["shown"] and parse(video["shown"])
+    if shown in [replace(asked, object=name) for name in twins_of(row)]:
         return "the same with the other object of that colour"
     if video["holds"]:
         return "what was asked, but not that alone"
-    if video["shown"] is not None:
+    if shown is not None:
         return "another task"
     if video["num_lost"]:
         return "no task, an item is lost"
-    has_moved = (video["bystander_displacement"] or 0.0) > MOVED
+    # A mean over all other items: together they have moved so many times as far.
+    has_moved = video["bystander_displacement"] * (len(row.world["items"]) - 1) > MOVED
     return "no task, another object moves" if has_moved else "no task"
 
 
@@ -68,10 +66,17 @@ def main() -> None:
     parser.add_argument("--report", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="the split that was evaluated")
     options = parser.parse_args()
-    lines = (options.data / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = {row.id: row for row in map(VideoRow.from_json, map(json.loads, lines))}
-    report = json.loads((options.report / "report.json").read_text(encoding="utf-8"))
+    card = options.report / "report.json"
+    if not card.is_file():
+        parser.error(f"{str(options.report)!r} holds no report.json. Make one: aid evaluate")
+    try:
+        rows = {row.id: row for row in read_manifest(options.data)}
+    except ValueError as error:
+        parser.error(str(error))
+    report = json.loads(card.read_text(encoding="utf-8"))
     videos = [video for video in report["videos"] if video["set"] == MODES["true"]]
+    if unknown := [video["id"] for video in videos if video["id"] not in rows]:
+        parser.error(f"{str(options.data)!r} has no {unknown[0]!r}. Give the split of the report.")
 
     by_kind: dict[str, list[bool]] = {}
     instead: dict[tuple[str, str], int] = {}

@@ -1,10 +1,14 @@
 """benchmarks/disobedience.py: what a video that disobeys is said to show."""
 
+import json
 import runpy
+import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from aid.data.manifest import write_manifest
 from aid.types import VideoRow
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/disobedience.py"))
@@ -17,8 +21,7 @@ def row(asked: str) -> VideoRow:
         {"name": name, "colour": name.split()[0], "is_container": name.endswith("bowl")}
         for name in NAMES
     ]
-    task = {"family": "lift", "object": asked, "target": None, "direction": None}
-    world = {"items": items, "task": {**task, "object_index": NAMES.index(asked)}}
+    task = {"family": "lift", "direction": None, "object_index": NAMES.index(asked)}
     return VideoRow(
         id="a",
         video="a.mp4",
@@ -27,7 +30,7 @@ def row(asked: str) -> VideoRow:
         fps=3.0,
         height=64,
         width=64,
-        world=world,
+        world={"items": items, "task": task},
     )
 
 
@@ -45,10 +48,24 @@ def test_twins_are_the_other_objects_of_a_colour(asked, twins):
         ({"holds": True}, "what was asked, but not that alone"),
         ({"num_lost": 1}, "no task, an item is lost"),
         ({"bystander_displacement": 0.08}, "no task, another object moves"),
-        ({"bystander_displacement": None}, "no task"),
+        ({"num_lost": 4, "bystander_displacement": None}, "no task, an item is lost"),
         ({}, "no task"),
     ],
 )
 def test_what_is_shown_instead(change, words):
     video = {"shown": None, "holds": False, "num_lost": 0, "bystander_displacement": 0.003}
     assert SCRIPT["shown_instead"](row("red ball"), {**video, **change}) == words
+
+
+@pytest.mark.parametrize("has_report", [False, True])
+def test_what_does_not_belong_together_is_refused_in_one_sentence(tmp_path, capsys, has_report):
+    write_manifest(tmp_path, [row("red ball")])
+    if has_report:
+        video = {"set": "the instruction", "id": "forks-000000-0"}
+        (tmp_path / "report.json").write_text(json.dumps({"videos": [video]}))
+    command = ["disobedience.py", "--report", str(tmp_path), "--data", str(tmp_path)]
+    with mock.patch.object(sys, "argv", command), pytest.raises(SystemExit) as ended:
+        SCRIPT["main"]()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2
+    assert ("has no 'forks-000000-0'" if has_report else "holds no report.json") in said

@@ -7,14 +7,14 @@ way. `choose_tasks` mixes families and prefers minimal pairs, which differ in on
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from aid.tabletop.scene import Scene
 from aid.tabletop.shapes import DIRECTION_VECTORS, SHAPES
-from aid.wording import OBJECTS, Task
+from aid.wording import Task
 
 FAMILY_WEIGHTS = {"put": 0.23, "push": 0.53, "beside": 0.12, "stack": 0.06, "lift": 0.06}
 HELD_OUT_PAIRS = frozenset(
@@ -120,9 +120,7 @@ def choose_tasks(
     while left and len(chosen) < count:
         pairs = [t for t in left if any(_is_minimal_pair(t.task, c.task) for c in chosen)]
         pool = pairs if pairs and random.random() < _MINIMAL_PAIR_SHARE else left
-        family = _draw_family({task.task.family for task in pool}, random)
-        pool = [task for task in pool if task.task.family == family]
-        pick = pool[int(random.integers(len(pool)))]
+        (pick,) = _draw([(task,) for task in pool], random)
         chosen.append(pick)
         left = [task for task in left if not _same_outcome(scene, task, pick)]
     return chosen
@@ -146,22 +144,25 @@ def choose_twins(
         pairs = [
             pair
             for pair in itertools.combinations(left, 2)
-            if _are_twins(*pair) and not _same_outcome(scene, *pair)
+            if _are_twins(scene, *pair) and not _same_outcome(scene, *pair)
         ]
         if not pairs:
             break
-        family = _draw_family({one.task.family for one, _ in pairs}, random)
-        pairs = [pair for pair in pairs if pair[0].task.family == family]
-        pick = pairs[int(random.integers(len(pairs)))]
+        pick = _draw(pairs, random)
         chosen += pick
         left = [task for task in left if not any(_same_outcome(scene, task, p) for p in pick)]
     return chosen
 
 
-def _draw_family(families: set[str], random: np.random.Generator) -> str:
-    names = sorted(families)
-    weights = np.array([FAMILY_WEIGHTS[name] for name in names])
-    return str(random.choice(names, p=weights / weights.sum()))
+def _draw(
+    groups: Sequence[tuple[SceneTask, ...]], random: np.random.Generator
+) -> tuple[SceneTask, ...]:
+    """One of the groups, each of one family: first the family by its weight, then any group."""
+    families = sorted({group[0].task.family for group in groups})
+    weights = np.array([FAMILY_WEIGHTS[family] for family in families])
+    family = str(random.choice(families, p=weights / weights.sum()))
+    groups = [group for group in groups if group[0].task.family == family]
+    return groups[int(random.integers(len(groups)))]
 
 
 def _task(
@@ -191,13 +192,15 @@ def _is_minimal_pair(one: Task, other: Task) -> bool:
     return sum(getattr(one, word) != getattr(other, word) for word in words) == 1
 
 
-def _are_twins(one: SceneTask, other: SceneTask) -> bool:
-    if not _is_minimal_pair(one.task, other.task) or one.task.direction != other.task.direction:
+def _are_twins(scene: Scene, one: SceneTask, other: SceneTask) -> bool:
+    """Whether two objects of one colour are all that tells the tasks apart."""
+    if not _is_minimal_pair(one.task, other.task):
         return False
-    a, b = one.task, other.task
-    names = (a.target, b.target) if a.object == b.object else (a.object, b.object)
-    (colour, shape), (other_colour, other_shape) = (str(name).split() for name in names)
-    return colour == other_colour and shape in OBJECTS and other_shape in OBJECTS
+    named = {one.object_index, other.object_index}
+    if len(named) == 1:
+        named = {one.target_index, other.target_index}
+    colours = {scene.items[index].colour for index in named.intersection(scene.objects)}
+    return len(named) == 2 and named <= set(scene.objects) and len(colours) == 1
 
 
 def _can_place_beside(scene: Scene, task: SceneTask) -> bool:
