@@ -40,8 +40,9 @@ def twins_of(row: VideoRow) -> list[str]:
 def kinds_of(row: VideoRow) -> list[str]:
     """The lines of the table on which a row is counted."""
     task = row.world["task"]
+    colour = row.world["items"][task["object_index"]]["colour"]
     direction = [f"told {task['direction'].split()[0]}"] if task["direction"] else []
-    return [task["family"], TWIN if twins_of(row) else OWN, *direction]
+    return [task["family"], TWIN if twins_of(row) else OWN, f"{colour} object", *direction]
 
 
 def shown_instead(row: VideoRow, video: dict[str, Any]) -> str:

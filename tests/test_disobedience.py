@@ -37,7 +37,11 @@ def row(asked: str) -> VideoRow:
 @pytest.mark.parametrize(("asked", "twins"), [("red ball", ["red can"]), ("blue block", [])])
 def test_twins_are_the_other_objects_of_a_colour(asked, twins):
     assert SCRIPT["twins_of"](row(asked)) == twins
-    assert SCRIPT["kinds_of"](row(asked)) == ["lift", SCRIPT["TWIN" if twins else "OWN"]]
+    assert SCRIPT["kinds_of"](row(asked)) == [
+        "lift",
+        SCRIPT["TWIN" if twins else "OWN"],
+        f"{asked.split()[0]} object",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from aid.diffusion.edm import (
     karras_sigmas,
     motion_weights,
     over_latents,
+    pseudo_huber,
     sample_sigmas,
     v_target,
 )
@@ -126,3 +127,19 @@ def test_motion_weights_count_what_changes_more_and_keep_the_scale():
     torch.testing.assert_close(weights.mean(dim=(1, 2, 3, 4)), torch.ones(2))
     assert weights[0, 3, 0, 1, 1] > 4 * weights[0, 3, 0, 0, 0]
     assert torch.equal(weights[1], torch.ones(4, 1, 6, 6))
+
+
+def test_pseudo_huber_squares_small_errors_and_counts_large_ones_in_proportion():
+    small = torch.tensor([0.0, 1e-4, 4e-4])
+    torch.testing.assert_close(pseudo_huber(small, 1.0), small, rtol=1e-3, atol=1e-8)
+    once, twice = pseudo_huber(torch.tensor([400.0, 1600.0]), 0.5).tolist()
+    assert twice / once == pytest.approx(2, rel=0.02)  # twice the error, not four times the loss
+
+
+def test_the_loss_softens_large_errors_of_a_cell_only_if_asked():
+    latents, noise = torch.zeros(1, 2, 4, 3, 3), torch.zeros(1, 2, 4, 3, 3)
+    output, sigma = torch.zeros_like(latents), torch.ones(1)
+    output[0, 1, :, 2, 2] = 3.0  # one cell of 18 is wrong by 3 in all its channels
+    assert edm_loss(output, latents, noise, sigma).item() == pytest.approx(9 / 18)
+    softened = edm_loss(output, latents, noise, sigma, huber_scale=0.5).item()
+    assert softened == pytest.approx((9.25**0.5 - 0.5) / 18)

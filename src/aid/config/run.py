@@ -130,6 +130,9 @@ class TrainConfig(LoopConfig):
     so. A run on all frames then starts from it (`aid train --start`). Ours."""
     motion_weight: float = 0.0
     """How many times more the loss counts places that change than places that stay. Ours."""
+    huber_scale: float = 0.0
+    """The error of a latent cell from which on the loss grows in proportion to it and no longer
+    squared (pseudo-Huber), so that colours close to each other count, too; 0 squares all. Ours."""
     siblings: int = 1
     """How many videos of one first frame stand together in a batch, under the same noise, so that
     their instructions alone tell them apart. Ours."""
@@ -166,6 +169,8 @@ class TrainConfig(LoopConfig):
         super().__post_init__()
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}.")
+        if self.huber_scale < 0:
+            raise ValueError(f"huber_scale must be 0 (off) or more, got {self.huber_scale}.")
         if self.siblings < 1 or self.batch_size % self.siblings:
             raise ValueError(
                 f"siblings must be at least 1 and divide batch_size, got {self.siblings} and "

@@ -173,6 +173,7 @@ class Denoiser(nn.Module):
         sigma: Float[Tensor, " b"],
         noise: Float[Tensor, "b f c h w"],
         motion_weight: float = 0.0,
+        huber_scale: float = 0.0,
     ) -> Float[Tensor, " b"]:
         """The loss of every sample (`diffusion.edm.edm_loss`), given frames counted or not."""
         output = self.model_output(add_noise(latents, noise, sigma), sigma, conditions)
@@ -181,7 +182,7 @@ class Denoiser(nn.Module):
             weights = torch.ones(latents.shape[1], device=latents.device)
             weights[: self.config.condition.num_given_frames] = 0
         places = motion_weights(latents, motion_weight) if motion_weight else None
-        return edm_loss(output, latents, noise, sigma, weights, places)
+        return edm_loss(output, latents, noise, sigma, weights, places, huber_scale)
 
     def null_text(self, empty: TextTokens | None) -> TextTokens | None:
         """What stands for "no instruction": `empty`, or None for zeros (`condition.null_text`).

@@ -96,7 +96,7 @@ def train(
         spread_frozen_weights(denoiser)
     denoiser.to(accelerator.device)
     parameters = dict(denoiser.trained.named_parameters())
-    wrapped = accelerator.prepare(_Loss(denoiser, train.motion_weight))
+    wrapped = accelerator.prepare(_Loss(denoiser, train))
     checker = None
     if seen is not None:
         checker = Checker(seen, denoiser, sampler, out, backbone, accelerator, train)
@@ -112,7 +112,7 @@ def train(
     kept = {name: value for name, value in settings.items() if name not in FREE}
     if train.optimizer == "adamw":
         del kept["optimizer"]  # states from before there was a choice go on
-    for name in ("emphasis", "contrasts"):
+    for name in ("huber_scale", "emphasis", "contrasts"):
         if not kept[name]:
             del kept[name]  # as above
     if train.schedule == "constant":
@@ -259,15 +259,16 @@ def _up_norms(denoiser: Denoiser) -> dict[str, float]:
 class _Loss(nn.Module):
     """The mean loss as a forward pass, which is what accelerate can spread over devices."""
 
-    def __init__(self, denoiser: Denoiser, motion_weight: float) -> None:
+    def __init__(self, denoiser: Denoiser, train: TrainConfig) -> None:
         super().__init__()
         # All that accelerate has to know, and DDP to keep equal: the trained part. The tuple hides
         # the rest, which is frozen and may be spread over the processes.
-        self.trained, self.motion_weight = denoiser.trained, motion_weight
+        self.trained = denoiser.trained
+        self._weighting = (train.motion_weight, train.huber_scale)
         self._hidden = (denoiser,)
 
     def forward(
         self, latents: Tensor, conditions: Any, sigma: Tensor, noise: Tensor
     ) -> Float[Tensor, ""]:
         (denoiser,) = self._hidden
-        return denoiser.loss(latents, conditions, sigma, noise, self.motion_weight).mean()
+        return denoiser.loss(latents, conditions, sigma, noise, *self._weighting).mean()
