@@ -175,6 +175,18 @@ def test_a_run_on_every_second_frame_starts_another_on_all_of_them(
         run(tmp_path / "other", model=other, start=first)
 
 
+def test_errors_in_proportion_change_what_is_trained_and_not_what_is_checked(run, cache, tmp_path):
+    still = replace(LOOP, steps=1, learning_rate=0.0, cross_attention_learning_rate=0.0)
+    logs = {}
+    for scale in (0.0, 0.1):
+        folder = tmp_path / str(scale)
+        run(folder, loop=replace(still, huber_scale=scale), held_out=cache)
+        logs[scale] = {name: v for line in log_of(folder) for name, v in line.items()}
+    assert logs[0.1]["loss"] < 0.5 * logs[0.0]["loss"]
+    for name in ("true_0.5", "true_4", "true_40"):
+        assert logs[0.1][name] == logs[0.0][name]
+
+
 def test_a_run_starts_from_a_checkpoint_on_another_backbone_only_when_that_is_accepted(
     run, tmp_path, tiny_backbone
 ):

@@ -116,7 +116,7 @@ def edm_loss(
 def pseudo_huber(squared: Float[Tensor, "*shape"], scale: float) -> Float[Tensor, "*shape"]:
     """Squared errors e^2, the large ones softened: about e^2 below `scale`, 2 scale e far above it.
 
-    2 s (sqrt(e^2 + s^2) - s)                            (Song and Dhariwal 2024, Eq. 8, times 2 s)
+    2 s (sqrt(e^2 + s^2) - s)                            (Song and Dhariwal 2024, times 2 s)
 
     Squared, a purple thing that is missing in a blue bowl counts a fifth of a red one, since the
     colours' latents are closer; in proportion, both count more nearly alike.
