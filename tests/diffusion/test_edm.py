@@ -139,7 +139,10 @@ def test_pseudo_huber_squares_small_errors_and_counts_large_ones_in_proportion()
 def test_the_loss_softens_large_errors_of_a_cell_only_if_asked():
     latents, noise = torch.zeros(1, 2, 4, 3, 3), torch.zeros(1, 2, 4, 3, 3)
     output, sigma = torch.zeros_like(latents), torch.ones(1)
-    output[0, 1, :, 2, 2] = 3.0  # one cell of 18 is wrong by 3 in all its channels
+    output[0, 1, 0, 2, 2] = 6.0  # one cell of 18 is wrong, by 3 over its four channels
     assert edm_loss(output, latents, noise, sigma).item() == pytest.approx(9 / 18)
     softened = edm_loss(output, latents, noise, sigma, huber_scale=0.5).item()
     assert softened == pytest.approx((9.25**0.5 - 0.5) / 18)
+    twice = torch.full((1, 2, 1, 3, 3), 2.0)
+    weighed = edm_loss(output, latents, noise, sigma, place_weights=twice, huber_scale=0.5)
+    assert weighed.item() == pytest.approx(2 * softened)

@@ -131,8 +131,9 @@ class TrainConfig(LoopConfig):
     motion_weight: float = 0.0
     """How many times more the loss counts places that change than places that stay. Ours."""
     huber_scale: float = 0.0
-    """The error of a latent cell from which on the loss grows in proportion to it and no longer
-    squared (pseudo-Huber), so that colours close to each other count, too; 0 squares all. Ours."""
+    """The error of a latent cell (of v, root mean square over its channels) from which on the loss
+    grows in proportion to it, no longer squared (pseudo-Huber), so that colours close to each other
+    count, too; 0 squares all. Ours."""
     siblings: int = 1
     """How many videos of one first frame stand together in a batch, under the same noise, so that
     their instructions alone tell them apart. Ours."""

@@ -88,6 +88,8 @@ def edm_loss(
 ) -> Float[Tensor, " b"]:
     """The training loss of every sample: lambda(sigma) |D - x_0|^2, averaged over each sample.
 
+    With a `huber_scale` large errors count in proportion instead (`pseudo_huber`).
+
     SVD's weight is lambda = (1 + sigma^2) / sigma^2 = 1 / c_out^2, which turns the sum into the
     plain squared error |F - v|^2 of the raw output (Karras et al. 2022, Eq. 8): no division by a
     small number happens here.
@@ -99,8 +101,8 @@ def edm_loss(
         sigma: noise level of each sample.
         frame_weights: share of each frame, for example 0 for given frames; None counts all alike.
         place_weights: share of each latent cell, of mean 1; None counts all alike.
-        huber_scale: the error of a latent cell from which on it counts in proportion rather than
-            squared (`pseudo_huber`); 0 squares all.
+        huber_scale: the error of a latent cell, root mean square of F - v over its channels, from
+            which on it counts in proportion rather than squared; 0 squares all.
     """
     error = (model_output.float() - v_target(latents, noise, sigma).float()) ** 2
     if huber_scale:
@@ -114,12 +116,13 @@ def edm_loss(
 
 
 def pseudo_huber(squared: Float[Tensor, "*shape"], scale: float) -> Float[Tensor, "*shape"]:
-    """Squared errors e^2, the large ones softened: about e^2 below `scale`, 2 scale e far above it.
+    """Squared errors e^2, the large ones softened: e^2 well below the scale s, 2 s e far above.
 
     2 s (sqrt(e^2 + s^2) - s)                            (Song and Dhariwal 2024, times 2 s)
 
-    Squared, a purple thing that is missing in a blue bowl counts a fifth of a red one, since the
-    colours' latents are closer; in proportion, both count more nearly alike.
+    Args:
+        squared: e^2.
+        scale: s > 0.
     """
     return 2 * scale * ((squared + scale**2).sqrt() - scale)
 

@@ -175,7 +175,11 @@ class Denoiser(nn.Module):
         motion_weight: float = 0.0,
         huber_scale: float = 0.0,
     ) -> Float[Tensor, " b"]:
-        """The loss of every sample (`diffusion.edm.edm_loss`), given frames counted or not."""
+        """The loss of every sample (`diffusion.edm.edm_loss`), given frames counted or not.
+
+        `motion_weight` is the strength of `diffusion.edm.motion_weights`, `huber_scale` that of
+        `pseudo_huber`; 0 leaves them out.
+        """
         output = self.model_output(add_noise(latents, noise, sigma), sigma, conditions)
         weights = None
         if not self.config.condition.loss_on_given_frames:
