@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from aid.data.manifest import read_manifest
+from aid.evaluate.questions import questions_of
 from aid.metrics.reading import OutcomeReader
 from aid.models.backbone import load_backbone
 from aid.predict import find_model
@@ -27,16 +28,17 @@ NUM_SCENES = 60
 def main() -> None:
     """Prints the table: a line for each colour of objects."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="a split of aid tabletop")
+    parser.add_argument("--data", type=Path, required=True, help="test, forks or combos")
     options = parser.parse_args()
     try:
-        rows = read_manifest(options.data)
+        questions = questions_of(read_manifest(options.data), ["true"], 0)
     except ValueError as error:
         parser.error(str(error))
     backbone = load_backbone(find_model()[1], ("vae",))
     objects: dict[str, list[Tensor]] = {}
     behind: dict[str, list[Tensor]] = {"table": []}
-    for row in list({row.id.rpartition("-")[0]: row for row in rows}.values())[:NUM_SCENES]:
+    scenes = {question.row.world["scene"]: question.row for question in questions}
+    for row in list(scenes.values())[:NUM_SCENES]:
         frame = read_video(options.data / row.video)[:1]
         latents = backbone.encode(to_float(frame)[None])[0, 0]  # c h w
         behind["table"].append(latents.flatten(1).median(dim=1).values)

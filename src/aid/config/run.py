@@ -1,5 +1,6 @@
 """How a model is trained and how a video is drawn."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -170,8 +171,10 @@ class TrainConfig(LoopConfig):
         super().__post_init__()
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}.")
-        if self.huber_scale < 0:
-            raise ValueError(f"huber_scale must be 0 (off) or more, got {self.huber_scale}.")
+        if not 0 <= self.huber_scale < math.inf:
+            raise ValueError(
+                f"huber_scale must be 0 (off) or more, got {self.huber_scale}. Try 0.5"
+            )
         if self.siblings < 1 or self.batch_size % self.siblings:
             raise ValueError(
                 f"siblings must be at least 1 and divide batch_size, got {self.siblings} and "

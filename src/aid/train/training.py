@@ -264,11 +264,14 @@ class _Loss(nn.Module):
         # All that accelerate has to know, and DDP to keep equal: the trained part. The tuple hides
         # the rest, which is frozen and may be spread over the processes.
         self.trained = denoiser.trained
-        self._weighting = (train.motion_weight, train.huber_scale)
+        self._weighting = {
+            "motion_weight": train.motion_weight,
+            "huber_scale": train.huber_scale,
+        }
         self._hidden = (denoiser,)
 
     def forward(
         self, latents: Tensor, conditions: Any, sigma: Tensor, noise: Tensor
     ) -> Float[Tensor, ""]:
         (denoiser,) = self._hidden
-        return denoiser.loss(latents, conditions, sigma, noise, *self._weighting).mean()
+        return denoiser.loss(latents, conditions, sigma, noise, **self._weighting).mean()
