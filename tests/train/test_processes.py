@@ -16,7 +16,10 @@ from short_runs import SAMPLER, log_of
 from aid.config import to_json
 from aid.train import train
 
-LOOP = replace(SHORT, steps=3, batch_size=4, learning_rate=1e-3, check_every=3, save_every=3)
+LOOP = replace(
+    SHORT, steps=3, batch_size=4, learning_rate=1e-3, check_every=3, save_every=3,
+    scheduled_sampling=0.5,
+)  # fmt: skip
 
 
 def assert_alike(folder, other):
