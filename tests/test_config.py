@@ -142,8 +142,6 @@ def test_an_unknown_setting_is_refused_by_name_with_the_known_ones():
         (lambda: TrainConfig(huber_scale=-0.5), r"huber_scale must be 0 \(off\) or more, got -0.5"),
         (lambda: TrainConfig(huber_scale=float("nan")), r"huber_scale .* got nan. Try 0.5"),
         (lambda: TrainConfig(huber_scale=float("inf")), r"huber_scale .* got inf. Try 0.5"),
-        (lambda: TrainConfig(scheduled_sampling=1.5), r"share of the steps, 0 to 1, got 1.5. Try"),
-        (lambda: TrainConfig(scheduled_sampling=float("nan")), r"share of the steps, .* got nan"),
         (lambda: LoopConfig(save_every=-1), "save_every"),
     ],
 )

@@ -3,9 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aid.config import ConditionConfig, NoiseConfig, SamplerConfig, TimeNoiseConfig, TrainConfig
+from aid.config import ConditionConfig, NoiseConfig, TimeNoiseConfig, TrainConfig
 from aid.data.cache import Cache
-from aid.diffusion.edm import add_noise
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
 from aid.optim import sample_generators
@@ -15,7 +14,6 @@ from aid.train.batches import (
     draw_sample,
     empty_text,
     motion_buckets,
-    on_its_own_way,
 )
 from aid.train.checking import share_of
 
@@ -72,27 +70,6 @@ def test_time_noise_falls_on_the_given_frame_and_on_what_repeats_it(cache, denoi
     torch.testing.assert_close(added[:, 0].flatten(1).std(dim=1) / spread, strength, rtol=0.25,
                                atol=0)  # fmt: skip
     assert torch.equal(with_noise.sigma, without.sigma), "the other draws are as they were"
-
-
-def test_noise_on_the_models_own_way_leads_from_the_real_video_to_where_the_model_stands(
-    cache, denoiser
-):
-    sampler = SamplerConfig(
-        num_steps=3, sigma_max=20.0, sigma_min=0.5, rho=1.0, image_guidance=1.0, text_guidance=1.0
-    )
-    before = drawn(cache, denoiser, range(4))
-    highest = torch.full((4,), 20.0)
-    noisy = add_noise(before.latents, before.noise, highest)
-    with torch.no_grad():  # of 20, 10.25 and 0.5
-        denoised = denoiser(noisy, highest, before.conditions)
-    stands = denoised + (10.25 / 20) * (noisy - denoised)
-    after = on_its_own_way(before, denoiser, empty_text(Cache(cache)), sampler, 1)
-    torch.testing.assert_close(after.sigma, torch.full((4,), 10.25))
-    torch.testing.assert_close(add_noise(after.latents, after.noise, after.sigma), stands)
-    assert torch.equal(after.latents, before.latents), "what the loss asks for is the real video"
-    further = on_its_own_way(before, denoiser, empty_text(Cache(cache)), sampler, 2)
-    torch.testing.assert_close(further.sigma, torch.full((4,), 0.5))
-    assert not further.noise.requires_grad
 
 
 def test_each_video_is_told_how_much_it_moves(cache, generator):

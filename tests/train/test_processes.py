@@ -16,10 +16,7 @@ from short_runs import SAMPLER, log_of
 from aid.config import to_json
 from aid.train import train
 
-LOOP = replace(
-    SHORT, steps=3, batch_size=4, learning_rate=1e-3, check_every=3, save_every=3,
-    scheduled_sampling=0.5,
-)  # fmt: skip
+LOOP = replace(SHORT, steps=3, batch_size=4, learning_rate=1e-3, check_every=3, save_every=3)
 
 
 def assert_alike(folder, other):

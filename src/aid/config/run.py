@@ -135,10 +135,6 @@ class TrainConfig(LoopConfig):
     """The error of a latent cell (of v, root mean square over its channels) from which on the loss
     grows in proportion to it, no longer squared (pseudo-Huber), so that colours close to each other
     count, too; 0 squares all. Ours."""
-    scheduled_sampling: float = 0.0
-    """The share of steps whose noisy videos are the model's own, on their way from noise alone down
-    `sampler`'s levels, rather than real videos under noise (Ren et al. 2024); costs two forward
-    passes or more a step. Ours."""
     siblings: int = 1
     """How many videos of one first frame stand together in a batch, under the same noise, so that
     their instructions alone tell them apart. Ours."""
@@ -178,11 +174,6 @@ class TrainConfig(LoopConfig):
         if not 0 <= self.huber_scale < math.inf:
             raise ValueError(
                 f"huber_scale must be 0 (off) or more, got {self.huber_scale}. Try 0.5"
-            )
-        if not 0 <= self.scheduled_sampling <= 1:
-            raise ValueError(
-                f"scheduled_sampling is a share of the steps, 0 to 1, got "
-                f"{self.scheduled_sampling}. Try 0.5"
             )
         if self.siblings < 1 or self.batch_size % self.siblings:
             raise ValueError(

@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aid.config import ConditionConfig, SamplerConfig, TrainConfig
+from aid.config import ConditionConfig, TrainConfig
 from aid.data.cache import Batch, Cache
-from aid.diffusion.edm import add_noise, karras_sigmas, over_latents, sample_sigmas
+from aid.diffusion.edm import sample_sigmas
 from aid.diffusion.leakage import time_noise_strength
-from aid.diffusion.sampler import SOLVERS
 from aid.models.conditions import Conditions, TextTokens
-from aid.models.denoiser import Denoiser, guided_denoise
+from aid.models.denoiser import Denoiser
 
 
 def every(batch: Batch, stride: int) -> Batch:
@@ -125,32 +124,6 @@ def draw_sample(
         told = _with_time_noise(told, condition, sigma, config, generator)
     told = denoiser.drop_conditions(told, empty, generator)
     return Noised(latents=batch.latents, conditions=told, sigma=sigma, noise=noise)
-
-
-def on_its_own_way(
-    drawn: Noised, denoiser: Denoiser, empty: TextTokens, sampler: SamplerConfig, level: int
-) -> Noised:
-    """The videos at noise level `level` of the sampler, reached by the model's own steps.
-
-    x_0 + s n, drawn on from the highest level s down to t, is some x; as noise on the real video
-    that is x_0 + t n',  n' = (x - x_0) / t, so the loss asks for x_0 from where prediction really
-    stands, its own mistakes included.
-
-    Reference: scheduled sampling for diffusion models, Ren et al. 2024, "Multi-Step Denoising
-    Scheduled Sampling". Choice: the sampler's own steps and guidance, and no gradient through them.
-
-    Args:
-        empty: the tokens of no instruction (b = 1).
-        level: 1 to `sampler.num_steps` - 1; 0 would be noise alone.
-    """
-    sigmas = karras_sigmas(sampler.num_steps, sampler.sigma_min, sampler.sigma_max, sampler.rho)
-    sigmas = sigmas[: level + 1].to(drawn.latents.device)
-    denoise = guided_denoise(denoiser, drawn.conditions, denoiser.null_text(empty), sampler)
-    highest, reached = (sigma.expand(len(drawn.latents)) for sigma in (sigmas[0], sigmas[-1]))
-    noisy = add_noise(drawn.latents, drawn.noise, highest)
-    x = SOLVERS[sampler.solver](denoise, noisy, sigmas)
-    noise = (x - drawn.latents) / over_latents(reached)
-    return replace(drawn, sigma=reached, noise=noise)
 
 
 def _with_time_noise(

@@ -23,7 +23,7 @@ from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, sa
 from aid.models.denoiser import Denoiser
 from aid.models.spreading import spread_frozen_weights
 from aid.optim import fit, sample_generators
-from aid.train.batches import Noised, draw_sample, empty_text, on_its_own_way
+from aid.train.batches import Noised, draw_sample, empty_text
 from aid.train.checking import Checker
 from aid.train.compiling import as_written, compile_unet, plain_errors
 from aid.train.groups import drawn_groups
@@ -58,15 +58,9 @@ def train(
             "backbone" also lets `start` come from another backbone of the same sizes.
 
     Raises:
-        ValueError: the cache was made with another backbone or recipe, `out` holds another run, or
-            settings do not go together.
+        ValueError: the cache was made with another backbone or recipe, or `out` holds another run.
         Stopped: somebody asked the run to end; it is saved.
     """
-    if train.scheduled_sampling and sampler.num_steps < 2:
-        raise ValueError(
-            f"train.scheduled_sampling needs sampler.num_steps to be 2 or more, got "
-            f"{sampler.num_steps}: there is no level between noise alone and the end."
-        )
     accelerator = make_accelerator(train, out)
     data = Cache(cache)
     backbone_id = backbone_hash(backbone)
@@ -118,7 +112,7 @@ def train(
     kept = {name: value for name, value in settings.items() if name not in FREE}
     if train.optimizer == "adamw":
         del kept["optimizer"]  # states from before there was a choice go on
-    for name in ("huber_scale", "scheduled_sampling", "emphasis", "contrasts"):
+    for name in ("huber_scale", "emphasis", "contrasts"):
         if not kept[name]:
             del kept[name]  # as above
     if train.schedule == "constant":
@@ -132,12 +126,10 @@ def train(
         "train": kept,
         "whole_batch": size,
     }
-    if train.scheduled_sampling:
-        facts["sampler"] = to_json(sampler)
     if accelerator.is_main_process:
         print(describe(denoiser), file=sys.stderr)
     record = run_record(denoiser, model, train, sampler, facts, accelerator)
-    loss = _loss_of(accelerator, wrapped, denoiser, data, train, sampler)
+    loss = _loss_of(accelerator, wrapped, denoiser, data, train)
     with plain_errors():
         fit(
             accelerator, out, parameters, loss, train, title="aid", rates=_rates(train),
@@ -197,13 +189,12 @@ def _denoiser(
 
 def _loss_of(
     accelerator: Accelerator, wrapped: nn.Module, denoiser: Denoiser, data: Cache,
-    train: TrainConfig, sampler: SamplerConfig,
+    train: TrainConfig,
 ) -> Callable[..., Tensor]:  # fmt: skip
     """The loss of one part of a step, on this process's share of the whole batch."""
     each, processes, rank = train.batch_size, accelerator.num_processes, accelerator.process_index
     empty, size, siblings = empty_text(data), each * processes * train.accumulate, train.siblings
-    groups, nothing = drawn_groups(data, train), empty.to(accelerator.device)
-    go_down = as_written(on_its_own_way) if train.use_compile else on_its_own_way
+    groups = drawn_groups(data, train)
 
     def loss(step: int, part: int = 0) -> Tensor:
         begin = (part * processes + rank) * each
@@ -220,12 +211,6 @@ def _loss_of(
             for place, *generators in zip(places, own, alike, strict=True)
         ]
         drawn = Noised.cat(samples).to(accelerator.device)
-        if train.scheduled_sampling:
-            (of_step,) = sample_generators(train.seed, step, [-1 - size])  # alike in all processes
-            if torch.rand((), generator=of_step) < train.scheduled_sampling:
-                level = int(torch.randint(1, sampler.num_steps, (), generator=of_step))
-                with accelerator.autocast():
-                    drawn = go_down(drawn, denoiser, nothing, sampler, level)
         # Gradients of several parts are exchanged once, with the last.
         is_last = part == train.accumulate - 1
         with nullcontext() if is_last else accelerator.no_sync(wrapped):
