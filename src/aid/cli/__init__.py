@@ -23,7 +23,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from aid import __version__
 from aid.cli import checking, drawing, scoring, serving, studies, training
-from aid.cli.data import data
+from aid.cli.data import data, join
 from aid.cli.states import states
 from aid.config import SourceConfig
 from aid.types import Stopped
@@ -34,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tabletop": training.tabletop,
     "pretrain": training.pretrain,
     "data": data,
+    "join": join,
     "states": states,
     "prepare": training.prepare,
     "train": training.train,
@@ -50,7 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 POSITIONAL = {
     "predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE",
     "card": " MODEL",
-    "data": " inspect SOURCE",
+    "data": " inspect SOURCE", "join": " FOLDER '[PART, PART]'",
 }  # fmt: skip
 SOURCE_FIELDS = fields(SourceConfig)
 """Flags of each command that reads other people's data sets: `--split`, not `--asked.split`."""

@@ -1,7 +1,8 @@
-"""The command that says what is in a data set before it is prepared."""
+"""The commands about data sets before they are prepared: what is in one, and several as one."""
 
 import json as json_format
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +77,20 @@ def data(
         print(json_format.dumps(report, indent=1))
     else:
         print_facts(_facts(report))
+
+
+def join(folder: Path, parts: list[str]) -> None:
+    """Makes data sets that lie in one folder one: `aid join data/tabletop '[train, twins]'`.
+
+    Args:
+        folder: holds them; gets a manifest.jsonl that names the videos of all, none is copied.
+        parts: names of two or more folders in it, each with a manifest.jsonl.
+    """
+    from aid.data.joining import join as join_parts
+
+    rows = join_parts(folder, parts)
+    print(f"{len(rows):,} videos", file=sys.stderr)
+    print(folder)
 
 
 def _token_counter(folder: Path) -> Any:
