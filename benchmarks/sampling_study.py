@@ -33,8 +33,14 @@ ENDLESS = float("inf")
 def settings(base: SamplerConfig, arguments: argparse.Namespace) -> list[SamplerConfig]:
     """Solver and steps on a grid; interval, s_V and s_T one at a time around the model's own.
 
-    Guided at all noise levels where no interval is asked for, whatever the model's own is.
+    Guided at all noise levels where no interval is asked for, whatever the model's own is. With
+    `levels`, the model's own settings at these and nothing else.
     """
+    if arguments.levels:
+        return [
+            replace(base, num_steps=int(steps), sigma_min=lowest)
+            for steps, lowest in arguments.levels
+        ]
     base = replace(base, guidance_interval=(0.0, ENDLESS))
     made = [
         replace(base, solver=solver, num_steps=steps)
@@ -109,6 +115,10 @@ def main() -> None:
         "--intervals", type=lambda told: tuple(map(float, told.split(","))), nargs="*",
         default=[(0.0, ENDLESS), (0.3, ENDLESS), (0.3, 10.0), (1.0, 30.0)], help="such as 0.3,10",
     )  # fmt: skip
+    parser.add_argument(
+        "--levels", type=lambda told: tuple(map(float, told.split(","))), nargs="*",
+        help="instead of all that: steps and lowest sigma but 0, such as 4,0.02 4,0.3",
+    )  # fmt: skip
     parser.add_argument("--mixed_precision", choices=("no", "bf16"), default="no")
     arguments = parser.parse_args()
     predictor = Predictor.from_pretrained(arguments.model, arguments.backbone)
@@ -128,18 +138,19 @@ def setting_name(sampler: SamplerConfig) -> str:
     guided = "" if (low, high) == (0.0, ENDLESS) else f"-from{low:g}to{high:g}"
     return (
         f"{sampler.solver}-{sampler.num_steps}-sv{sampler.image_guidance:g}"
-        f"-st{sampler.text_guidance:g}{guided}"
+        f"-st{sampler.text_guidance:g}{guided}-to{sampler.sigma_min:g}"
     )
 
 
 def write(out: Path, lines: list[dict[str, Any]]) -> None:
     """The study so far as JSON, as a table and as a picture."""
-    columns = ["solver", "steps", "guided at", "s_V", "s_T", "UNet evaluations", "Fréchet", "95 %"]
-    columns += ["KVD", "accuracy", "videos"]
+    columns = ["solver", "steps", "sigmas", "guided at", "s_V", "s_T", "UNet evaluations"]
+    columns += ["Fréchet", "95 %", "KVD", "accuracy", "videos"]
     table = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     for line in sorted(lines, key=lambda one: one["evaluations"]):
         s, distance = line["sampler"], line["frechet"]
-        cells = [s["solver"], s["num_steps"], "{:g} to {:g}".format(*s["guidance_interval"])]
+        cells = [s["solver"], s["num_steps"], f"{s['sigma_max']:g} to {s['sigma_min']:g}"]
+        cells.append("{:g} to {:g}".format(*s["guidance_interval"]))
         cells += [s["image_guidance"], s["text_guidance"], line["evaluations"]]
         cells += [f"{distance['value']:.4g}", f"{distance['low']:.4g} to {distance['high']:.4g}"]
         cells += [f"{line['kvd']['value']:.3g}", f"{100 * line['accuracy']:.1f} %"]
