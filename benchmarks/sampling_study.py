@@ -2,10 +2,11 @@
 
     python benchmarks/sampling_study.py --data data/tabletop/forks --out runs/sampling_study
 
-Every setting draws the same videos with the same seeds through `aid evaluate`'s own function, so a
-killed study goes on where it stopped. Writes study.json, study.md and study.svg. The cost of a
-setting is counted, not estimated: UNet evaluations of one video, an evaluation of three conditions
-being three. Needs matplotlib (extra `report`).
+With `--levels 4,0.02 4,0.3` it compares only how many levels there are and where they end. Every
+setting draws the same videos with the same seeds through `aid evaluate`'s own function, so a killed
+study goes on where it stopped. Writes study.json, study.md and study.svg. The cost of a setting is
+counted, not estimated: UNet evaluations of one video, an evaluation of three conditions being
+three. Needs matplotlib (extra `report`).
 """
 
 import argparse
@@ -37,10 +38,8 @@ def settings(base: SamplerConfig, arguments: argparse.Namespace) -> list[Sampler
     `levels`, the model's own settings at these and nothing else.
     """
     if arguments.levels:
-        return [
-            replace(base, num_steps=int(steps), sigma_min=lowest)
-            for steps, lowest in arguments.levels
-        ]
+        made = [replace(base, num_steps=n, sigma_min=low) for n, low in arguments.levels]
+        return list(dict.fromkeys(made))
     base = replace(base, guidance_interval=(0.0, ENDLESS))
     made = [
         replace(base, solver=solver, num_steps=steps)
@@ -116,7 +115,7 @@ def main() -> None:
         default=[(0.0, ENDLESS), (0.3, ENDLESS), (0.3, 10.0), (1.0, 30.0)], help="such as 0.3,10",
     )  # fmt: skip
     parser.add_argument(
-        "--levels", type=lambda told: tuple(map(float, told.split(","))), nargs="*",
+        "--levels", type=levels, nargs="+",
         help="instead of all that: steps and lowest sigma but 0, such as 4,0.02 4,0.3",
     )  # fmt: skip
     parser.add_argument("--mixed_precision", choices=("no", "bf16"), default="no")
@@ -125,20 +124,27 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     asked, lines = settings(predictor.sampler, arguments), []
     for number, sampler in enumerate(asked, 1):
-        name = setting_name(sampler)
+        name = setting_name(sampler, with_levels=bool(arguments.levels))
         lines.append(measured(predictor, sampler, arguments, arguments.out / name))
         print(f"{number} of {len(asked)}: {lines[-1]['evaluations']} evaluations, {name}: "
               f"Fréchet {lines[-1]['frechet']['value']:.4g}", flush=True)  # fmt: skip
         write(arguments.out, lines)
 
 
-def setting_name(sampler: SamplerConfig) -> str:
+def levels(told: str) -> tuple[int, float]:
+    """Steps and the lowest sigma but 0, from `4,0.3`."""
+    steps, lowest = told.split(",")
+    return int(steps), float(lowest)
+
+
+def setting_name(sampler: SamplerConfig, with_levels: bool) -> str:
     """A folder's name that says what the setting is."""
     low, high = sampler.guidance_interval
+    lowest = f"-lowest{sampler.sigma_min:g}" if with_levels else ""
     guided = "" if (low, high) == (0.0, ENDLESS) else f"-from{low:g}to{high:g}"
     return (
         f"{sampler.solver}-{sampler.num_steps}-sv{sampler.image_guidance:g}"
-        f"-st{sampler.text_guidance:g}{guided}-to{sampler.sigma_min:g}"
+        f"-st{sampler.text_guidance:g}{guided}{lowest}"
     )
 
 
@@ -168,14 +174,14 @@ def write(out: Path, lines: list[dict[str, Any]]) -> None:
     for solver, mark in (("euler", "o-"), ("dpmpp_2m", "s-")):
         own = [one for one in lines if one["sampler"]["solver"] == solver]
         first = own[0]["sampler"] if own else {}
-        curve = [o for o in own if all(o["sampler"][k] == first[k] for k in
-                 ("guidance_interval", "image_guidance", "text_guidance"))]  # fmt: skip
+        fixed = ("guidance_interval", "image_guidance", "text_guidance", "sigma_min")
+        curve = [one for one in own if all(one["sampler"][key] == first[key] for key in fixed)]
         points = sorted((one["evaluations"], one["frechet"]["value"]) for one in curve)
         axis.plot([p[0] for p in points], [p[1] for p in points], mark, label=f"{solver}, steps")
         others = [one for one in own if one not in curve]
         for one in others:
             axis.plot(one["evaluations"], one["frechet"]["value"], "x", color="grey")
-    axis.set_xlabel("UNet evaluations of a video (x: other guidance)")
+    axis.set_xlabel("UNet evaluations of a video (x: other settings)")
     axis.set_ylabel("Fréchet distance (tabletop-r3d)")
     axis.set_xscale("log")
     axis.legend()

@@ -1,81 +1,97 @@
+from dataclasses import replace
+
 import pytest
 
 from aid.cli import main
 from aid.data.joining import join
 from aid.data.licence import licence_of
 from aid.data.manifest import MANIFEST, read_manifest, write_manifest
-from aid.types import VideoRow
+from aid.types import State, VideoRow
 
 
-def row(name):
+def row(name, **world):
     return VideoRow(
         id=name, video=f"videos/{name}.mp4", instruction="push the ball", num_frames=16, fps=4.0,
-        height=64, width=64, states=[], world={},
+        height=64, width=64, states=[State(text="it rolls", first_frame=0, last_frame=15)],
+        world=world,
     )  # fmt: skip
 
 
-def part(folder, *names, licence="mit"):
+def data_set(folder, *rows, licence="mit"):
     folder.mkdir(parents=True, exist_ok=True)
-    write_manifest(folder, [row(name) for name in names])
+    write_manifest(folder, rows)
     if licence:
         (folder / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
-    return folder
 
 
 @pytest.fixture
 def sets(tmp_path):
-    part(tmp_path / "monday", "a", "b")
-    part(tmp_path / "friday", "c", licence="cc-by-4.0")
-    return tmp_path
+    folder = tmp_path / "sets"
+    data_set(folder / "monday", row("a", scene=1), row("b", scene=1))
+    data_set(folder / "friday", row("c", scene=2), row("d", licence="own"), licence="cc-by-4.0")
+    return folder
 
 
-def test_a_manifest_above_them_names_the_videos_of_all_and_the_card_their_licences(sets, capsys):
-    assert main(["join", str(sets), "[monday, friday]"]) == 0, capsys.readouterr().err
+def test_a_manifest_above_them_names_the_videos_of_all_and_their_licences(sets, capsys):
+    assert main(["join", str(sets), "[monday/, ./friday]"]) == 0, capsys.readouterr().err
     rows = read_manifest(sets)
     assert [r.video for r in rows] == [
-        "monday/videos/a.mp4", "monday/videos/b.mp4", "friday/videos/c.mp4"
+        "monday/videos/a.mp4", "monday/videos/b.mp4", "friday/videos/c.mp4", "friday/videos/d.mp4",
     ]  # fmt: skip
-    assert [r.id for r in rows] == ["a", "b", "c"]
-    assert licence_of(sets, rows) == "mit, cc-by-4.0"
+    assert [r.id for r in rows] == ["a", "b", "c", "d"]
+    assert [r.world.get("license") for r in rows] == ["mit", "mit", "own", None]
+    assert {p.name for p in sets.iterdir()} == {"monday", "friday", MANIFEST}
 
 
-def test_given_again_it_takes_in_what_has_grown(sets):
+def test_the_licence_of_the_whole_is_that_of_all(sets):
+    data_set(sets / "friday", row("c"), licence="cc-by-4.0")
     join(sets, ["monday", "friday"])
-    part(sets / "friday", "c", "d", licence="mit")
-    rows = join(sets, ["friday", "monday"])
-    assert [r.id for r in rows] == [r.id for r in read_manifest(sets)] == ["c", "d", "a", "b"]
-    assert licence_of(sets, rows) == "mit"
+    assert licence_of(sets, read_manifest(sets)) == "cc-by-4.0, mit"
 
 
-def test_sets_without_a_licence_have_none_together(sets):
+def test_sets_without_licence_and_states_are_joined_too(sets):
     for name in ("monday", "friday"):
         (sets / name / "README.md").unlink()
-    assert licence_of(sets, join(sets, ["monday", "friday"])) is None
+        write_manifest(sets / name, [replace(row(name), states=[])])
+    assert join(sets, ["monday", "friday"]) == 2
+    assert licence_of(sets, read_manifest(sets)) is None
 
 
 @pytest.mark.parametrize(
-    ("parts", "says"),
+    ("names", "says"),
     [
         (["monday"], "not two or more different folders"),
-        (["monday", "../{}/monday"], "not two or more different folders"),
+        (["monday", "../sets/monday"], "not two or more different folders"),
+        (["monday", "."], "not two or more different folders"),
         (["monday", "../elsewhere"], "lies outside the folder"),
         (["monday", "sunday"], "sunday' holds no manifest.jsonl"),
-        (["monday", "twice"], "'monday' and 'twice' both have a video 'b'"),
-        (["monday", "silent"], "silent does not say its licence, the others do"),
+        (["monday", "twice"], "'monday' and 'twice' both have the video 'b'"),
+        (["monday", "same scene"], "'monday' and 'same scene' both have the scene 1"),
+        (["monday", "silent"], "'silent' does not say a licence, another one does"),
+        (["monday", "stateless"], "'stateless' does not have states, another one does"),
     ],
 )
-def test_what_cannot_be_joined_is_refused_and_nothing_is_written(sets, parts, says):
-    part(sets / "twice", "b")
-    part(sets / "silent", "s", licence=None)
-    before = sorted(sets.iterdir())
+def test_what_cannot_be_joined_is_refused_and_nothing_is_written(sets, names, says):
+    data_set(sets / "twice", row("b", scene=3))
+    data_set(sets / "same scene", row("e", scene=1))
+    data_set(sets / "silent", row("f"), licence=None)
+    data_set(sets / "stateless", replace(row("g"), states=[]))
     with pytest.raises(ValueError, match=says):
-        join(sets, [name.format(sets.name) for name in parts])
-    assert sorted(sets.iterdir()) == before
+        join(sets, names)
+    assert not (sets / MANIFEST).exists()
 
 
-@pytest.mark.parametrize("name", [MANIFEST, "README.md"])
-def test_a_manifest_or_card_of_somebody_else_stays(sets, name):
-    (sets / name).write_text("mine\n")
-    with pytest.raises(ValueError, match="that `aid join` did not write"):
+def test_a_manifest_that_says_something_else_stays(sets):
+    join(sets, ["monday", "friday"])
+    before = (sets / MANIFEST).read_bytes()
+    assert join(sets, ["monday", "friday"]) == 4, "the same again is no harm"
+    data_set(sets / "friday", row("c", scene=2))
+    with pytest.raises(ValueError, match=r"is there and says something else\. Move it away"):
         join(sets, ["monday", "friday"])
-    assert (sets / name).read_text() == "mine\n"
+    assert (sets / MANIFEST).read_bytes() == before
+
+
+def test_a_list_that_is_none_is_said_in_words(sets, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["join", str(sets), "monday"])
+    assert "names must be [text, ...], got monday" in capsys.readouterr().err

@@ -51,7 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 POSITIONAL = {
     "predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE",
     "card": " MODEL",
-    "data": " inspect SOURCE", "join": " FOLDER '[PART, PART]'",
+    "data": " inspect SOURCE", "join": " FOLDER '[NAME, NAME]'",
 }  # fmt: skip
 SOURCE_FIELDS = fields(SourceConfig)
 """Flags of each command that reads other people's data sets: `--split`, not `--asked.split`."""
@@ -204,9 +204,10 @@ class _Parser(ArgumentParser):
         """Prints the sentence and leaves with 2."""
         command = "".join(f" {word}" for word in self.prog.split()[-1:] if word in COMMANDS)
         if refused := re.fullmatch(WRONG_TYPE, message, re.DOTALL):
-            action = self._option_string_actions.get(f"--{refused['name']}")
+            action = next((a for a in self._actions if a.dest == refused["name"]), None)
             if wanted := _words_of(getattr(action, "_typehint", None)):
-                message = f"--{refused['name']} must be {wanted}, got {refused['value']}"
+                dashes = "--" if action.option_strings else ""
+                message = f"{dashes}{refused['name']} must be {wanted}, got {refused['value']}"
         if refused := re.fullmatch(NO_RECIPE, message, re.DOTALL):
             message = self._no_group(refused["name"], refused["value"])
         sys.stderr.write(f"error: {' '.join(message.split())}. See: aid{command} --help\n")

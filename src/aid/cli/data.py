@@ -79,17 +79,16 @@ def data(
         print_facts(_facts(report))
 
 
-def join(folder: Path, parts: list[str]) -> None:
+def join(folder: Path, names: list[str]) -> None:
     """Makes data sets that lie in one folder one: `aid join data/tabletop '[train, twins]'`.
 
     Args:
         folder: holds them; gets a manifest.jsonl that names the videos of all, none is copied.
-        parts: names of two or more folders in it, each with a manifest.jsonl.
+        names: two or more folders in it, each with a manifest.jsonl, such as '[train, twins]'.
     """
-    from aid.data.joining import join as join_parts
+    from aid.data.joining import join as join_sets
 
-    rows = join_parts(folder, parts)
-    print(f"{len(rows):,} videos", file=sys.stderr)
+    print(f"{join_sets(folder, names):,} videos", file=sys.stderr)
     print(folder)
 
 

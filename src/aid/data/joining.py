@@ -3,72 +3,82 @@
 Called by `aid join`; `prepare` then reads the folder as any other.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from aid.data.files import inside
-from aid.data.licence import licence_of
+from aid.data.licence import KEYS, licence_of
 from aid.data.manifest import MANIFEST, read_manifest, write_manifest
 from aid.types import VideoRow
-from aid.video import whole_file
 
-CARD = "README.md"
-HEADING = "Joined by `aid join`: "
+EXAMPLE = "Try: aid join data/tabletop '[train, twins]'"
 
 
-def join(folder: Path, parts: Sequence[str]) -> list[VideoRow]:
-    """Writes `folder/manifest.jsonl` with the videos of all parts, and a card with their licences.
+def join(folder: Path, names: Sequence[str]) -> int:
+    """Writes `folder/manifest.jsonl` with the videos of all data sets named, and counts them.
 
-    No video is copied. Given again, after a part has grown, it writes both anew.
+    No video is copied. Every row says its data set's licence (`world["license"]`).
 
     Args:
-        folder: holds the parts.
-        parts: names of folders in it, each with a manifest.jsonl; at least two.
-
-    Returns:
-        The rows that were written: those of the first part, then those of the next.
+        folder: holds the data sets.
+        names: of folders in it, each with a manifest.jsonl; at least two.
 
     Raises:
-        ValueError: there are not two parts, one has no manifest or lies outside `folder`, two
-            videos have one id, a part does not say its licence while another does, or `folder`
-            holds a manifest or a card that is not from here.
+        ValueError: there are not two data sets, one has no manifest or lies outside `folder`, two
+            have a video of one id or a scene of one name, only some say a licence or have states,
+            or `folder` holds another manifest.
     """
-    if len(parts) < 2 or len({inside(folder, part) for part in parts}) < len(parts):
+    paths = [inside(folder, name) for name in names]
+    if len(set(paths)) < max(len(paths), 2) or folder.resolve() in paths:
         raise ValueError(
-            f"{', '.join(parts)!r} are not two or more different folders of {str(folder)!r}. "
-            "Try: aid join data/tabletop '[train, twins]'"
+            f"{', '.join(names)!r} are not two or more different folders in {str(folder)!r}. "
+            + EXAMPLE
         )
-    card = folder / CARD
-    is_new = not (folder / MANIFEST).exists() and not card.exists()
-    if not is_new and not (card.is_file() and HEADING in card.read_text("utf-8")):
-        raise ValueError(
-            f"{str(folder)!r} has a {MANIFEST} or a {CARD} that `aid join` did not write. "
-            "Move it away, or put the data sets into a folder of their own."
-        )
-    rows, part_of, licences = [], {}, {}
-    for part in parts:
-        own = [replace(row, video=f"{part}/{row.video}") for row in read_manifest(folder / part)]
-        for row in own:
-            if row.id in part_of:
+    rows: list[VideoRow] = []
+    owners: dict[str, str] = {}
+    licences, states = {}, {}
+    for path in paths:
+        name = path.relative_to(folder.resolve()).as_posix()
+        own = read_manifest(path)
+        for claim in {f"the video {row.id!r}" for row in own} | {_scene(row) for row in own} - {""}:
+            if owners.setdefault(claim, name) != name:
                 raise ValueError(
-                    f"{part_of[row.id]!r} and {part!r} both have a video {row.id!r}. "
-                    "Ids must differ in one data set."
+                    f"{owners[claim]!r} and {name!r} both have {claim}. Ids and scenes must be of "
+                    "one data set alone: give them other names in one manifest."
                 )
-            part_of[row.id] = part
-        licences[part] = licence_of(folder / part, own)
-        rows += own
-    silent = [part for part, said in licences.items() if said is None]
-    if 0 < len(silent) < len(parts):
+        licences[name] = licence_of(path, own)
+        states[name] = any(row.states for row in own)
+        rows += [_moved(row, name, licences[name]) for row in own]
+    _require_all("say a licence", licences, "Write it into its README.md: ---, license: ..., ---")
+    _require_all("have states", states, "Have them written: aid states --into_manifest true")
+    if (folder / MANIFEST).exists() and _lines(read_manifest(folder)) != _lines(rows):
         raise ValueError(
-            f"{', '.join(silent)} does not say its licence, the others do. Write it into a "
-            f"{CARD} there: ---, license: ..., ---"
+            f"{str(folder / MANIFEST)!r} is there and says something else. Move it away to have "
+            "it written anew."
         )
-    known = list(dict.fromkeys(said for said in licences.values() if said is not None))
-    head = f"---\n{yaml.safe_dump({'license': known})}---\n\n" if known else ""
-    with whole_file(card) as temporary:  # first, so that a manifest without it is somebody else's
-        temporary.write_text(f"{head}{HEADING}{', '.join(parts)}.\n", encoding="utf-8")
     write_manifest(folder, rows)
-    return rows
+    return len(rows)
+
+
+def _scene(row: VideoRow) -> str:
+    return f"the scene {row.world['scene']!r}" if "scene" in row.world else ""
+
+
+def _moved(row: VideoRow, name: str, licence: str | None) -> VideoRow:
+    """The row as the folder above says it."""
+    is_silent = licence is not None and not any(row.world.get(key) for key in KEYS)
+    world = row.world | {"license": licence} if is_silent else row.world
+    return replace(row, video=f"{name}/{row.video}", world=world)
+
+
+def _require_all(what: str, of: dict[str, object], remedy: str) -> None:
+    """All of them or none."""
+    lacking = [name for name, value in of.items() if not value]
+    if 0 < len(lacking) < len(of):
+        raise ValueError(f"{lacking[0]!r} does not {what}, another one does. {remedy}")
+
+
+def _lines(rows: Sequence[VideoRow]) -> list[str]:
+    return [json.dumps(row.to_json()) for row in rows]
