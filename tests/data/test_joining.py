@@ -39,7 +39,7 @@ def test_a_manifest_above_them_names_the_videos_of_all_and_their_licences(sets, 
         "monday/videos/a.mp4", "monday/videos/b.mp4", "friday/videos/c.mp4", "friday/videos/d.mp4",
     ]  # fmt: skip
     assert [r.id for r in rows] == ["a", "b", "c", "d"]
-    assert [r.world.get("license") for r in rows] == ["mit", "mit", "own", None]
+    assert [r.world.get("license") for r in rows] == ["mit", "mit", "cc-by-4.0", None]
     assert {p.name for p in sets.iterdir()} == {"monday", "friday", MANIFEST}
 
 
@@ -67,15 +67,17 @@ def test_sets_without_licence_and_states_are_joined_too(sets):
         (["monday", "sunday"], "sunday' holds no manifest.jsonl"),
         (["monday", "twice"], "'monday' and 'twice' both have the video 'b'"),
         (["monday", "same scene"], "'monday' and 'same scene' both have the scene 1"),
-        (["monday", "silent"], "'silent' does not say a licence, another one does"),
-        (["monday", "stateless"], "'stateless' does not have states, another one does"),
+        (["monday", "silent"], "'silent' does not say the licence of all its videos, others do"),
+        (["friday", "half silent"], "'half silent' does not say the licence of all its videos"),
+        (["monday", "stateless"], "'stateless' has videos without states, others have them"),
     ],
 )
 def test_what_cannot_be_joined_is_refused_and_nothing_is_written(sets, names, says):
     data_set(sets / "twice", row("b", scene=3))
     data_set(sets / "same scene", row("e", scene=1))
     data_set(sets / "silent", row("f"), licence=None)
-    data_set(sets / "stateless", replace(row("g"), states=[]))
+    data_set(sets / "half silent", row("h", license="mit"), row("i"), licence=None)
+    data_set(sets / "stateless", row("g"), replace(row("j"), states=[]))
     with pytest.raises(ValueError, match=says):
         join(sets, names)
     assert not (sets / MANIFEST).exists()

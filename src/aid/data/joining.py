@@ -27,8 +27,8 @@ def join(folder: Path, names: Sequence[str]) -> int:
 
     Raises:
         ValueError: there are not two data sets, one has no manifest or lies outside `folder`, two
-            have a video of one id or a scene of one name, only some say a licence or have states,
-            or `folder` holds another manifest.
+            have a video of one id or a scene of one name, only some videos have a licence or
+            states, or `folder` holds another manifest.
     """
     paths = [inside(folder, name) for name in names]
     if len(set(paths)) < max(len(paths), 2) or folder.resolve() in paths:
@@ -38,7 +38,8 @@ def join(folder: Path, names: Sequence[str]) -> int:
         )
     rows: list[VideoRow] = []
     owners: dict[str, str] = {}
-    licences, states = {}, {}
+    licences: dict[str, str] = {}  # and the first data set that has such a video
+    states: dict[bool, str] = {}
     for path in paths:
         name = path.relative_to(folder.resolve()).as_posix()
         own = read_manifest(path)
@@ -48,11 +49,21 @@ def join(folder: Path, names: Sequence[str]) -> int:
                     f"{owners[claim]!r} and {name!r} both have {claim}. Ids and scenes must be of "
                     "one data set alone: give them other names in one manifest."
                 )
-        licences[name] = licence_of(path, own)
-        states[name] = any(row.states for row in own)
-        rows += [_moved(row, name, licences[name]) for row in own]
-    _require_all("say a licence", licences, "Write it into its README.md: ---, license: ..., ---")
-    _require_all("have states", states, "Have them written: aid states --into_manifest true")
+        of_silent = licence_of(path, [])
+        for row in own:
+            licences.setdefault(of_silent or _own_licence(row), name)
+            states.setdefault(bool(row.states), name)
+        rows += [_moved(row, name, of_silent) for row in own]
+    if len(licences) > 1 and "" in licences:
+        raise ValueError(
+            f"{licences['']!r} does not say the licence of all its videos, others do. Write it "
+            "into its README.md: ---, license: ..., ---"
+        )
+    if len(states) > 1:
+        raise ValueError(
+            f"{states[False]!r} has videos without states, others have them. Have them written: "
+            "aid states --into_manifest true"
+        )
     if (folder / MANIFEST).exists() and _lines(read_manifest(folder)) != _lines(rows):
         raise ValueError(
             f"{str(folder / MANIFEST)!r} is there and says something else. Move it away to have "
@@ -66,18 +77,15 @@ def _scene(row: VideoRow) -> str:
     return f"the scene {row.world['scene']!r}" if "scene" in row.world else ""
 
 
+def _own_licence(row: VideoRow) -> str:
+    return next((str(row.world[key]) for key in KEYS if row.world.get(key)), "")
+
+
 def _moved(row: VideoRow, name: str, licence: str | None) -> VideoRow:
     """The row as the folder above says it."""
-    is_silent = licence is not None and not any(row.world.get(key) for key in KEYS)
+    is_silent = licence is not None and not _own_licence(row)
     world = row.world | {"license": licence} if is_silent else row.world
     return replace(row, video=f"{name}/{row.video}", world=world)
-
-
-def _require_all(what: str, of: dict[str, object], remedy: str) -> None:
-    """All of them or none."""
-    lacking = [name for name, value in of.items() if not value]
-    if 0 < len(lacking) < len(of):
-        raise ValueError(f"{lacking[0]!r} does not {what}, another one does. {remedy}")
 
 
 def _lines(rows: Sequence[VideoRow]) -> list[str]:
