@@ -3,23 +3,20 @@
 Called by `aid join`; `prepare` then reads the folder as any other.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from aid.data.files import inside
-from aid.data.licence import KEYS, licence_of
+from aid.data.licence import licence_of, licence_of_row
 from aid.data.manifest import MANIFEST, read_manifest, write_manifest
 from aid.types import VideoRow
-
-EXAMPLE = "Try: aid join data/tabletop '[train, twins]'"
 
 
 def join(folder: Path, names: Sequence[str]) -> int:
     """Writes `folder/manifest.jsonl` with the videos of all data sets named, and counts them.
 
-    No video is copied. Every row says its data set's licence (`world["license"]`).
+    No video is copied. A row that says no licence gets its data set's (`world["license"]`).
 
     Args:
         folder: holds the data sets.
@@ -34,7 +31,7 @@ def join(folder: Path, names: Sequence[str]) -> int:
     if len(set(paths)) < max(len(paths), 2) or folder.resolve() in paths:
         raise ValueError(
             f"{', '.join(names)!r} are not two or more different folders in {str(folder)!r}. "
-            + EXAMPLE
+            "Try: aid join data/tabletop '[train, twins]'"
         )
     rows: list[VideoRow] = []
     owners: dict[str, str] = {}
@@ -51,7 +48,7 @@ def join(folder: Path, names: Sequence[str]) -> int:
                 )
         of_silent = licence_of(path, [])
         for row in own:
-            licences.setdefault(of_silent or _own_licence(row), name)
+            licences.setdefault(of_silent or licence_of_row(row), name)
             states.setdefault(bool(row.states), name)
         rows += [_moved(row, name, of_silent) for row in own]
     if len(licences) > 1 and "" in licences:
@@ -64,7 +61,7 @@ def join(folder: Path, names: Sequence[str]) -> int:
             f"{states[False]!r} has videos without states, others have them. Have them written: "
             "aid states --into_manifest true"
         )
-    if (folder / MANIFEST).exists() and _lines(read_manifest(folder)) != _lines(rows):
+    if (folder / MANIFEST).exists() and read_manifest(folder) != rows:
         raise ValueError(
             f"{str(folder / MANIFEST)!r} is there and says something else. Move it away to have "
             "it written anew."
@@ -77,16 +74,8 @@ def _scene(row: VideoRow) -> str:
     return f"the scene {row.world['scene']!r}" if "scene" in row.world else ""
 
 
-def _own_licence(row: VideoRow) -> str:
-    return next((str(row.world[key]) for key in KEYS if row.world.get(key)), "")
-
-
 def _moved(row: VideoRow, name: str, licence: str | None) -> VideoRow:
     """The row as the folder above says it."""
-    is_silent = licence is not None and not _own_licence(row)
+    is_silent = licence is not None and not licence_of_row(row)
     world = row.world | {"license": licence} if is_silent else row.world
     return replace(row, video=f"{name}/{row.video}", world=world)
-
-
-def _lines(rows: Sequence[VideoRow]) -> list[str]:
-    return [json.dumps(row.to_json()) for row in rows]

@@ -26,7 +26,7 @@ def licence_of(folder: Path, rows: Iterable[VideoRow]) -> str | None:
     first line of a licence file.
     """
     for said in (
-        sorted({str(row.world[key]) for row in rows for key in KEYS if row.world.get(key)}),
+        sorted({said for row in rows if (said := licence_of_row(row))}),
         list(_of_card(folder)),
         list(_of_json(folder)),
         list(_of_file(folder)),
@@ -34,6 +34,11 @@ def licence_of(folder: Path, rows: Iterable[VideoRow]) -> str | None:
         if said:
             return ", ".join(said)[:MAX_WORDS]
     return None
+
+
+def licence_of_row(row: VideoRow) -> str:
+    """What the row itself says, "" if nothing."""
+    return next((str(row.world[key]) for key in KEYS if row.world.get(key)), "")
 
 
 def _text(folder: Path, name: str) -> str:
