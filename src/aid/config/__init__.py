@@ -32,6 +32,7 @@ from aid.config.model import (
 from aid.config.run import (
     LoopConfig,
     NoiseConfig,
+    Precision,
     SamplerConfig,
     TimeNoiseConfig,
     TrainConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "NoiseConfig",
+    "Precision",
     "PretrainConfig",
     "SamplerConfig",
     "SourceConfig",

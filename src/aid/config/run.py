@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+Precision = Literal["float32", "bfloat16", "float16"]
+"""In which the frozen networks are stored and compute; what is trained stays float32."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
