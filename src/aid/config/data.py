@@ -1,7 +1,10 @@
 """Which videos of a data set are read, and which frames of them a model sees."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+HOLD_OUT_SPLITS = ("train", "held_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +23,26 @@ class SourceConfig:
     """Frames a second where the data set does not say."""
     strip_distractors: bool = False
     """Whether the word "distractors" is dropped from BridgeData's instructions, as Seer does."""
+    hold_out: float = 0.0
+    """Share of the episodes that is kept out of training, in [0, 1). Above 0 the splits are "train"
+    and "held_out", whole episodes with all their cameras, and "train" is read unless `split` says
+    otherwise."""
+    hold_out_seed: int = 0
+    """Decides which episodes are held out."""
 
     def __post_init__(self) -> None:
         """Refuses settings that no data set can meet."""
+        if not 0 <= self.hold_out < 1:
+            raise ValueError(
+                f"hold_out is the share of the episodes that is kept out of training, from 0 up to "
+                f"but without 1, got {self.hold_out}. Try 0.15"
+            )
+        if self.hold_out and self.split not in (None, *HOLD_OUT_SPLITS):
+            raise ValueError(
+                f"with hold_out = {self.hold_out} the splits are 'train' and 'held_out', asked is "
+                f"{self.split!r}. Choose one of them, or leave hold_out out to read the data set's "
+                "own splits."
+            )
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1, got {self.limit}.")
         if self.fps is not None and not 0 < self.fps < float("inf"):
@@ -40,9 +60,47 @@ class FrameConfig:
     """Pixels; None takes the first video's. The short side is resized, the centre is cut. Ours."""
     width: int | None = None
     """Likewise. Ours."""
+    fps: float | None = None
+    """Frames a second of a window: frame i is the one nearest to i / fps seconds after the window's
+    start. None spreads the frames evenly over the whole episode, however long it is. Ours."""
+    seconds: float | None = None
+    """Instead of `fps`: seconds that a window lasts, its number of frames / fps. Ours."""
+    windows: int | Literal["all"] = 1
+    """Windows cut from each episode: so many, evenly from its start to its end (1: at its start),
+    or all that fit, one after another. Ours."""
+    stride_seconds: float | None = None
+    """With `windows: all`, seconds from the start of one window to the next; None is as long as a
+    window lasts, so that they do not overlap. Ours."""
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""
+        for name in ("fps", "seconds", "stride_seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"frames.{name} must be above 0, got {value}.")
+        if self.fps is not None and self.seconds is not None:
+            raise ValueError(
+                f"frames.fps = {self.fps:g} and frames.seconds = {self.seconds:g} both say how "
+                "long a window lasts. Give one of them."
+            )
+        is_window = self.fps is not None or self.seconds is not None
+        if self.windows != "all" and self.windows < 1:
+            raise ValueError(f"frames.windows must be at least 1, or all, got {self.windows}.")
+        if self.windows != 1 and not is_window:
+            raise ValueError(
+                f"frames.windows = {self.windows} cuts windows, and nothing says how long one "
+                "lasts. Give frames.fps or frames.seconds."
+            )
+        if self.stride_seconds is not None and self.windows != "all":
+            raise ValueError(
+                "frames.stride_seconds is for all windows of an episode. Give frames.windows all, "
+                "or leave it out."
+            )
+        if is_window and self.sampling == "seer_trilinear":
+            raise ValueError(
+                "frames.sampling seer_trilinear blends the frames of whole episodes. Leave "
+                "frames.fps and frames.seconds out, or sample with uniform_index."
+            )
         for name in ("height", "width"):
             value = getattr(self, name)
             if value is not None and (value < 8 or value % 8):
@@ -50,3 +108,7 @@ class FrameConfig:
                     f"frames.{name} must be a multiple of 8, got {value}. "
                     f"Try {max(8, value // 8 * 8)}."
                 )
+
+    def rate(self, num_frames: int) -> float | None:
+        """Frames a second of a window of `num_frames`; None where a whole episode is one."""
+        return self.fps if self.seconds is None else num_frames / self.seconds

@@ -35,7 +35,9 @@ class CheckpointInfo:
     who wrote the states of the training data and `states_see` what they are made from (None: not
     known, an older checkpoint), `data_fingerprint` which data that was and `data_licence` what its
     source says of its licence (None: nothing), and `step` is the number of optimizer steps made.
-    `height`, `width` (pixels) and `fps` are those of the training videos.
+    `height`, `width` (pixels) and `fps` are those of the training videos. `source` and `frames` are
+    the `SourceConfig` and the `FrameConfig` that the training data was read with, as JSON values
+    (empty: an older checkpoint).
     """
 
     model: ModelConfig
@@ -52,6 +54,8 @@ class CheckpointInfo:
     fps: float
     states_see: tuple[str, ...] | None = None
     data_licence: str | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    frames: dict[str, Any] = field(default_factory=dict)
     aid_version: str = field(default_factory=lambda: version("aid-video"))
 
 

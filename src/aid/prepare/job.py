@@ -39,8 +39,11 @@ class Job:
 
     def decoding(self) -> dict:
         """Everything that decides which pixels come out of a video."""
+        frames = to_json(self.frames)
+        rate = self.frames.rate(self.num_frames)
+        chosen = {name: frames[name] for name in ("sampling", "height", "width")}
         return {
-            "frames": to_json(self.frames),
+            "frames": chosen if rate is None else chosen | {"rate": rate},
             "num_frames": self.num_frames,
             "num_given_frames": self.condition.num_given_frames,
             "size": [self.height, self.width],
