@@ -29,7 +29,10 @@ class VideoRow:
     has none. `wordings` are other ways to say the instruction. `state_writer` names who wrote the
     `states` (empty: whoever made the data) and `states_see` what they are made from. `camera` and
     `split` are the source's own names. `world` is what the source knows beyond that (for the
-    table-top: seed, task, items with their true positions, camera, success).
+    table-top: seed, task, items with their true positions, camera, success). `world["episode"]`
+    names the recording that a row is a camera or a part of, the same for all of them: rows of one
+    episode must not be split between training and testing. Without it a row is an episode of its
+    own.
     """
 
     id: str

@@ -37,7 +37,7 @@ def test_the_strict_split_has_no_demonstration_on_both_sides_and_the_published_o
     def demonstrations(split):
         rows = read_source(folder, SourceConfig(split=split)).rows
         assert {row.split for row in rows} == {split}
-        return {row.world["demonstration"] for row in rows}
+        return {row.world["episode"] for row in rows}
 
     assert demonstrations("train") & demonstrations("val")
     strict_train, strict_val = demonstrations("strict-train"), demonstrations("strict-val")
@@ -115,14 +115,14 @@ def test_raw_bridge_gives_a_row_per_trajectory_and_camera(tmp_path):
     )
     assert (first.num_frames, first.fps, first.height, first.width) == (3, 5.0, 48, 64)
     assert second.instruction == "many skills"  # nobody described it: the task's name
-    numbers = [row.world["demonstration"].rpartition("traj")[2] for row in source.rows[1:]]
+    numbers = [row.world["episode"].rpartition("traj")[2] for row in source.rows[1:]]
     assert numbers == sorted(numbers, key=int)
     assert len(read_source(tmp_path, SourceConfig(camera="images1")).rows) == 10
 
 
 def test_views_of_one_raw_trajectory_are_in_one_split(tmp_path):
     rows = read_source(write_raw(tmp_path)).rows
-    train = {row.world["demonstration"] for row in rows if row.split == "train"}
-    val = {row.world["demonstration"] for row in rows if row.split == "val"}
+    train = {row.world["episode"] for row in rows if row.split == "train"}
+    val = {row.world["episode"] for row in rows if row.split == "val"}
     assert train and val and not train & val
     json.dumps([row.to_json() for row in rows])

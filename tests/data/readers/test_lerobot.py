@@ -234,3 +234,22 @@ def test_a_task_number_without_a_text_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="number 7 has no text"):
         read_source(tmp_path)
+
+
+@pytest.mark.parametrize("write", [write_lerobot_v2, write_lerobot_v3])
+def test_cameras_of_an_episode_share_its_name(tmp_path, write):
+    cameras: dict[str, list[str]] = {}
+    for row in read_source(write(tmp_path)).rows:
+        cameras.setdefault(row.world["episode"], []).append(row.camera.rpartition(".")[2])
+    assert set(map(tuple, cameras.values())) == {("top", "wrist")}
+    assert len(cameras) == (2 if write is write_lerobot_v2 else 3)
+
+
+def test_tasks_of_an_episode_share_its_name(tmp_path):
+    said = ["put the cube in the bowl", "öffne die Schublade"]
+    write_lerobot_v3(
+        tmp_path, cameras=("c",), lengths=(5,), task_numbers=[0, 0, 0, 1, 1], tasks_of=[said]
+    )
+    rows = read_source(tmp_path).rows
+    assert [row.instruction for row in rows] == said
+    assert [row.world["episode"] for row in rows] == ["0", "0"]

@@ -206,3 +206,12 @@ def test_malformed_segments_of_epic_are_refused(tmp_path, old, new, sentence):
 
 def test_times_are_seconds():
     assert seconds("01:02:03.25", "") == 3723.25
+
+
+def test_segments_of_a_video_and_videos_of_a_group_share_an_episode(tmp_path):
+    rows = read_source(write_epic(tmp_path / "epic")).rows
+    assert [r.world["episode"] for r in rows] == ["P01_01", "P01_01", "P01_02", "P18_01", "P01_03"]
+    rows = read_source(write_ucf101(tmp_path / "ucf")).rows
+    assert {r.world["episode"] for r in rows} == {
+        "v_ApplyEyeMakeup_g08", "v_ApplyEyeMakeup_g01", "v_YoYo_g25",
+    }  # fmt: skip

@@ -150,3 +150,10 @@ def test_features_without_an_image_are_refused(tmp_path):
     (tmp_path / "1.0.0/features.json").write_text(changed)
     with pytest.raises(ValueError, match="names no colour image"):
         read_source(tmp_path)
+
+
+def test_cameras_of_an_episode_share_its_name_and_episodes_do_not(tmp_path):
+    rows = read_source(write_rlds(tmp_path / "set"), unpack_to=tmp_path / "out").rows
+    names = [row.world["episode"] for row in rows]
+    assert names[0] == names[1] and names[3] == names[4]
+    assert len(set(names)) == 3

@@ -75,7 +75,7 @@ def read_seer_bridge(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
             video=video,
             instruction=in_words(task),
             split=("train" if position < num_train else "val") if name else "",
-            world={"demonstration": f"{task}/{demo}", "also_in": [f"strict-{strict}"]},
+            world={"episode": f"{task}/{demo}", "also_in": [f"strict-{strict}"]},
         )
     if missing:
         notes.append(f"{missing} of {len(listed)} videos of {LIST} are not there.")
@@ -140,7 +140,7 @@ def read_raw_bridge(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                     wordings=said,
                     camera=camera,
                     split="train" if position < int(0.9 * len(trajectories)) else "val",
-                    world={"demonstration": name},
+                    world={"episode": name},
                 )
 
 

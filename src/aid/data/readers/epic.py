@@ -73,7 +73,11 @@ def read_epic(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                 height=0,
                 width=0,
                 split=split,
-                world={"participant": person, "also_in": ["strict-validation"] if strict else []},
+                world={
+                    "episode": video,
+                    "participant": person,
+                    "also_in": ["strict-validation"] if strict else [],
+                },
                 **_span(row, rates.get(video), not Path(found[video]).suffix, where),
             )
 

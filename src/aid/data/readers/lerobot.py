@@ -111,7 +111,7 @@ def _rows(
             width=camera.width,
             wordings=span.wordings,
             states=span.states,
-            world={"episode": episode.index, **packed},
+            world={"episode": str(episode.index), **packed},
             camera=camera.name,
             split=split,
             start=0.0 if is_whole else begin + span.start / fps,
@@ -133,7 +133,7 @@ def unpack_lerobot(folder: Path, rows: list[VideoRow], out: Path) -> None:
     for row in rows:
         if (out / row.video).is_dir():
             continue
-        table = read_parquet(folder, row.world["packed"], [row.camera], row.world["episode"])
+        table = read_parquet(folder, row.world["packed"], [row.camera], int(row.world["episode"]))
         cells = table.column(row.camera).to_pylist() if row.camera in table.column_names else []
         frames = [cell.get("bytes") if isinstance(cell, dict) else None for cell in cells]
         if not frames or not all(frames):

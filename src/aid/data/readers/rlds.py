@@ -68,7 +68,12 @@ def read_rlds(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                     width=width,
                     camera=camera,
                     split=split,
-                    world={"packed": place, "offset": offset, "feature": path},
+                    world={
+                        "episode": f"{shard.name}/{number}",
+                        "packed": place,
+                        "offset": offset,
+                        "feature": path,
+                    },
                 )
 
 

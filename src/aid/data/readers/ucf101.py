@@ -53,7 +53,7 @@ def read_ucf101(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
             height=0,
             width=0,
             split=first.removesuffix("01"),
-            world={"also_in": lists_of},
+            world={"episode": Path(video).stem.rpartition("_c")[0], "also_in": lists_of},
         )
 
 
