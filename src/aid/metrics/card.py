@@ -18,20 +18,21 @@ STYLE = (
 
 def head(comparison: Comparison) -> list[str]:
     """The columns of the table. A distance is named after its extractor, never plain FVD."""
-    name = comparison.extractor["extractor"]
-    return [
-        "set", "videos", f"Fréchet ({name})", "Fréchet, halves", f"KVD ({name})", "KVD, centred",
-        "PSNR", "SSIM", "LPIPS", "first frame", "motion",
-    ]  # fmt: skip
+    distances = []
+    if comparison.extractor:
+        name = comparison.extractor["extractor"]
+        distances = [f"Fréchet ({name})", "Fréchet, halves", f"KVD ({name})", "KVD, centred"]
+    return ["set", "videos", *distances, "PSNR", "SSIM", "LPIPS", "first frame", "motion"]
 
 
-def cells(name: str, one: Likeness) -> list[str]:
+def cells(name: str, one: Likeness, has_distances: bool = True) -> list[str]:
     """A line of the table; a dash is what could not be measured."""
     centred = "-" if one.kvd_centred is None else f"{one.kvd_centred:.4g}"
+    distances = [_said(one.frechet), _said(one.frechet_of_halves), _said(one.kvd), centred]
     return [
-        name, str(one.num_videos), _said(one.frechet), _said(one.frechet_of_halves),
-        _said(one.kvd), centred, _said(one.psnr_predicted, " dB"), _said(one.ssim_predicted),
-        _said(one.lpips_predicted), _said(one.first_frame, " dB"), _said(one.motion_ratio),
+        name, str(one.num_videos), *(distances if has_distances else []),
+        _said(one.psnr_predicted, " dB"), _said(one.ssim_predicted), _said(one.lpips_predicted),
+        _said(one.first_frame, " dB"), _said(one.motion_ratio),
     ]  # fmt: skip
 
 
@@ -41,16 +42,22 @@ def notes(comparison: Comparison) -> list[str]:
     frames = "all frames" if p["counts_given_frames"] else "predicted frames only"
     size = "antialiased" if p["antialias"] else "not antialiased"
     order = "by name" if p["is_sorted"] else "as the file system lists them"
+    resized = f", bilinear to {e['side']} pixels ({size})" if e else ""
     lines = [
         f"Protocol {p['name']} {comparison.protocol_hash}: {p['num_frames']} frames by "
-        f"{p['sampling']}, {p['num_given_frames']} given, {frames}, bilinear to {e['side']} pixels "
-        f"({size}), pictures of a folder {order}, split {comparison.split_hash}.",
-        f"Extractor {e['extractor']} {e['weights']}, trained on {e['is_tuned_to']}; kernel of KVD "
-        f"(x . y / d + {e['kernel'][1]:g})^{e['kernel'][0]}.",
-        "In brackets: 95 % bootstrap intervals over videos; for halves, the spread over 10 random "
-        f"splits. The line {FLOOR!r} is the floor of the column 'halves' at the same number of "
-        "videos. KVD centred is the legacy number and blind to a shift of the mean.",
+        f"{p['sampling']}, {p['num_given_frames']} given, {frames}{resized}, pictures of a folder "
+        f"{order}, split {comparison.split_hash}."
     ]
+    if e:
+        lines += [
+            f"Extractor {e['extractor']} {e['weights']}, trained on {e['is_tuned_to']}; kernel of "
+            f"KVD (x . y / d + {e['kernel'][1]:g})^{e['kernel'][0]}.",
+            "In brackets: 95 % bootstrap intervals over videos; for halves, the spread over 10 "
+            f"random splits. The line {FLOOR!r} is the floor of the column 'halves' at the same "
+            "number of videos. KVD centred is the legacy number and blind to a shift of the mean.",
+        ]
+    else:
+        lines += ["In brackets: 95 % bootstrap intervals over videos."]
     lines += [f"Not run: {what}: {why}." for what, why in comparison.not_run.items()]
     for title, videos in comparison.unreadable.items():
         lines += [f"Left out of {title}: {name}: {why}" for name, why in videos.items()]
@@ -61,7 +68,9 @@ def markdown(comparison: Comparison) -> str:
     """The table and its notes."""
     columns = head(comparison)
     rows = [columns, ["---"] * len(columns)]
-    rows += [cells(name, one) for name, one in comparison.likeness.items()]
+    rows += [
+        cells(name, one, bool(comparison.extractor)) for name, one in comparison.likeness.items()
+    ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return table + "\n\n" + "\n".join(f"- {line}" for line in notes(comparison)) + "\n"
 
@@ -77,7 +86,10 @@ def html_page(title: str, comparison: Comparison | None, tables: Sequence[list[l
     parts = [_table(rows) for rows in tables]
     if comparison is not None:
         rows = [head(comparison)]
-        rows += [cells(name, one) for name, one in comparison.likeness.items()]
+        rows += [
+            cells(name, one, bool(comparison.extractor))
+            for name, one in comparison.likeness.items()
+        ]
         parts.append(_table(rows))
         parts += [_curves(comparison, *axis) for axis in (("psnr", "dB"), ("ssim", ""))]
         parts += [f"<p><small>{escape(line)}</small></p>" for line in notes(comparison)]

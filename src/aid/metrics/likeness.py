@@ -70,9 +70,10 @@ class Comparison:
     protocol: dict[str, Any]
     protocol_hash: str
     extractor: dict[str, Any]
+    """Empty if no distance was measured."""
     split_hash: str
     likeness: dict[str, Likeness]
-    """The first is the floor: disjoint halves of the real videos."""
+    """With an extractor the first is the floor: disjoint halves of the real videos."""
     not_run: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -81,7 +82,7 @@ def compare(
     real: VideoSet,
     sets: Sequence[VideoSet],
     protocol: Protocol,
-    extractor: Extractor,
+    extractor: Extractor | None,
     folder: Path,
     *,
     num_resamples: int = 100,
@@ -96,7 +97,7 @@ def compare(
         real: the real videos.
         sets: others; those with the real ones' names are compared frame by frame as well.
         protocol: which frames.
-        extractor: makes the features.
+        extractor: makes the features; None measures no distance, only pairs of videos.
         folder: of features and pairs.
         num_resamples: of the bootstrap.
         seed: of bootstrap and halves.
@@ -107,43 +108,56 @@ def compare(
     Raises:
         ValueError: fewer than 4 real videos, or 2 of a set, can be read; or a pair differs in size.
     """
-    seen = {"extractor": extractor.name, "weights": extractor.hash, "side": extractor.side}
-
-    def collect(videos: VideoSet) -> FeatureFile:
-        path = feature_path(folder, videos, protocol, extractor)
-        tell = None if on_video is None else lambda n, m: on_video(f"read {videos.title}", n, m)
-        return features_of(videos, protocol, extractor, path, on_video=tell)
-
-    of_real = collect(real)
-    _enough(of_real, real, 4)
-    likeness = {FLOOR: floor(of_real, extractor.kernel, seed)}
-    unreadable = {real.title: of_real.unreadable} if of_real.unreadable else {}
     not_run = dict(not_run or {})
     if perceptual is None:
         not_run.setdefault("LPIPS", "its weights were not given (--lpips)")
+    unreadable: dict[str, dict[str, str]] = {}
+
+    def collect(videos: VideoSet, least: int) -> FeatureFile | None:
+        if extractor is None:
+            return None
+        path = feature_path(folder, videos, protocol, extractor)
+        tell = None if on_video is None else lambda n, m: on_video(f"read {videos.title}", n, m)
+        features = features_of(videos, protocol, extractor, path, on_video=tell)
+        _enough(features, videos, least)
+        if features.unreadable:
+            unreadable[videos.title] = features.unreadable
+        return features
+
+    of_real = collect(real, 4)
+    readable = list(real.paths) if of_real is None else of_real.names
+    likeness = {}
+    if of_real is not None:
+        likeness[FLOOR] = floor(of_real, extractor.kernel, seed)
     for videos in sets:
-        of_set = collect(videos)
-        _enough(of_set, videos, 2)
-        if of_set.unreadable:
-            unreadable[videos.title] = of_set.unreadable
-        names = [name for name in of_real.names if name in set(of_set.names)]
+        of_set = collect(videos, 2)
+        known = set(videos.paths if of_set is None else of_set.names)
+        names = [name for name in readable if name in known]
         pairs = None
         if names:
-            path = feature_path(folder, videos, protocol, extractor).with_suffix(".pairs.jsonl")
+            path = pairs_path(folder, videos, protocol)
             tell = None if on_video is None else lambda n, m, t=videos.title: on_video(t, n, m)
             pairs = paired(
                 real, videos, protocol, path, names=names, perceptual=perceptual, on_video=tell
             )
         else:
             not_run[f"pairs of {videos.title}"] = "no video has the name of a real one"
-        likeness[videos.title] = likeness_of(
-            of_real, of_set, pairs, protocol.num_given_frames, extractor.kernel, num_resamples, seed
-        )
-    split = real.hash()
+        given = protocol.num_given_frames
+        of_pairs = {} if pairs is None else _of_pairs(pairs, given, num_resamples, seed)
+        if of_real is None or of_set is None:
+            likeness[videos.title] = Likeness(num_videos=len(videos.paths), **of_pairs)
+        else:
+            likeness[videos.title] = likeness_of(
+                of_real, of_set, of_pairs, extractor.kernel, num_resamples, seed
+            )
+    split, seen = real.hash(), {}
+    if extractor is not None:
+        seen = {"extractor": extractor.name, "weights": extractor.hash, "side": extractor.side}
+    made_of = {"kernel": extractor.kernel, "is_tuned_to": extractor.is_tuned_to} if seen else {}
     return Comparison(
         protocol=vars(protocol),
-        protocol_hash=protocol.hash(**seen, split=split, num_videos=len(of_real.names)),
-        extractor={**seen, "kernel": extractor.kernel, "is_tuned_to": extractor.is_tuned_to},
+        protocol_hash=protocol.hash(**seen, split=split, num_videos=len(readable)),
+        extractor={**seen, **made_of},
         split_hash=split,
         likeness=likeness,
         not_run=not_run,
@@ -151,13 +165,22 @@ def compare(
     )
 
 
+def pairs_path(folder: Path, videos: VideoSet, protocol: Protocol) -> Path:
+    """The file that keeps the pairs of a set."""
+    key = protocol.hash(set=[videos.title, videos.derived_from])
+    return folder / f"{_as_name(videos.title)}-{key}.pairs.jsonl"
+
+
 def feature_path(folder: Path, videos: VideoSet, protocol: Protocol, extractor: Extractor) -> Path:
     """Where the features of a set are kept, without an ending."""
-    name = "".join(c if c.isalnum() else "-" for c in videos.title.lower()).strip("-")
     key = protocol.hash(
         set=[videos.title, videos.derived_from], extractor=extractor.name, weights=extractor.hash
     )
-    return folder / f"{name[:32]}-{key}"
+    return folder / f"{_as_name(videos.title)}-{key}"
+
+
+def _as_name(title: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-")[:32]
 
 
 def floor(real: FeatureFile, kernel: tuple[int, float], seed: int) -> Likeness:
@@ -181,13 +204,12 @@ def floor(real: FeatureFile, kernel: tuple[int, float], seed: int) -> Likeness:
 def likeness_of(
     real: FeatureFile,
     made: FeatureFile,
-    pairs: Paired | None,
-    num_given_frames: int,
+    of_pairs: dict[str, Any],
     kernel: tuple[int, float],
     num_resamples: int,
     seed: int,
 ) -> Likeness:
-    """Every number of one set."""
+    """Every number of one set; `of_pairs` are those of pairs of videos."""
     generator = np.random.default_rng(seed)
     x, y = real.features, made.features
     of_x, of_y = (draws(len(z), num_resamples, generator) for z in (x, y))
@@ -214,7 +236,7 @@ def likeness_of(
         frechet_of_halves=_over_splits(halves, num // 2) if halves else None,
         kvd=number(kernel_distance(x, y, kernel), kernel_distances(x, y, of_x, of_y, kernel)),
         kvd_centred=centred_kernel_distance(x, y),
-        **({} if pairs is None else _of_pairs(pairs, num_given_frames, num_resamples, seed)),
+        **of_pairs,
     )
 
 
