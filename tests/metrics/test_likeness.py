@@ -15,8 +15,8 @@ def test_without_an_extractor_only_pairs_are_compared(tmp_path):
         pixels = moving_square(start=8 + 8 * number)
         real[f"{number}"] = tmp_path / f"real-{number}.mp4"
         made[f"{number}"] = tmp_path / f"made-{number}.mp4"
-        write_mp4(real[f"{number}"], pixels, 4, lossless=True)
-        write_mp4(made[f"{number}"], np.repeat(pixels[:1], 5, 0), 4, lossless=True)
+        write_mp4(real[f"{number}"], pixels, 4.0, lossless=True)
+        write_mp4(made[f"{number}"], np.repeat(pixels[:1], 5, 0), 4.0, lossless=True)
     sets = [VideoSet(title="still", paths=made), VideoSet(title="copy", paths=real)]
     protocol = choose_protocol("strict", 5, 1)
     found = compare(VideoSet(title="real", paths=real), sets, protocol, None, tmp_path / "features")
