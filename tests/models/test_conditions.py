@@ -63,13 +63,12 @@ def test_dropout_shares_are_equal(generator):
     assert [share.float().mean().item() for share in shares] == pytest.approx([0.1] * 3, abs=0.01)
 
 
-def test_dropout_follows_its_config_and_generator(build, conditions, empty_text):
+def test_dropout_follows_its_share_and_generator(build, conditions, empty_text):
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
-    half = build(condition={"text_dropout": 1 / 3})
-    made = [half.drop_conditions(conditions, empty_text, g) for g in generators]
+    null = build().null_text(empty_text)
+    made = [conditions.dropped_at_random(null, 1 / 3, g) for g in generators]
     assert torch.equal(made[0].condition_latents, made[1].condition_latents)
-    never = build(condition={"text_dropout": 0.0})
-    kept = never.drop_conditions(conditions, empty_text, generators[0])
+    kept = conditions.dropped_at_random(null, 0.0, generators[0])
     assert torch.equal(kept.condition_latents, conditions.condition_latents)
     assert torch.equal(kept.text.instruction_tokens, conditions.text.instruction_tokens)
 

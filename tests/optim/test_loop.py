@@ -295,3 +295,57 @@ def test_parameters_may_have_rates_of_their_own(tmp_path):
     run(tmp_path, model, rates=rates.__getitem__)
     assert torch.equal(model[2].weight, start[2].weight)
     assert not torch.equal(model[0].weight, start[0].weight)
+
+
+def test_damaged_lines_of_a_log_are_left_out_and_the_file_is_set_aside(tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = [
+        '{"step": 1, "loss": 3.0}',
+        '{"st\x00\x00',
+        '{"step": 2, "loss": 2.0}',
+        "[]",
+        '{"step"',
+    ]
+    path.write_text("\n".join(lines))
+    before = path.read_bytes()
+    with pytest.warns(UserWarning, match=r"2 lines of .* kept as 'log.damaged-1.jsonl'"):
+        log = optim.JsonLog(path, step=2)
+    assert [line["step"] for line in log_of(tmp_path)] == [1, 2]
+    assert (tmp_path / "log.damaged-1.jsonl").read_bytes() == before
+    log.write(3, loss=1.0)
+    optim.JsonLog(path, step=3)  # a second time nothing is damaged
+    assert [line["step"] for line in log_of(tmp_path)] == [1, 2, 3]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_log_that_is_no_text_is_set_aside(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"step": 1}\n\xff\xfe\x00\n{"step": 2}\n')
+    with pytest.warns(UserWarning, match="1 lines of"):
+        optim.JsonLog(path, step=2)
+    assert [line["step"] for line in log_of(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize("spoiled", ["weights", "average", "optimizer/exp_avg_sq"])
+def test_what_is_not_finite_is_not_saved_over_a_good_state(tmp_path, monkeypatch, spoiled):
+    config = replace(CONFIG, save_every=1)
+    run(tmp_path / "straight", network(), config)
+    collect = optim.loop.state_tensors
+
+    def spoiling(*of):
+        made = collect(*of)
+        if float(made["optimizer/step/0.weight"]) == 3:
+            made[f"{spoiled}/0.weight"].view(-1)[0] = float("nan")
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optim.loop, "state_tensors", spoiling)
+        named = spoiled.replace("optimizer/", "optimizer's ")
+        with pytest.raises(
+            FloatingPointError, match=rf"after step 3 the {named} of group .* finite"
+        ):
+            run(tmp_path / "spoiled", network(), config)
+    assert state.read_values(tmp_path / "spoiled/state")["step"] == 2
+    run(tmp_path / "spoiled", network(), config)
+    files = [tmp_path / name / "state/trainer.safetensors" for name in ("straight", "spoiled")]
+    assert files[0].read_bytes() == files[1].read_bytes()

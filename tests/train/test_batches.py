@@ -33,9 +33,10 @@ def denoiser(tiny_backbone):
 
 def drawn(cache, denoiser, places, train=TRAIN):
     data = Cache(cache)
-    empty, generators = empty_text(data), sample_generators(5, 2, places)
+    null, generators = denoiser.null_text(empty_text(data)), sample_generators(5, 2, places)
+    condition = denoiser.config.condition
     samples = zip(places, generators, strict=True)
-    return Noised.cat([draw_sample(data, i % 6, denoiser, empty, train, g, g) for i, g in samples])
+    return Noised.cat([draw_sample(data, i % 6, condition, null, train, g, g) for i, g in samples])
 
 
 def test_a_sample_is_the_same_whatever_it_is_drawn_with(cache, denoiser):

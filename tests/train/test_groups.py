@@ -48,3 +48,12 @@ def test_words_that_nobody_says_are_refused(cache):
         emphasised(data, families(data, 1), {"push": 2, "pus": 3})
     with pytest.raises(ValueError, match="at least 1 for all words, got 0 for 'push'"):
         TrainConfig(emphasis={"push": 0})
+
+
+def test_videos_without_siblings_are_drawn_one_by_one_and_it_says_so(cache):
+    data = Cache(cache)
+    with pytest.raises(ValueError, match=r"the most are 2. Use train.siblings=2"):
+        families(data, 3)
+    data.rows = [row for number, row in enumerate(data.rows) if number % 2]
+    with pytest.warns(UserWarning, match="no two videos of the cache .* the same first frame"):
+        assert families(data, 2) == [[0], [1], [2]]

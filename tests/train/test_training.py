@@ -1,6 +1,9 @@
 import json
 import math
+import multiprocessing
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import pytest
@@ -13,7 +16,8 @@ from aid.config import DQFormerConfig, tuned
 from aid.data.cache import Cache
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
-from aid.train import conditions_of, other_instruction, train, training
+from aid.train import conditions_of, loading, other_instruction, train
+from aid.types import Stopped
 
 
 class Killed(Exception):
@@ -27,14 +31,14 @@ def run(cache, tiny_backbone, tiny_config):
     def make(out, kill_at=None, model=tiny_config, loop=LOOP, backbone=tiny_backbone, **options):
         with pytest.MonkeyPatch.context() as patch:
             if kill_at is not None:
-                draw = training.batch_indices
+                draw = loading.batch_indices
 
                 def killing(length, batch_size, seed, step):
                     if step == kill_at:
                         raise Killed
                     return draw(length, batch_size, seed, step)
 
-                patch.setattr(training, "batch_indices", killing)
+                patch.setattr(loading, "batch_indices", killing)
             return train(cache, out, backbone, model=model, train=loop, sampler=SAMPLER, **options)
 
     return make
@@ -144,11 +148,29 @@ def test_states_that_saw_the_video_do_not_stand_beside_others_unless_allowed(run
     assert read_info(checkpoint).states_see == ("video",)  # the checks teach nothing
 
 
-def test_the_swapped_instruction_is_one_of_the_same_frame(cache):
+def test_the_swapped_instruction_is_one_of_the_same_frame_or_else_of_another(cache):
     data = Cache(cache)
     assert other_instruction(data, range(6)) == [1, 0, 3, 2, 5, 4]
     data.rows = list(data.rows)[:5]
-    assert other_instruction(data, [4]) == [4], "alone with its frame"
+    # Row 4 is alone with its frame. Row 0 is told the same, row 1 something else.
+    assert other_instruction(data, [4]) == [1]
+    data.rows = [data.rows[0], data.rows[2]]
+    assert other_instruction(data, [0, 1]) == [0, 1], "all are told the same"
+
+
+def test_the_swap_gap_is_not_zero_where_no_two_videos_share_a_first_frame(
+    run, cache, tmp_path, monkeypatch
+):
+    rows = Cache.__init__
+
+    def without_siblings(self, folder):
+        rows(self, folder)
+        self.rows = [row | {"first_frame": n} for n, row in enumerate(self.rows)]
+        self._firsts.find = lambda number, find=self._firsts.find: find(number // 2)
+
+    monkeypatch.setattr(Cache, "__init__", without_siblings)
+    run(tmp_path, loop=replace(LOOP, steps=2), held_out=cache)
+    assert any(value != 0 for name, value in log_of(tmp_path)[-1].items() if "swap_gap" in name)
 
 
 def test_a_batch_tells_the_denoiser_the_configured_or_the_videos_own_fps(cache, tiny_config):
@@ -171,8 +193,70 @@ def test_a_run_on_every_second_frame_starts_another_on_all_of_them(
     assert all(torch.equal(begun[name], went_on[name]) for name in begun)
     assert log_of(tmp_path / "coarse")[-1].keys() == log_of(tmp_path / "fine")[-1].keys()
     other = replace(tiny_config, dqformer=replace(tiny_config.dqformer, queries_per_frame=3))
-    with pytest.raises(ValueError, match="another shape"):
+    with pytest.raises(ValueError, match=r"model.dqformer.queries_per_frame is 2 there and 3 here"):
         run(tmp_path / "other", model=other, start=first)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_run_takes_the_settings_of_the_checkpoint_it_starts_from(run, tmp_path, tiny_config):
+    pinned = replace(tiny_config, condition=replace(tiny_config.condition, fps=7.0))
+    first = run(tmp_path / "first", model=pinned, loop=replace(LOOP, steps=1))
+    second = run(tmp_path / "second", model=None, loop=replace(LOOP, steps=1), start=first)
+    own_rate = replace(tiny_config.condition, fps=None)  # 7 was the rate of the first run's data
+    assert read_info(second).model == replace(tiny_config, condition=own_rate)
+    assert read_info(second).sampler == SAMPLER
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_run_does_not_depend_on_the_number_of_workers(run, tmp_path, num_workers):
+    loop = replace(LOOP, siblings=2, accumulate=2)
+    alone = run(tmp_path / "alone", loop=replace(loop, num_workers=0))
+    with pytest.raises(Killed):
+        run(tmp_path / "workers", kill_at=3, loop=replace(loop, num_workers=0))
+    workers = run(tmp_path / "workers", loop=replace(loop, num_workers=num_workers))
+    states = [folder.parent / "state/trainer.safetensors" for folder in (alone, workers)]
+    assert states[0].read_bytes() == states[1].read_bytes()
+    assert log_of(alone.parent) == log_of(workers.parent)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_cache_that_breaks_while_training_is_one_sentence(
+    run, cache, tmp_path, monkeypatch, num_workers
+):
+    def broken(*_):
+        raise ValueError("cache file 'videos-1.safetensors' is damaged.")
+
+    monkeypatch.setattr(loading, "draw_sample", broken)
+    with pytest.raises(ValueError, match=r"^cache file 'videos-1.safetensors' is damaged.$"):
+        run(tmp_path, loop=replace(LOOP, num_workers=num_workers))
+
+
+def test_a_stopped_run_leaves_a_checkpoint_of_its_last_step(run, tmp_path, tiny_backbone):
+    unchecked = replace(LOOP, check_every=100, save_every=100)
+    with pytest.MonkeyPatch.context() as patch:
+        draw = loading.batch_indices
+
+        def stopping(length, batch_size, seed, step):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return draw(length, batch_size, seed, step)
+
+        patch.setattr(loading, "batch_indices", stopping)
+        with pytest.raises(Stopped):
+            run(tmp_path, loop=unchecked)
+    unet = load_backbone(tiny_backbone, ("unet",)).unet
+    _, info = load_checkpoint(tmp_path / "checkpoint", unet, backbone_hash(tiny_backbone))
+    assert info.step == 3
+    assert read_info(run(tmp_path, loop=unchecked)).step == 4
+
+
+def test_a_lost_checkpoint_of_a_finished_run_is_made_again(run, tmp_path):
+    checkpoint = run(tmp_path)
+    before = load_file(checkpoint / "trained.safetensors")
+    shutil.rmtree(checkpoint)
+    after = load_file(run(tmp_path) / "trained.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before.keys() | after.keys())
 
 
 def test_errors_in_proportion_change_what_is_trained_and_not_what_is_checked(run, cache, tmp_path):
@@ -235,13 +319,13 @@ def test_a_refused_run_leaves_the_record_of_the_one_that_is_there(run, tmp_path)
 
 def test_siblings_stand_together_under_one_noise(cache, run, tmp_path, monkeypatch):
     drawn = []
-    draw = training.draw_sample
+    draw = loading.draw_sample
 
     def watching(data, index, *rest):
         drawn.append((data.rows[index]["first_frame"], draw(data, index, *rest)))
         return drawn[-1][1]
 
-    monkeypatch.setattr(training, "draw_sample", watching)
+    monkeypatch.setattr(loading, "draw_sample", watching)
     run(tmp_path, loop=replace(LOOP, steps=2, batch_size=4, siblings=2))
     assert len(drawn) == 8
     for (frame, one), (other_frame, other) in zip(drawn[::2], drawn[1::2], strict=True):

@@ -149,6 +149,10 @@ class TrainConfig(LoopConfig):
     tell apart are drawn besides, such as {"left, right": 3}; asks for siblings: 2. Ours."""
     allow_mixed_states: bool = False
     """Whether states made from the whole video may stand beside states made without it. Ours."""
+    num_workers: int | None = None
+    """Worker processes that read and draw the samples of the coming steps; None: 2 beside a CUDA
+    device, 0 elsewhere, where the run itself needs the cores. What a step sees does not depend on
+    it. Ours."""
     time_noise: TimeNoiseConfig = field(default_factory=TimeNoiseConfig)
     """Noise on the given frame against videos that stop moving; off by default."""
     accumulate: int = 1
@@ -172,6 +176,8 @@ class TrainConfig(LoopConfig):
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""
         super().__post_init__()
+        if self.num_workers is not None and not 0 <= self.num_workers <= 1024:
+            raise ValueError(f"num_workers must be from 0 to 1024, got {self.num_workers}.")
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}.")
         if not 0 <= self.huber_scale < math.inf:

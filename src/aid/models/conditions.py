@@ -62,6 +62,10 @@ class TextTokens:
 
         return self._map(moved)
 
+    def pin_memory(self) -> "TextTokens":
+        """As `Tensor.pin_memory`, for every tensor."""
+        return self._map(torch.Tensor.pin_memory)
+
     @staticmethod
     def cat(parts: Sequence["TextTokens"]) -> "TextTokens":
         """Several batches as one; shorter ones get padding."""
@@ -169,9 +173,15 @@ class Conditions:
 
     def to(self, *args, **kwargs) -> "Conditions":
         """As `Tensor.to`, for every tensor."""
-        text = None if self.text is None else self.text.to(*args, **kwargs)
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "text"}
-        return Conditions(**{n: t.to(*args, **kwargs) for n, t in own.items()}, text=text)
+        return self._map(lambda part: part.to(*args, **kwargs))
+
+    def pin_memory(self) -> "Conditions":
+        """As `Tensor.pin_memory`, for every tensor."""
+        return self._map(lambda part: part.pin_memory())
+
+    def _map(self, function) -> "Conditions":
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Conditions(**{n: p if p is None else function(p) for n, p in parts.items()})
 
     @staticmethod
     def cat(parts: Sequence["Conditions"]) -> "Conditions":

@@ -203,13 +203,6 @@ class Denoiser(nn.Module):
             )
         return empty
 
-    def drop_conditions(
-        self, conditions: Conditions, empty: TextTokens | None, generator: torch.Generator
-    ) -> Conditions:
-        """For training: the conditions with parts dropped at random, as `condition` says."""
-        share = self.config.condition.text_dropout
-        return conditions.dropped_at_random(self.null_text(empty), share, generator)
-
     def enable_gradient_checkpointing(self, levels: int | None = None) -> None:
         """Less memory, more time: the UNet's blocks run again in the backward pass.
 

@@ -9,11 +9,13 @@ from aid.optim.draws import generator_for, sample_generators
 from aid.optim.log import JsonLog
 from aid.optim.loop import fit
 from aid.optim.rate import rate_factor
+from aid.optim.state import flat
 
 __all__ = [
     "AveragedWeights",
     "JsonLog",
     "fit",
+    "flat",
     "generator_for",
     "rate_factor",
     "sample_generators",

@@ -72,6 +72,7 @@ def fit(
     parts: int = 1,
     group_of: Callable[[str], str] | None = None,
     on_check: Callable[[int], dict[str, Any]] | None = None,
+    on_save: Callable[[int], None] | None = None,
     facts: Mapping[str, Any] | None = None,
     record: Mapping[str, Any] | None = None,
     accept: Sequence[str] = (),
@@ -90,6 +91,8 @@ def fit(
             for each.
         group_of: the group of a parameter, by name; the log then has each group's norms.
         on_check: called with the step while the averaged weights are in place; returns log values.
+        on_save: called with the step after each saved state, while the averaged weights are in
+            place; of a run that was finished before, too.
         facts: what must be equal for a saved state to be resumed; a difference is refused by name.
         record: what made the run, for people; written to run.json once the run may begin.
         accept: names of facts that may differ; the state remembers that they did.
@@ -122,6 +125,10 @@ def fit(
     began = time.monotonic() - at.seconds
     if at.step < config.steps:
         at.pieces.append(at.step)
+    elif on_save:  # what a finished run has made may have been lost since
+        ema.swap(parameters)
+        on_save(at.step)
+        ema.swap(parameters)
 
     with stop_request() as stop, progress_bar(title, at.step, config.steps, writes) as show:
         for step in range(at.step, config.steps):
@@ -157,9 +164,14 @@ def fit(
             is_stopped = accelerator.check_trigger()  # by any process
             if at.step % config.save_every == 0 or is_last or is_stopped:
                 tensors = state_tensors(parameters, optimizer, ema)
+                _check_state(tensors, at.step, state, group_of)
                 if log is not None:
                     log.flush()
                     _save(accelerator, state, tensors, at, facts)
+                if on_save:
+                    ema.swap(parameters)
+                    on_save(at.step)
+                    ema.swap(parameters)
             if is_stopped and not is_last:
                 raise Stopped(f"stopped after step {at.step} of {config.steps}; the state is saved")
     return ema
@@ -202,6 +214,25 @@ def _check_finite(mean: float, step: int, state: Path) -> None:
         raise FloatingPointError(
             f"the loss of step {step + 1} is {mean}. The last saved state, {str(state)!r}, is as "
             "it was. Lower the learning rate, or train with mixed_precision 'no' or 'bf16'"
+        )
+
+
+def _check_state(
+    tensors: Mapping[str, Tensor], step: int, state: Path, group_of: Callable[[str], str] | None
+) -> None:
+    """Refuses to save weights, averages or moments that are not finite over a state that is."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or bool(tensor.isfinite().all()):
+            continue
+        kind, _, parameter = name.partition("/")
+        if kind == "optimizer":
+            slot, _, parameter = parameter.partition("/")
+            kind = f"optimizer's {slot}"
+        group = group_of(parameter) if group_of else parameter
+        raise FloatingPointError(
+            f"after step {step} the {kind} of group {group!r} ({parameter}) has values that are "
+            f"not finite. It is not saved; the last saved state, {str(state)!r}, is as it was. "
+            "Lower the learning rate, or train in another precision"
         )
 
 

@@ -32,8 +32,8 @@ def find_model(
     """The folders of a checkpoint and of its backbone.
 
     Args:
-        name_or_folder: "tabletop" for the shipped model, a checkpoint folder, or a folder that
-            holds `aid/` (the checkpoint) and `backbone/`.
+        name_or_folder: "tabletop" for the shipped model, a checkpoint folder, the folder of a run,
+            or a folder that holds `aid/` (the checkpoint) and `backbone/`.
         backbone: the backbone's folder, or "tabletop"; None takes the model's own `backbone/`, and
             without one the shipped backbone.
 
@@ -51,9 +51,13 @@ def find_model(
 
 
 def find_checkpoint(name_or_folder: str | Path = SHIPPED) -> Path:
-    """The checkpoint's folder of `find_model`, wherever its backbone may be."""
+    """The checkpoint's folder of `find_model`, wherever its backbone may be.
+
+    Of a run's folder it is the run's `checkpoint`.
+    """
     folder = _find_folder(name_or_folder)
-    return folder / "aid" if (folder / "aid").is_dir() else folder
+    inside = (folder / name for name in ("aid", "checkpoint"))
+    return next((one for one in inside if one.is_dir()), folder)
 
 
 def _find_folder(name_or_folder: str | Path) -> Path:

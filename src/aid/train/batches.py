@@ -4,8 +4,9 @@ Every draw of a sample comes from a generator of its own (`optim.sample_generato
 may be split over processes and forward passes without changing what any sample gets.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,6 @@ from aid.data.cache import Batch, Cache
 from aid.diffusion.edm import sample_sigmas
 from aid.diffusion.leakage import time_noise_strength
 from aid.models.conditions import Conditions, TextTokens
-from aid.models.denoiser import Denoiser
 
 
 def every(batch: Batch, stride: int) -> Batch:
@@ -89,21 +89,23 @@ class Noised:
             noise=torch.cat([part.noise for part in parts]),
         )
 
-    def to(self, device: torch.device) -> "Noised":
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Noised":
         """As `Tensor.to`, for every tensor."""
-        return Noised(
-            latents=self.latents.to(device),
-            conditions=self.conditions.to(device),
-            sigma=self.sigma.to(device),
-            noise=self.noise.to(device),
-        )
+        return self._map(lambda part: part.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Noised":
+        """The same in page-locked memory, which a GPU copies from while it computes."""
+        return self._map(lambda part: part.pin_memory())
+
+    def _map(self, function: Callable[[Any], Any]) -> "Noised":
+        return Noised(**{one.name: function(getattr(self, one.name)) for one in fields(self)})
 
 
 def draw_sample(
     data: Cache,
     index: int,
-    denoiser: Denoiser,
-    empty: TextTokens,
+    condition: ConditionConfig,
+    null: TextTokens | None,
     config: TrainConfig,
     generator: torch.Generator,
     noise_generator: torch.Generator,
@@ -111,18 +113,18 @@ def draw_sample(
     """Video `index` with a wording, dropped conditions, a noise level and noise, all drawn.
 
     Args:
-        empty: the tokens of no instruction (b = 1).
+        condition: which conditions there are, and the share of samples that loses them.
+        null: the tokens that stand for "no instruction" (b = 1); None puts zeros.
         generator: of this sample alone.
         noise_generator: the same, or one that siblings share.
     """
-    condition = denoiser.config.condition
     batch = every(data.batch([index], generator), config.frame_stride)
     sigma = sample_sigmas(1, config.noise, noise_generator)
     noise = torch.randn(batch.latents.shape, generator=noise_generator)
     told = conditions_of(batch, condition, config.frame_stride)
     if config.time_noise.max_strength > 0:
         told = _with_time_noise(told, condition, sigma, config, generator)
-    told = denoiser.drop_conditions(told, empty, generator)
+    told = told.dropped_at_random(null, condition.text_dropout, generator)
     return Noised(latents=batch.latents, conditions=told, sigma=sigma, noise=noise)
 
 

@@ -6,6 +6,7 @@ stand in the list several times are drawn so many times as often.
 
 import itertools
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 
 from aid.config import TrainConfig
@@ -31,34 +32,58 @@ def by_first_frame(cache: Cache) -> dict[int, list[int]]:
 
 
 def other_instruction(cache: Cache, indices: Sequence[int]) -> list[int]:
-    """For each video another one with the same first frame, or itself where there is none."""
+    """For each video another one whose instruction it does not have.
+
+    One with the same first frame where there is one, else the next video in the cache, in a circle,
+    that is told something else; itself where all are told the same.
+    """
     siblings = by_first_frame(cache)
     swapped = []
     for index in indices:
-        family = siblings[cache.rows[index]["first_frame"]]
-        swapped.append(family[(family.index(index) + 1) % len(family)])
+        own = cache.rows[index]
+        family = siblings[own["first_frame"]]
+        at = family.index(index)
+        following = itertools.chain(
+            family[at + 1 :], family[:at], range(index + 1, len(cache.rows)), range(index)
+        )
+        others = (
+            i for i in following if not {*cache.rows[i]["instructions"]} & {*own["instructions"]}
+        )
+        swapped.append(next(others, index))
     return swapped
 
 
 def families(cache: Cache, siblings: int) -> list[list[int]]:
     """The videos in groups of `siblings` with one first frame; what is left over is not used.
 
+    Where no two videos have one first frame, each video is a group of its own, with a warning.
+
     Raises:
-        ValueError: no first frame has so many videos.
+        ValueError: some videos have one first frame, but nowhere so many.
     """
+    single = [[index] for index in range(len(cache.rows))]
     if siblings == 1:
-        return [[index] for index in range(len(cache.rows))]
+        return single
+    frames = by_first_frame(cache).values()
     whole = [
         family[start : start + siblings]
-        for family in by_first_frame(cache).values()
+        for family in frames
         for start in range(0, len(family) - siblings + 1, siblings)
     ]
-    if not whole:
+    if whole:
+        return whole
+    most = max(len(family) for family in frames)
+    if most > 1:
         raise ValueError(
-            f"train.siblings is {siblings}, but no first frame of the cache has so many videos. "
-            "Use train.siblings=1."
+            f"train.siblings is {siblings}, but no first frame of the cache has so many videos: "
+            f"the most are {most}. Use train.siblings={most}."
         )
-    return whole
+    warnings.warn(
+        f"train.siblings is {siblings}, but no two videos of the cache {str(cache.folder)!r} have "
+        "the same first frame. Videos are drawn one by one, as with train.siblings=1.",
+        stacklevel=2,
+    )
+    return single
 
 
 def emphasised(

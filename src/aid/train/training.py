@@ -4,7 +4,7 @@ import gc
 import math
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,28 @@ from torch import Tensor, nn
 
 from aid.config import ModelConfig, SamplerConfig, TrainConfig, to_json
 from aid.data.cache import Cache, refuse_mixed_states
-from aid.data.order import batch_indices
 from aid.models.attention import use_plain_attention
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 from aid.models.denoiser import Denoiser
 from aid.models.spreading import spread_frozen_weights
-from aid.optim import fit, sample_generators
-from aid.train.batches import Noised, draw_sample, empty_text
+from aid.optim import fit, flat
+from aid.train.batches import empty_text
 from aid.train.checking import Checker
 from aid.train.compiling import as_written, compile_unet, plain_errors
 from aid.train.groups import drawn_groups
+from aid.train.loading import Feed, Parts
 from aid.train.processes import make_accelerator, refuse_to_spread_alone
 from aid.train.records import describe, run_record
 
 FREE = ("batch_size", "accumulate", "log_every", "check_every", "save_every", "trackers")
-FREE += ("use_gradient_checkpointing", "checkpointed_levels", "use_compile", "spread_frozen")
+FREE += (
+    "num_workers",
+    "use_gradient_checkpointing",
+    "checkpointed_levels",
+    "use_compile",
+    "spread_frozen",
+)
 """Settings of `train` that may differ when a run goes on; the whole batch may not."""
 
 
@@ -40,9 +46,9 @@ def train(
     out: Path,
     backbone: Path,
     *,
-    model: ModelConfig,
+    model: ModelConfig | None,
     train: TrainConfig,
-    sampler: SamplerConfig,
+    sampler: SamplerConfig | None,
     held_out: Path | None = None,
     start: Path | None = None,
     accept: Sequence[str] = (),
@@ -51,7 +57,9 @@ def train(
 
     Args:
         backbone: folder of the frozen backbone; the cache must have been made with it.
-        sampler: how sheets are sampled, and the checkpoint's defaults for predicting.
+        model: shape of the trained part; None takes that of `start`, or the defaults.
+        sampler: how sheets are sampled, and the checkpoint's defaults for predicting; None as for
+            `model`.
         held_out: a cache of unseen videos for the checks; none are made without it.
         start: a checkpoint whose weights the run starts from, such as one on every second frame.
         accept: names of facts in which the run may differ from the state that it goes on from;
@@ -61,6 +69,8 @@ def train(
         ValueError: the cache was made with another backbone or recipe, or `out` holds another run.
         Stopped: somebody asked the run to end; it is saved.
     """
+    model = model or (ModelConfig() if start is None else model_of(start))
+    sampler = sampler or (SamplerConfig() if start is None else read_info(start).sampler)
     accelerator = make_accelerator(train, out)
     data = Cache(cache)
     backbone_id = backbone_hash(backbone)
@@ -102,9 +112,11 @@ def train(
         checker = Checker(seen, denoiser, sampler, out, backbone, accelerator, train)
     info = _info(data, denoiser, backbone, backbone_id, sampler, train, begun_on)
 
-    def check(step: int) -> dict[str, Any]:
+    def save(step: int) -> None:
         if accelerator.is_main_process:
             save_checkpoint(out / "checkpoint", denoiser, replace(info, step=step))
+
+    def check(step: int) -> dict[str, Any]:
         values = {} if checker is None else checker(step)
         return {**values, **_up_norms(denoiser)}
 
@@ -129,12 +141,18 @@ def train(
     if accelerator.is_main_process:
         print(describe(denoiser), file=sys.stderr)
     record = run_record(denoiser, model, train, sampler, facts, accelerator)
-    loss = _loss_of(accelerator, wrapped, denoiser, data, train)
-    with plain_errors():
+    parts = Parts(
+        data=data, groups=drawn_groups(data, train), condition=model.condition,
+        null=denoiser.null_text(empty_text(data)), train=train,
+        num_processes=accelerator.num_processes, rank=accelerator.process_index,
+    )  # fmt: skip
+    feed = Feed(parts, accelerator.device)
+    loss = _loss_of(accelerator, wrapped, feed, train.accumulate)
+    with plain_errors(), closing(feed):
         fit(
             accelerator, out, parameters, loss, train, title="aid", rates=_rates(train),
             parts=train.accumulate, group_of=group_of, facts=facts, record=record, accept=accept,
-            on_check=as_written(check) if train.use_compile else check,
+            on_check=as_written(check) if train.use_compile else check, on_save=save,
         )  # fmt: skip
     # DDP's reducer goes before the process group does. The other way round it waits, holding
     # Python's lock, for gloo's thread, which may be waiting for that lock.
@@ -178,41 +196,48 @@ def _denoiser(
     if start is None:
         text_dim, image_dim = example.instruction_tokens.shape[-1], example.image_tokens.shape[-1]
         return Denoiser(unet, text_dim, image_dim, model)
-    denoiser, begun = load_checkpoint(start, unet, backbone_id)
-    if begun.model != model:
-        raise ValueError(
-            f"checkpoint {str(start)!r} has another shape than this recipe's `model` settings. "
-            "Start from a checkpoint of the same recipe, or from nothing."
-        )
+    _refuse_another_shape(start, model)
+    denoiser, _ = load_checkpoint(start, unet, backbone_id)
+    denoiser.config = model
     return denoiser.train()
 
 
+MAY_DIFFER = ("fps", "motion_bucket_id", "noise_aug_mean", "noise_aug_std", "noise_aug_strength")
+MAY_DIFFER += ("text_dropout", "loss_on_given_frames")
+"""Settings of `model.condition` that change what a network reads, not the network."""
+
+
+def model_of(start: Path) -> ModelConfig:
+    """The model settings of a checkpoint, for a run that starts from it on other data.
+
+    The checkpoint's `condition.fps`, if it has one, is the rate of its own data; the run takes the
+    rate of each video instead.
+    """
+    model = read_info(start).model
+    return replace(model, condition=replace(model.condition, fps=None))
+
+
+def _refuse_another_shape(start: Path, model: ModelConfig) -> None:
+    begun, wanted = (flat(to_json(one)) for one in (read_info(start).model, model))
+    for name in sorted(begun.keys() | wanted.keys()):
+        is_free = name.removeprefix("condition.") in MAY_DIFFER
+        if begun.get(name) != wanted.get(name) and not is_free:
+            raise ValueError(
+                f"checkpoint {str(start)!r} has another shape than this recipe: model.{name} is "
+                f"{begun.get(name)!r} there and {wanted.get(name)!r} here. Leave the `model` "
+                "settings out, so that the checkpoint's are taken, or start from nothing."
+            )
+
+
 def _loss_of(
-    accelerator: Accelerator, wrapped: nn.Module, denoiser: Denoiser, data: Cache,
-    train: TrainConfig,
-) -> Callable[..., Tensor]:  # fmt: skip
-    """The loss of one part of a step, on this process's share of the whole batch."""
-    each, processes, rank = train.batch_size, accelerator.num_processes, accelerator.process_index
-    empty, size, siblings = empty_text(data), each * processes * train.accumulate, train.siblings
-    groups = drawn_groups(data, train)
+    accelerator: Accelerator, wrapped: nn.Module, feed: Feed, accumulate: int
+) -> Callable[..., Tensor]:
+    """The loss of one forward pass, on this process's share of the whole batch."""
 
     def loss(step: int, part: int = 0) -> Tensor:
-        begin = (part * processes + rank) * each
-        places = range(begin, begin + each)
-        chosen = batch_indices(len(groups), size // siblings, train.seed, step)
-        whole = [index for group in chosen for index in groups[group]]
-        own = sample_generators(train.seed, step, places)
-        # Siblings draw their noise alike, each group from a generator beside the samples' own.
-        alike = own
-        if siblings > 1:
-            alike = sample_generators(train.seed, step, [-1 - p // siblings for p in places])
-        samples = [
-            draw_sample(data, whole[place], denoiser, empty, train, *generators)
-            for place, *generators in zip(places, own, alike, strict=True)
-        ]
-        drawn = Noised.cat(samples).to(accelerator.device)
-        # Gradients of several parts are exchanged once, with the last.
-        is_last = part == train.accumulate - 1
+        drawn = feed(step, part)
+        # Gradients of several passes are exchanged once, with the last.
+        is_last = part == accumulate - 1
         with nullcontext() if is_last else accelerator.no_sync(wrapped):
             return wrapped(drawn.latents, drawn.conditions, drawn.sigma, drawn.noise)
 
