@@ -207,6 +207,14 @@ def test_a_config_of_another_version_is_named(saved):
         read_info(saved)
 
 
+def test_a_checkpoint_from_before_windows_of_time_is_read(saved):
+    values = json.loads((saved / "config.json").read_text())
+    for name in ("source", "frames", "states_see", "data_licence"):
+        values.pop(name, None)
+    (saved / "config.json").write_text(json.dumps(values))
+    assert (read_info(saved).source, read_info(saved).frames) == ({}, {})
+
+
 def test_a_real_backbone_round_trip(tiny_backbone, build, info, tmp_path):
     known = replace(info, backbone_hash=backbone_hash(tiny_backbone))
     save_checkpoint(tmp_path / "aid", build(), known)

@@ -24,6 +24,8 @@ from aid.models.card import NO_FIGURES, model_card
 from aid.models.denoiser import Denoiser
 
 WEIGHTS, CONFIG, CARD = "trained.safetensors", "config.json", "README.md"
+OPTIONAL = {"states_see", "data_licence", "source", "frames"}
+"""What older checkpoints do not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ def read_info(folder: Path | str) -> CheckpointInfo:
         values = json.loads(file.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{str(file)!r} is damaged ({error}). Copy it again.") from None
-    needed = {f.name for f in fields(CheckpointInfo)} - {"states_see", "data_licence"}
+    needed = {f.name for f in fields(CheckpointInfo)} - OPTIONAL
     if missing := sorted(needed - set(values)):
         raise ValueError(
             f"{str(file)!r} lacks {', '.join(missing)}; this is aid {version('aid-video')}. "
