@@ -122,6 +122,46 @@ class Unruly(BaseHTTPRequestHandler):
             pass
         self.close_connection = True
 
+    def trickle(self, piece, pause):
+        """The same bytes over and over, until the test is over or the client gone."""
+        try:
+            while not opened.is_set():
+                self.wfile.write(piece)
+                time.sleep(pause)
+        except OSError:
+            pass
+        self.close_connection = True
+
+    def letters(self, number, said, body):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        self.trickle(b"a", 0.05)
+
+    def hints(self, number, said, body):
+        self.trickle(b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.001)
+
+    def drip_of_hints(self, number, said, body):
+        self.trickle(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", 0.1)
+
+    def redirects(self, number, said, body):
+        place = f"http://{self.headers['Host']}/v1/chat/completions?good_after_redirect"
+        self.send(302, "elsewhere", Location=place)
+
+    def steering_error(self, number, said, body):
+        self.send(503, "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\r\nmore")
+
+    def steering_header(self, number, said, body):
+        self.wfile.write(b"HTTP/1.1 200 \x1b[2J\x07\r\nA\x1b[31m: b\r\n\r\n")
+        self.close_connection = True
+
+    def steering_page(self, number, said, body):
+        self.send(200, "<html>\x1b[2J\x00\x08\x7f")
+
+    def steering_refusal(self, number, said, body):
+        self.send(401, "who \x1b[2J are you?")
+
+    def steering_states(self, number, said, body):
+        self.answer(said, "1. It \x1b[31mbegins\x07\n2. It \u202eis\x00 done\u2028")
+
     def picky(self, number, said, body):
         if "bad" in said:
             return self.send(400, '{"error": "the image is broken"}')

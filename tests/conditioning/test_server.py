@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,7 +16,7 @@ from PIL import Image
 
 from aid.conditioning.addresses import asking_state_writer
 from aid.conditioning.asking import read_book
-from aid.conditioning.server import StateServerError, delay, retry_after
+from aid.conditioning.server import StateServerError, delay, headers_for, retry_after
 from aid.config import AskingConfig
 
 FRAME = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
@@ -136,7 +137,93 @@ def test_the_key_comes_from_the_environment_and_a_missing_one_is_named(server, m
     with pytest.raises(ValueError, match="export OPENAI_API_KEY"):
         ask(server, "locked", "a")
     monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{server}/v1")
     assert ask(server, "locked", "a")[0].states == states("a")
+
+
+@pytest.mark.parametrize(
+    "owner", [None, "https://api.openai.com/v1", "{other}", "http://127.0.0.1/v1"]
+)
+def test_the_key_goes_to_no_other_host_than_the_one_it_is_for(server, monkeypatch, owner):
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    if owner is not None:
+        monkeypatch.setenv(
+            "OPENAI_BASE_URL", owner.format(other=server.replace("127.0.0.1", "localhost"))
+        )
+    with pytest.raises(ValueError, match=r"goes to .* only.*export OPENAI_BASE_URL=http://127"):
+        ask(server, "locked", "a")
+    assert requests_to(server, "locked")[-1]["key"] is None
+
+
+@pytest.mark.parametrize(
+    ("url", "owner", "is_sent"),
+    [
+        ("https://api.openai.com/v1", None, True),
+        ("https://API.OpenAI.com:443/v1", None, True),
+        ("http://api.openai.com/v1", None, False),
+        ("https://api.openai.com.evil.net/v1", None, False),
+        ("https://api.openai.com./v1", None, False),
+        ("https://api.openai.com:444/v1", None, False),
+        ("https://evil.net/v1?https://api.openai.com", None, False),
+        ("https://mine.net/v1", "https://mine.net/elsewhere", True),
+        ("https://api.openai.com/v1", "https://mine.net/v1", False),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1", True),
+        ("http://[::1]:8000/v1", "http://[::1]:8000", True),
+        ("http://localhost:8000/v1", "http://localhost:8000/v1", True),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8001/v1", False),
+    ],
+)
+def test_the_key_is_bound_to_scheme_host_and_port(url, owner, is_sent, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    monkeypatch.setenv("OPENAI_BASE_URL", owner or "")
+    assert ("Authorization" in headers_for(url)) is is_sent
+
+
+@pytest.mark.parametrize(
+    "host", ["mine.net", "127.0.0.1.evil.net", "localhost.evil.net", "10.0.0.1"]
+)
+def test_a_key_that_would_travel_unencrypted_is_not_sent(host, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://{host}:8000/v1")
+    with pytest.raises(ValueError, match="would travel unencrypted"):
+        headers_for(f"http://{host}:8000/v1")
+
+
+def test_a_redirect_is_not_followed(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{server}/v1")
+    with pytest.raises(ValueError, match=r"has no chat completions.*302"):
+        ask(server, "redirects", "a")
+    assert requests_to(server, "good_after_redirect") == []
+
+
+@pytest.mark.parametrize("model", ["slow", "drip", "letters", "hints", "drip_of_hints"])
+def test_one_deadline_holds_for_the_whole_exchange(server, model):
+    config = AskingConfig(timeout=0.5, first_wait=0.0, max_tries=1, concurrency=1)
+    start = time.monotonic()
+    said = ask(server, model, "a push", config=config)[0]
+    assert time.monotonic() - start < 5
+    assert "it took more than 0.5 s" in said.detail
+
+
+@pytest.mark.parametrize("model", ["steering_error", "steering_header", "steering_page"])
+def test_what_a_server_says_does_not_steer_the_terminal(server, model):
+    said = ask(server, model, "a push", config=HASTY)[0]
+    assert said.failure == "no answer"
+    assert said.detail.isprintable(), said.detail
+
+
+def test_a_refusal_by_a_server_does_not_steer_the_terminal_either(server):
+    with pytest.raises(ValueError) as error:
+        ask(server, "steering_refusal", "a push")
+    assert str(error.value).isprintable()
+
+
+def test_states_have_no_control_characters(server):
+    (said,) = ask(server, "steering_states", "a push")
+    assert len(said.states) == 2
+    assert all(state.isprintable() for state in said.states)
 
 
 def test_as_many_are_asked_at_once_as_allowed_and_no_more(server):

@@ -53,9 +53,7 @@ def read_answer(answer: str, num_states: int) -> list[str]:
     Raises:
         UnusableAnswer: there are no such states in it.
     """
-    text = answer.encode("utf-8", "replace").decode()
-    text = "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
-    text = _THOUGHTS.sub("", text).strip()
+    text = _THOUGHTS.sub("", printable(answer)).strip()
     if fenced := _FENCE.search(text):
         text = fenced[1].strip()
     if not text:
@@ -71,6 +69,15 @@ def read_answer(answer: str, num_states: int) -> list[str]:
     if long := [state for state in states if len(state.split()) > MAX_WORDS]:
         raise UnusableAnswer("rambling", f"a state of {len(long[0].split())} words")
     return _thin(states, num_states)
+
+
+def printable(text: str) -> str:
+    """Somebody else's text without control characters, which could steer a terminal.
+
+    Line ends and tabs stay; what else cannot be printed becomes a space.
+    """
+    text = text.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
 
 
 def _short(text: str) -> str:

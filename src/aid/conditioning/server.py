@@ -1,12 +1,15 @@
 """Language models behind an HTTP server that speaks OpenAI's protocol.
 
 vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and hosted services do. One endpoint is used:
-`POST URL/chat/completions`, with the frame as a PNG in the message. Every request has an end:
-a time limit, a size limit, a number of tries.
+`POST URL/chat/completions`, with the frame as a PNG in the message. Every exchange has an end:
+one deadline for all of it, a size limit, a number of tries. The key goes to one host only, and
+redirects are not followed.
 """
 
+import asyncio
 import base64
 import io
+import ipaddress
 import json
 import os
 import random
@@ -21,11 +24,15 @@ from typing import Any
 import httpx2
 from PIL import Image
 
+from aid.conditioning.answers import printable
 from aid.conditioning.asking import Answer, Question
 from aid.conditioning.prompt import turns
 from aid.config import AskingConfig
 
 KEY = "OPENAI_API_KEY"
+KEY_GOES_TO = "OPENAI_BASE_URL"
+"""The key is sent to the host of this address and to no other; the OpenAI client's own variable."""
+OFFICIAL = "https://api.openai.com/v1"
 MAX_BYTES = 1 << 20
 TOKENS_PER_STATE = 64
 FAILURES_IN_A_ROW = 3
@@ -73,6 +80,7 @@ class ServerModel:
         self.sends_frames, self.num_states, self.config = sends_frames, num_states, config
         self._has_schema = True  # until the server says that it knows none
         self._stopping = threading.Event()
+        self._certificates = httpx2.create_ssl_context()
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Each question's number and answer, as they come.
@@ -86,15 +94,12 @@ class ServerModel:
         rest = iter(enumerate(questions))
         in_a_row = 0
         config = self.config
-        limits = httpx2.Timeout(config.timeout, connect=min(10.0, config.timeout))
-        with (
-            httpx2.Client(timeout=limits, headers=_headers()) as client,
-            ThreadPoolExecutor(config.concurrency) as pool,
-        ):
+        headers = headers_for(self.url)
+        with ThreadPoolExecutor(config.concurrency) as pool:
             try:
                 while True:
                     for index, question in islice(rest, config.concurrency - len(waiting)):
-                        waiting[pool.submit(self._answer, client, question)] = index
+                        waiting[pool.submit(self._answer, headers, question)] = index
                     if not waiting:
                         return
                     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -116,12 +121,12 @@ class ServerModel:
     def release(self) -> None:
         """Nothing: the model's memory is the server's."""
 
-    def _answer(self, client: httpx2.Client, question: Question) -> Answer:
+    def _answer(self, headers: dict[str, str], question: Question) -> Answer:
         """The answer to one question after as many tries as it takes and is allowed."""
         failure = ""
         for attempt in range(self.config.max_tries):
             try:
-                return Answer(self._try(client, question, self._has_schema))
+                return Answer(self._try(headers, question, self._has_schema))
             except _RefusedError as error:
                 return Answer(failure=str(error))
             except _PassingError as error:
@@ -132,51 +137,109 @@ class ServerModel:
                     break
         return Answer(failure=failure)
 
-    def _try(self, client: httpx2.Client, question: Question, has_schema: bool) -> str:
+    def _try(self, sent: dict[str, str], question: Question, has_schema: bool) -> str:
         body = request(question, self.model, self.num_states, self.sends_frames, has_schema)
-        status, headers, content = self._post(client, body)
+        status, headers, content = self._post(sent, body)
         if status == 200:
             return _words(content)
         said = f"{status} {_excerpt(content)}".strip()
         if status in PASSING or status >= 500:
             raise _PassingError(f"it answered {said}", retry_after(headers.get("retry-after")))
         if status in (400, 422) and has_schema:
-            words = self._try(client, question, has_schema=False)
+            words = self._try(sent, question, has_schema=False)
             self._has_schema = False  # it was the schema that it did not take
             return words
         if status in (400, 413, 415, 422):
             raise _RefusedError(f"it refused the question: {said}")
         if status in (401, 403):
-            raise ValueError(f"server {self.url} wants a key ({said}). Set it: export {KEY}=...")
+            raise ValueError(
+                f"server {self.url} wants a key ({said}). {_how_to_send_a_key(self.url)}"
+            )
         raise ValueError(
             f"server {self.url} has no chat completions with the model {self.model!r} ({said}). "
             "Check both: the address mostly ends in /v1, and URL/models lists the models."
         )
 
     def _post(
-        self, client: httpx2.Client, body: dict[str, Any]
+        self, headers: dict[str, str], body: dict[str, Any]
     ) -> tuple[int, httpx2.Headers, bytes]:
-        end = time.monotonic() + self.config.timeout
-        content = bytearray()
+        """One exchange, from the look-up of the host to the last byte, before its deadline."""
         try:
-            with client.stream("POST", f"{self.url}/chat/completions", json=body) as response:
-                for piece in response.iter_bytes():
-                    content += piece
-                    if len(content) > MAX_BYTES:
-                        raise _RefusedError(f"it answered more than {MAX_BYTES >> 20} MiB")
-                    if time.monotonic() > end:  # a server that drips is never silent for long
-                        raise _PassingError(f"it took more than {self.config.timeout:g} s")
-        except httpx2.RequestError as error:
-            raise _PassingError(f"{type(error).__name__} {error}".strip()) from None
+            return asyncio.run(asyncio.wait_for(self._exchange(headers, body), self.config.timeout))
+        except TimeoutError:
+            raise _PassingError(f"Timeout: it took more than {self.config.timeout:g} s") from None
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            raise _PassingError(_short(f"{type(error).__name__} {error}")) from None
+
+    async def _exchange(
+        self, headers: dict[str, str], body: dict[str, Any]
+    ) -> tuple[int, httpx2.Headers, bytes]:
+        limits = httpx2.Timeout(None, connect=min(10.0, self.config.timeout))
+        # A proxy of the environment must not read what is meant for this machine.
+        uses_proxies = not _is_this_machine(httpx2.URL(self.url).host)
+        client = httpx2.AsyncClient(
+            timeout=limits, headers=headers, follow_redirects=False, trust_env=uses_proxies,
+            verify=self._certificates,
+        )  # fmt: skip
+        content = bytearray()
+        async with (
+            client,
+            client.stream("POST", f"{self.url}/chat/completions", json=body) as response,
+        ):
+            async for piece in response.aiter_bytes():
+                content += piece
+                if len(content) > MAX_BYTES:
+                    raise _RefusedError(f"it answered more than {MAX_BYTES >> 20} MiB")
         return response.status_code, response.headers, bytes(content)
 
 
-def _headers() -> dict[str, str]:
+def headers_for(url: str) -> dict[str, str]:
+    """The headers of every request to this address; with the key only where it belongs.
+
+    Raises:
+        ValueError: the key would travel unencrypted.
+    """
     # Plain bytes: a compressed answer could be thousands of times as large as what is counted.
     headers = {"Accept-Encoding": "identity"}
-    if key := os.environ.get(KEY):
-        headers["Authorization"] = f"Bearer {key}"
-    return headers
+    key = os.environ.get(KEY)
+    if not key or not _gets_the_key(url):
+        return headers
+    asked = httpx2.URL(url)
+    if asked.scheme != "https" and not _is_this_machine(asked.host):
+        raise ValueError(
+            f"{KEY} would travel unencrypted to {url}. Use an address with https://, a server on "
+            f"this machine, or unset {KEY}."
+        )
+    return headers | {"Authorization": f"Bearer {key}"}
+
+
+def _gets_the_key(url: str) -> bool:
+    """Whether the user's key belongs to this address: scheme, host and port are all the same."""
+    owner, asked = (httpx2.URL(one) for one in (os.environ.get(KEY_GOES_TO) or OFFICIAL, url))
+    return _origin(owner) == _origin(asked)
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _how_to_send_a_key(url: str) -> str:
+    if not os.environ.get(KEY):
+        return f"Set it, and say whom it is for: export {KEY}=... {KEY_GOES_TO}={url}"
+    if _gets_the_key(url):
+        return f"It does not take the one in {KEY}."
+    owner = os.environ.get(KEY_GOES_TO) or OFFICIAL
+    return (
+        f"The one in {KEY} goes to {owner} only. If it is for this server, say so: "
+        f"export {KEY_GOES_TO}={url}"
+    )
 
 
 def request(
@@ -266,5 +329,10 @@ def _words(content: bytes) -> str:
 
 
 def _excerpt(content: bytes) -> str:
-    words = " ".join(content[:400].decode("utf-8", "replace").split())
+    return _short(content[:400].decode("utf-8", "replace"))
+
+
+def _short(words: str) -> str:
+    """One short line without control characters, whatever a server says."""
+    words = " ".join(printable(words).split())
     return words[:120] + "..." if len(words) > 120 else words

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+LONGEST = 86400.0  # seconds: a day
+
 
 @dataclass(frozen=True, kw_only=True)
 class AskingConfig:
@@ -12,7 +14,7 @@ class AskingConfig:
     concurrency: int = 4
     """Requests at once, to a server. Ours."""
     timeout: float = 120.0
-    """Seconds that a server has for one answer. Ours."""
+    """Seconds for one whole exchange with a server, from its look-up to the last byte. Ours."""
     max_tries: int = 5
     """Requests until a question is given up. Ours."""
     first_wait: float = 1.0
@@ -20,11 +22,13 @@ class AskingConfig:
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""
-        for name in ("batch_size", "concurrency", "max_tries"):
+        for name, most in (("batch_size", 4096), ("concurrency", 256), ("max_tries", 1000)):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not self.timeout > 0 or self.first_wait < 0:
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}.")
+        if not 0 < self.timeout <= LONGEST or not 0 <= self.first_wait <= LONGEST:
             raise ValueError(
-                f"timeout must be above 0 and first_wait not below, got {self.timeout} and "
-                f"{self.first_wait}."
+                f"timeout must be above 0, first_wait at least 0, both at most {LONGEST:g} s, got "
+                f"{self.timeout} and {self.first_wait}."
             )
