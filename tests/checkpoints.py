@@ -21,7 +21,7 @@ def write_tiny_model(
     backbone: Path,
     config: ModelConfig,
     is_random: bool = True,
-    state_writer: str = "replay",
+    state_writer: str = "tabletop-rules",
 ) -> Path:
     """A checkpoint of an untrained denoiser; `is_random` takes it away from its zero start."""
     unet = load_backbone(backbone, ("unet",)).unet

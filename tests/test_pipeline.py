@@ -109,7 +109,13 @@ def test_the_model_card_says_what_is_known_and_what_is_not(model, tmp_path, tiny
     head = yaml.safe_load(text.split("---")[1])
     assert head["library_name"] == "aid-video"
     assert "base_model" not in head, "a local folder is nowhere on the hub"
-    for said in ("tensors", "not recorded", "`none`", "written by replay", "| LoRA | none |"):
+    for said in (
+        "tensors",
+        "not recorded",
+        "`none`",
+        "written by tabletop-rules",
+        "| LoRA | none |",
+    ):
         assert said in text
     assert "None are recorded here" in text
 

@@ -8,6 +8,8 @@ import functools
 import re
 from dataclasses import dataclass
 
+STATE_WRITER = "tabletop-rules"
+"""Who writes states in this grammar, as data sets, caches and checkpoints call it."""
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 OBJECTS = ("block", "can", "ball")
 CONTAINERS = ("bowl", "plate", "box")

@@ -8,6 +8,7 @@ from aid.conditioning.states import (
     ReplayStateWriter,
     choose_state_writer,
     provenances,
+    state_writer_of_checkpoint,
 )
 from aid.types import State, VideoRow
 
@@ -80,3 +81,17 @@ def test_recorded_states_carry_who_wrote_them_and_what_they_saw():
 def test_only_replay_has_seen_the_video():
     seen = {name: choose_state_writer(name, ROWS).sees for name in WRITERS}
     assert seen == {"replay": "video", "tabletop-rules": "text", "none": "text"}
+
+
+def test_a_set_without_states_is_recorded_as_having_none():
+    silent = [replace(one, states=[], state_writer="vlm:a/b?prompt=1") for one in ROWS]
+    writer = choose_state_writer("replay", silent)
+    assert (writer.name, writer.sees, provenances(writer)) == ("none", "text", [])
+
+
+def test_a_checkpoints_writer_is_used_only_where_it_asks_nobody():
+    for name in ("tabletop-rules", "none"):
+        assert state_writer_of_checkpoint(name).name == name
+    for name in ("replay", "column:plan", "vlm:a/b?prompt=1", "smollm2", "oracle", ""):
+        with pytest.raises(ValueError, match=r"--states_from, state_writer=\.\.\."):
+            state_writer_of_checkpoint(name).write([FRAME], ["push it"])

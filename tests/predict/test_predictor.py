@@ -143,7 +143,7 @@ def test_numbers_out_of_range_are_refused(predictor, frame):
 
 
 @pytest.mark.filterwarnings("ignore:.*text encoder reads")
-def test_replayed_states_are_predicted_by_rules(predictor, frame):
+def test_a_model_of_the_table_tops_states_is_told_them_by_rules(predictor, frame):
     made = predictor(frame, SAID, num_steps=1)
     assert made.state_writer == "tabletop-rules"
     assert made.states[-1] == "the red ball is held in the air"

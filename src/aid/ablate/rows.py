@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from aid.config.bounded_yaml import load_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +109,11 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """The settings in a recipe.
 
     Raises:
-        ValueError: there is no such file.
+        ValueError: there is no such file, or it cannot be read.
     """
     if not path.is_file():
         raise ValueError(f"recipe {str(path)!r} does not exist. Give the folder of the recipes.")
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return load_yaml(path.read_text(encoding="utf-8")) or {}
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from aid import __version__
-from aid.cli import checking, drawing, scoring, serving, studies, training
+from aid.cli import checking, drawing, recipes, scoring, serving, studies, training
 from aid.cli.data import data, join
 from aid.cli.states import states
 from aid.config import SourceConfig
@@ -94,9 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> None:
-    parser = make_parser(only=arguments[0])
-    parsed = parser.instantiate(parser.parse_args(_with_values(arguments)))
+    parser, arguments = make_parser(only=arguments[0]), _with_values(arguments)
+    parsed = parser.instantiate(parser.parse_args(arguments))
     values = parsed[parsed["command"]].as_dict()
+    flags = {a[2:].partition("=")[0] for a in arguments if a.startswith("--")}
+    recipes.check_reach([Path(str(one)) for one in values["config"] or ()], flags)
     del values["config"], values["debug"]
     function = COMMANDS[parsed["command"]]
     if _reads_source(function):
@@ -118,6 +121,7 @@ def make_parser(only: str | None = None) -> ArgumentParser:
         only: one command, whose flags are enough; None makes those of all.
     """
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    recipes.read_within_bounds()
     parser = _Parser(
         prog="aid",
         version=__version__,

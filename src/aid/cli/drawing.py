@@ -56,7 +56,8 @@ def predict(
             outside of it a step costs one prediction instead of two or three.
         states: what the video passes through, as '["first ...", "then ..."]'.
         states_from: who says the states: tabletop-rules, none, vlm:MODEL, server:URL#MODEL,
-            smollm2; by default who said those of the training data.
+            smollm2; by default the writer of the training data's states if it needs neither
+            the network nor another model.
         model: "tabletop", a checkpoint's folder, or one with `aid/` and `backbone/`.
         backbone: folder of the backbone, if it is not the model's own.
         device: cpu or cuda; by default the GPU if there is one.
@@ -119,6 +120,7 @@ def demo(
     frames: Path | None = None,
     steps: int | None = None,
     seed: int = 0,
+    states_from: str | None = None,
     device: str | None = None,
 ) -> None:
     """Several instructions on each of some unseen first frames, as videos and contact sheets.
@@ -130,15 +132,20 @@ def demo(
         frames: a folder with frames.json; by default the frames that come with the model.
         steps: sampling steps.
         seed: of every video.
+        states_from: as for `aid predict`.
         device: cpu or cuda.
     """
     check_folder(out if out.exists() else out.parent)
     keep_freed_memory(device)
+    from aid.conditioning.states import UnaskedStateWriter
     from aid.demo import make_demo, read_frames
-    from aid.predict import Predictor
+    from aid.predict import Predictor, state_writer_of
 
     read_frames(frames)
-    predictor = Predictor.from_pretrained(model, backbone, device)
+    writer = state_writer_of(model, states_from)
+    if isinstance(writer, UnaskedStateWriter):
+        writer.write([], [])
+    predictor = Predictor.from_pretrained(model, backbone, device, state_writer=writer)
     print(predictor.describe(predictor.sampler_with(steps)))
     with progress_bar("sampling") as on_step:
         make_demo(predictor, out, frames, num_steps=steps, seed=seed, on_step=on_step)

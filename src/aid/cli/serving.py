@@ -19,6 +19,7 @@ def web(
     host: str = "127.0.0.1",
     port: int = 7860,
     password_file: Path | None = None,
+    states_from: str | None = None,
     device: str | None = None,
 ) -> None:
     """Opens the studio: a page to predict, compare, vote, and look at data and runs.
@@ -35,6 +36,8 @@ def web(
         host: address to listen at; 127.0.0.1 is this machine only.
         port: to listen at; 0 takes a free one.
         password_file: a file whose first line is the password that visitors need.
+        states_from: who says the states of model and rival, as for `aid predict`; without one,
+            visitors write them where the checkpoint's own writer cannot be used.
         device: cpu or cuda; by default the GPU if there is one.
     """
     check_folder(votes.parent)
@@ -56,9 +59,9 @@ def web(
     def open_studio() -> object:
         from aid.web.studio import Model, Studio
 
-        models = [Model.load(model, backbone, device)]
+        models = [Model.load(model, backbone, device, states_from)]
         if rival is not None:
-            models.append(Model.load(rival, rival_backbone, device))
+            models.append(Model.load(rival, rival_backbone, device, states_from))
         if len({one.name for one in models}) < len(models):
             raise ValueError(f"--model and --rival are both {models[0].name!r}. Give two.")
         print(models[0].predictor.describe(), flush=True)

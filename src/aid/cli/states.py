@@ -90,10 +90,16 @@ def recorded_states(data: Path, rows: list["VideoRow"], name: str) -> "StateWrit
 
 
 def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: list[str]) -> None:
-    """Asks a language model before a video model is loaded; its answers stay, its weights go."""
-    from aid.conditioning.asking import AskingStateWriter
-    from aid.conditioning.states import release
+    """Asks a language model before a video model is loaded; its answers stay, its weights go.
 
+    Raises:
+        ValueError: it cannot be asked, or the user has to name a writer.
+    """
+    from aid.conditioning.asking import AskingStateWriter
+    from aid.conditioning.states import UnaskedStateWriter, release
+
+    if isinstance(writer, UnaskedStateWriter):
+        writer.write(frames, instructions)
     if isinstance(writer, AskingStateWriter):
         writer.tell(frames, instructions)
         release(writer)
@@ -102,8 +108,11 @@ def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: l
 def ask_about(writer: "StateWriter", data: Path, rows: list["VideoRow"]) -> None:
     """Likewise about the videos of a data set; its answers are kept in the writer's book."""
     from aid.conditioning.asking import AskingStateWriter
+    from aid.conditioning.states import UnaskedStateWriter
     from aid.states import tell_rows
 
+    if isinstance(writer, UnaskedStateWriter):
+        writer.write([], [])
     if isinstance(writer, AskingStateWriter):
         with progress_bar("states") as on_row:
             tell_rows(data, rows, writer, on_row)

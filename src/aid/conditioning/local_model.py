@@ -133,9 +133,10 @@ class LocalModel:
             else (AutoTokenizer.from_pretrained, AutoModelForCausalLM)
         )
         try:
-            processor = makers[0](self.model_name, **self.source)
+            processor = makers[0](self.model_name, trust_remote_code=False, **self.source)
             model, facts = makers[1].from_pretrained(
                 self.model_name,
+                trust_remote_code=False,  # transformers would ask at the terminal, and then run it
                 **self.source,
                 **self._weights(),
                 use_safetensors=True,

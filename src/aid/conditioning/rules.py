@@ -16,7 +16,7 @@ class RuleStateWriter:
     grammar gets no states and a warning that names the words it does not know.
     """
 
-    name = "tabletop-rules"
+    name = wording.STATE_WRITER
     sees: Literal["text"] = "text"
 
     def write(

@@ -48,8 +48,8 @@ class ReplayStateWriter:
     """The states that were recorded with a data set.
 
     It answers exactly one question: the states of all its rows, in their order. Where one writer
-    wrote them all, it goes by that writer's name. `provenances` are those of all rows with states,
-    `sees` the one of them that knows most.
+    wrote them all, it goes by that writer's name, and by "none" where no row has states.
+    `provenances` are those of all rows with states, `sees` the one of them that knows most.
     """
 
     name = "replay"
@@ -57,11 +57,11 @@ class ReplayStateWriter:
     def __init__(self, rows: Sequence[VideoRow]) -> None:
         self.rows = rows
         told = [row for row in rows if row.states]
-        names = {row.state_writer for row in told or rows} or {""}
-        self.name = (names.pop() if len(names) == 1 else "") or "replay"
+        names = {row.state_writer for row in told}
+        self.name = (names.pop() if len(names) == 1 else "") or ("replay" if told else "none")
         self.provenances = sorted({row.states_see for row in told})
         by_knowledge: tuple[Provenance, ...] = ("video", "first_frame", "text")
-        self.sees = next((kind for kind in by_knowledge if kind in self.provenances), "video")
+        self.sees = next((kind for kind in by_knowledge if kind in self.provenances), "text")
 
     def write(
         self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
@@ -113,6 +113,42 @@ class ColumnStateWriter:
                 "of sentences nor a text. Choose another column."
             )
         return [line.strip() for line in lines if line.strip()]
+
+
+class UnaskedStateWriter:
+    """Stands for the writer that a checkpoint names where using it takes the user's own word.
+
+    Recorded states cannot be repeated for new frames. A server or a language model is asked only
+    if the user names it: a checkpoint may come from a stranger, and must not make a program go to
+    the network or load another model.
+    """
+
+    sees: Provenance = "text"
+    provenances: tuple[Provenance, ...] = ()
+
+    def __init__(self, trained_on: str) -> None:
+        shown = repr(trained_on if len(trained_on) <= 80 else trained_on[:77] + "...")
+        self.name = f"to be given (trained on states by {shown})"
+        if trained_on.startswith(SCHEMES):
+            self._reason = f"{shown}, a language model that is asked only if you name it yourself"
+        elif trained_on == ReplayStateWriter.name or trained_on.startswith("column:"):
+            self._reason = f"{shown}: recorded states, which cannot be repeated for a new frame"
+        else:
+            self._reason = f"{shown}, which is no state writer of this version"
+
+    def write(
+        self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
+    ) -> list[list[str]]:
+        """Nothing.
+
+        Raises:
+            ValueError: always; the sentence says what to give.
+        """
+        raise ValueError(
+            f"this model was trained on states by {self._reason}. Give the states (--states, "
+            "states=[...]) or name a writer (--states_from, state_writer=...): tabletop-rules, "
+            "none, or a language model as in docs/states.md."
+        )
 
 
 class NoStateWriter:
@@ -186,6 +222,20 @@ def choose_state_writer(
             "recorded video. Use 'tabletop-rules', 'none' or a language model."
         )
     return ColumnStateWriter(key, rows) if is_column else ReplayStateWriter(rows)
+
+
+def state_writer_of_checkpoint(name: str) -> StateWriter:
+    """The writer that a checkpoint names, where it is code of ours that asks nobody.
+
+    Args:
+        name: the `state_writer` of the checkpoint, which may be a stranger's.
+
+    Returns:
+        That writer, or an `UnaskedStateWriter`.
+    """
+    if name in (RuleStateWriter.name, NoStateWriter.name):
+        return WRITERS[name]()
+    return UnaskedStateWriter(name)
 
 
 def release(writer: StateWriter) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from aid.config.bounded_yaml import load_yaml
 from aid.data.files import read_text
 from aid.types import VideoRow
 
@@ -54,8 +53,8 @@ def _of_card(folder: Path) -> Iterator[str]:
     if len(parts) < 3 or parts[0].strip():
         return
     try:
-        head = yaml.safe_load(parts[1])
-    except yaml.YAMLError:
+        head = load_yaml(parts[1])
+    except ValueError:
         return
     if isinstance(head, dict):
         for key in ("license", "license_name", "license_link"):

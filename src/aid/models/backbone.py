@@ -233,7 +233,9 @@ def load_backbone(
         raise ValueError(f"no part is called {', '.join(unknown)}. Known: {', '.join(PARTS)}.")
     loaded = {name: load_network(folder, name, dtype) for name in parts if name in NETWORKS}
     if "tokenizer" in parts:
-        loaded["tokenizer"] = CLIPTokenizer.from_pretrained(part_folder(folder, "tokenizer"))
+        loaded["tokenizer"] = CLIPTokenizer.from_pretrained(
+            part_folder(folder, "tokenizer"), local_files_only=True
+        )
     if "image_encoder" in parts:
         file = part_folder(folder, "feature_extractor") / "preprocessor_config.json"
         if not file.is_file():

@@ -52,6 +52,27 @@ def empty_network(name: str, config: dict[str, Any]) -> nn.Module:
     )
 
 
+REACHING = ("attn_implementation", "_attn_implementation", "auto_map", "quantization_config")
+"""Settings with which transformers and diffusers fetch kernels or run code of the folder's own."""
+
+
+def _check_reach(part: Path) -> None:
+    """A backbone may come from a stranger: it is weights and sizes, and brings in nothing else."""
+    file = part / "config.json"
+    if not file.is_file():
+        raise ValueError(f"{str(file)!r} is missing. Copy it again.")
+    if (part / "adapter_config.json").exists():
+        raise ValueError(
+            f"{str(part)!r} holds an adapter_config.json, which names another model to load. "
+            "Delete it, or copy the part again from where the backbone comes from."
+        )
+    if found := [key for key in REACHING if json.loads(file.read_text()).get(key) is not None]:
+        raise ValueError(
+            f"{str(file)!r} sets {found[0]!r}, with which code or kernels from elsewhere would be "
+            "run. Delete that line, or copy the file again from where the backbone comes from."
+        )
+
+
 def load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
     """A network of a backbone folder, frozen and in evaluation mode.
 
@@ -59,8 +80,7 @@ def load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
         ValueError: a file is missing, damaged, or does not fit its `config.json` exactly.
     """
     files = weight_files(folder, name)
-    if not (folder / name / "config.json").is_file():
-        raise ValueError(f"{str(folder / name / 'config.json')!r} is missing. Copy it again.")
+    _check_reach(folder / name)
     type_is_called = "dtype" if name in ("image_encoder", "text_encoder") else "torch_dtype"
     network, report = NETWORKS[name].from_pretrained(
         folder / name,

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import torch
 
-from aid.conditioning.rules import RuleStateWriter
-from aid.conditioning.states import NoStateWriter, StateWriter, choose_state_writer
+from aid.conditioning.states import (
+    NoStateWriter,
+    StateWriter,
+    choose_state_writer,
+    state_writer_of_checkpoint,
+)
 from aid.config import (
     AdapterConfig,
     ConditionConfig,
@@ -202,22 +206,20 @@ def describe(
 def state_writer_of(
     name_or_folder: str | Path, name: str | None = None, book: Path | None = None
 ) -> StateWriter:
-    """The state writer called `name`, or without a name the model's own. No weights are loaded.
+    """The state writer that the user calls `name`, or without a name the model's own.
 
-    A language model's answers are kept in the file `book`.
+    No weights are loaded. A language model's answers are kept in the file `book`.
     """
     if name is not None:
         return choose_state_writer(name, book=book)
-    return default_state_writer(read_info(find_checkpoint(name_or_folder)), book)
+    return default_state_writer(read_info(find_checkpoint(name_or_folder)))
 
 
-def default_state_writer(info: CheckpointInfo, book: Path | None = None) -> StateWriter:
-    """The state writer a checkpoint was trained with; rules instead of what was recorded."""
+def default_state_writer(info: CheckpointInfo) -> StateWriter:
+    """The state writer that a checkpoint was trained with, where it needs nobody's word."""
     if not info.model.dqformer.reads_states:
         return NoStateWriter()
-    if info.state_writer == "replay" or info.state_writer.startswith("column:"):
-        return RuleStateWriter()
-    return choose_state_writer(info.state_writer, book=book)
+    return state_writer_of_checkpoint(info.state_writer)
 
 
 def dtype_of(name: str) -> torch.dtype:

@@ -16,6 +16,7 @@ from diffusers.utils import BaseOutput
 from huggingface_hub import create_repo, snapshot_download, upload_folder
 from PIL import Image
 
+from aid.conditioning.states import write_and_release
 from aid.models.checkpoint import save_checkpoint
 from aid.models.hub import is_name
 from aid.predict.figures import figures_of
@@ -155,7 +156,7 @@ class AIDPipeline(DiffusionPipeline):
             )
         pixels = [as_pixels(frame) for frame in frames]
         if states is None:
-            states = self.predictor.state_writer.write(pixels, said)
+            states = write_and_release(self.predictor.state_writer, pixels, said)
         times = [i for i in range(len(said)) for _ in range(num_videos_per_prompt)]
         micro = {
             "fps": fps, "motion_bucket_id": motion_bucket_id,

@@ -99,8 +99,8 @@ class Predictor:
             name_or_folder: "tabletop", a checkpoint folder, or one with `aid/` and `backbone/`.
             backbone: the backbone's folder; None takes the model's own or the shipped one.
             device: "cpu", "cuda", ...; None takes the GPU if there is one.
-            state_writer: None takes the kind that the checkpoint was trained with, or the
-                table-top's rules for "replay", because what has not happened cannot be replayed.
+            state_writer: None takes the one that the checkpoint names if that is code of this
+                program; recorded states and language models have to be named or given.
             dtype: of the frozen weights and of their arithmetic: "float32", "bfloat16", "float16".
             offload: whether frozen networks wait in the CPU's memory, one at a time on the device.
             num_frames: of a video; None takes that of the training videos.

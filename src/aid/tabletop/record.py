@@ -11,7 +11,7 @@ from aid.tabletop.simulate import Episode
 from aid.tabletop.splits import Plan, Split
 from aid.tabletop.tasks import feasible_tasks
 from aid.types import VideoRow
-from aid.wording import instructions
+from aid.wording import STATE_WRITER, instructions
 
 
 def video_row(split: Split, plan: Plan, number: int, episode: Episode, identity: str) -> VideoRow:
@@ -32,6 +32,7 @@ def video_row(split: Split, plan: Plan, number: int, episode: Episode, identity:
         width=width,
         wordings=wordings,
         states=[] if split.is_play else episode.states,
+        state_writer="" if split.is_play else STATE_WRITER,
         world=_world(split, plan, number, episode),
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from aid.predict import Prediction, Predictor, find_model
+from aid.predict import Prediction, Predictor, find_model, state_writer_of
 from aid.web.jobs import NEWS_EVERY, News, Progress, RequestStopped, follow, listen
 from aid.web.limits import Limits, Settings
 from aid.web.turns import Turns, Visitor
@@ -28,10 +28,13 @@ class Model:
     fingerprint: str
 
     @classmethod
-    def load(cls, name: str, backbone: str | None, device: str | None) -> "Model":
-        """The checkpoint of that name or folder."""
+    def load(
+        cls, name: str, backbone: str | None, device: str | None, states_from: str | None = None
+    ) -> "Model":
+        """The checkpoint of that name or folder, its states by the writer `states_from`."""
         checkpoint, _ = find_model(name, backbone)
-        predictor = Predictor.from_pretrained(name, backbone, device)
+        writer = state_writer_of(name, states_from)
+        predictor = Predictor.from_pretrained(name, backbone, device, state_writer=writer)
         digest = hashlib.sha256(predictor.info.backbone_hash.encode())
         for path in sorted(checkpoint.glob("*")):
             if path.suffix in (".json", ".safetensors"):

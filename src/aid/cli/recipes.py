@@ -1,0 +1,80 @@
+"""Recipes as files of strangers: read within bounds, and no reason to go to the network.
+
+A recipe is YAML that may be handed around. It may set any number; whom a command asks over the
+network and which model it downloads is said with a flag, by whoever runs the command.
+"""
+
+from collections.abc import Iterable, Iterator, Set
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import get_loader, set_loader
+
+from aid.config.bounded_yaml import check_bounds, load_yaml
+
+WRITERS = ("states", "states_from", "writer")
+MODELS_AND_DATA = ("backbone", "model", "rival", "rival_backbone", "start", "data")
+LOCAL_TRACKERS = ("tensorboard", "trackio")
+
+
+def read_within_bounds() -> None:
+    """From now on jsonargparse reads YAML with a limit on size, depth and aliases."""
+    plain = get_loader("yaml")
+    if getattr(plain, "is_bounded", False):
+        return
+
+    def bounded(text: str) -> Any:
+        check_bounds(text)
+        return plain(text)
+
+    bounded.is_bounded = True
+    set_loader("yaml", bounded, (yaml.YAMLError,))
+
+
+def check_reach(recipes: Iterable[Path], flags: Set[str]) -> None:
+    """Refuses recipes that name what only a flag may name.
+
+    Args:
+        recipes: the files.
+        flags: names of the flags that the user gave, without dashes; these count instead.
+
+    Raises:
+        ValueError: a recipe names a language model, a server, a URL, a model or data set of the
+            hub, or a tracker that sends what it is told.
+    """
+    for path in recipes:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+        for key, value in _leaves(values if isinstance(values, dict) else {}):
+            if key not in flags and (what := _reach(key, value)):
+                shown = value if isinstance(value, str) else ", ".join(map(str, value))
+                raise ValueError(
+                    f"recipe {str(path)!r} says {key}: {shown[:200]!r}, {what}. A recipe may come "
+                    f"from a stranger, so say it yourself: --{key} ..."
+                )
+
+
+def _leaves(values: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _reach(key: str, value: Any) -> str:
+    """What a setting would reach for beyond this machine's folders; empty for nothing."""
+    if key.endswith("trackers") and isinstance(value, list):
+        return "which may send the log elsewhere" if set(value) - set(LOCAL_TRACKERS) else ""
+    if not isinstance(value, str):
+        return ""
+    from aid.conditioning.addresses import SCHEMES
+    from aid.models.hub import is_name
+
+    if key in WRITERS and value.startswith(SCHEMES):
+        return "a language model or a server"
+    if "://" in value:
+        return "which lies behind a URL"
+    if key in MODELS_AND_DATA and is_name(value):
+        return "which is no folder here and would be looked for on the Hugging Face Hub"
+    return ""
