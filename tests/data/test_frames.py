@@ -10,7 +10,7 @@ from PIL import Image
 
 from aid.config import FrameConfig
 from aid.data import decoding
-from aid.data.frames import floats, read_frames, seer_fit, seer_trilinear
+from aid.data.frames import floats, read_frames, seer_fit, seer_trilinear, uniform_index
 from aid.types import VideoRow
 
 UNIFORM, SEER = FrameConfig(), FrameConfig(sampling="seer_trilinear")
@@ -92,12 +92,51 @@ def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
     assert len(seen) == 2, "from the key frame at 20, no earlier and no later"
 
 
-def test_a_variable_rate_goes_by_time_and_frames_by_number(tmp_path):
+def test_frames_of_a_variable_rate_lie_evenly_in_time(tmp_path):
     ticks = [0, 100, 200, 300, 2000, 2100]
     path = write(tmp_path / "a.mkv", grey_levels(6), ticks=ticks, fps=10)
     taken, fps = numbers(path, 6)
-    assert (taken, fps) == ([0, 1, 2, 3, 4, 5], pytest.approx(5 / 2.1, rel=1e-2))
+    assert (taken, fps) == ([0, 3, 3, 4, 4, 5], pytest.approx(5 / 2.1, rel=1e-2))
     assert numbers(path, 2, start=1.0)[0] == [4, 5]
+
+
+def test_rounded_times_of_a_constant_rate_choose_frames_by_number(tmp_path):
+    ticks = [round(1000 * i / 30) for i in range(24)]  # 0, 33, 67, 100 ...
+    path = write(tmp_path / "a.mkv", grey_levels(), ticks=ticks, fps=30)
+    for num_frames in range(2, 24):
+        assert numbers(path, num_frames)[0] == uniform_index(24, num_frames)
+
+
+def test_a_rate_chooses_the_nearest_frame_in_time(tmp_path):
+    path = write(tmp_path / "a.mp4", grey_levels())
+    assert numbers(path, 5, FrameConfig(fps=4.0)) == ([0, 3, 6, 9, 12], 4.0)
+    assert numbers(path, 4, FrameConfig(fps=5.0), start=0.5) == ([6, 8, 11, 13], 5.0)
+    assert numbers(path, 4, FrameConfig(seconds=2.0)) == ([0, 6, 12, 18], 2.0)
+
+
+def test_a_rate_holds_where_the_files_own_varies(tmp_path):
+    ticks = [0, 100, 200, 300, 2000, 2100]
+    path = write(tmp_path / "a.mkv", grey_levels(6), ticks=ticks, fps=10)
+    assert numbers(path, 4, FrameConfig(fps=2.0)) == ([0, 3, 3, 4], 2.0)  # 0, 0.5, 1 and 1.5 s
+
+
+def test_a_rate_above_the_files_own_repeats_frames(tmp_path):
+    path = write(tmp_path / "a.mp4", grey_levels())
+    assert numbers(path, 6, FrameConfig(fps=24.0)) == ([0, 0, 1, 1, 2, 2], 24.0)
+
+
+def test_after_the_end_of_a_row_its_last_frame_is_repeated_at_the_same_rate(tmp_path):
+    path = write(tmp_path / "a.mp4", grey_levels())
+    assert numbers(path, 5, FrameConfig(fps=1.0)) == ([0, 12, 23, 23, 23], 1.0)
+    assert numbers(path, 4, FrameConfig(fps=4.0), stop=0.5) == ([0, 3, 5, 5], 4.0)
+
+
+def test_a_folder_of_images_is_seen_at_a_rate_only_if_its_own_is_known(tmp_path):
+    for i, pixels in enumerate(grey_levels(12)):
+        Image.fromarray(pixels).save(tmp_path / f"frame_{i}.png")
+    assert numbers(tmp_path, 3, FrameConfig(fps=2.0), fps=6.0, start=0.5) == ([3, 6, 9], 2.0)
+    with pytest.raises(ValueError, match=r"nobody knows how many frames a second .* --fps 12"):
+        numbers(tmp_path, 3, FrameConfig(fps=2.0), fps=0.0)
 
 
 @pytest.mark.parametrize("size", [(47, 63), (33, 70)])

@@ -20,6 +20,7 @@ def test_damaged_videos_stop_the_work_or_are_skipped_and_counted(
     (data / "videos/4.mp4").unlink()
     with pytest.raises(ValueError, match=r"videos/1\.mp4.*--skip-corrupt"):
         make(data, tmp_path / "out", tiny_backbone)
+    assert not (tmp_path / "out").exists(), "the first shard was not finished"
     for _ in range(2):  # made, and found finished
         result = prepare(
             data, tmp_path / "out", tiny_backbone, condition=GREY, num_frames=3,

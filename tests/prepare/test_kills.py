@@ -82,6 +82,6 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_written(
     assert "is full: videos-" in last
     assert "Make room and give the same command again" in last
     assert "Traceback" not in done.stderr
-    assert [path.name for path in out.iterdir()] == ["claim.json"]
+    assert not out.exists(), "no shard was finished, so nothing stands in the way"
     assert run("make()", tiny_manifest, out, tiny_backbone).returncode == 0
     assert contents(out) == whole

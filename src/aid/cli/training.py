@@ -14,6 +14,7 @@ from aid.cli.terminal import step_bars
 from aid.config import (
     FrameConfig,
     ModelConfig,
+    Precision,
     PretrainConfig,
     SamplerConfig,
     SourceConfig,
@@ -138,6 +139,9 @@ def prepare(
     skip_corrupt: bool = False,
     num_workers: int | None = None,
     engine: Literal["local", "ray"] = "local",
+    device: str | None = None,
+    precision: Precision = "float32",
+    batch_size: int = 16,
     train: TrainConfig | None = None,
     sampler: SamplerConfig | None = None,
 ) -> None:
@@ -158,15 +162,23 @@ def prepare(
         skip_corrupt: leave damaged videos out, and count them, instead of stopping at the first.
         num_workers: threads that decode, or with "ray" processes; by default one per core.
         engine: "ray" has the workers of a Ray cluster encode, of RAY_ADDRESS or of this machine.
+        device: "cpu", "cuda", "cuda:1", "mps"; by default an accelerator if there is one.
+        precision: in which the encoders are kept and compute. "float16" and "bfloat16" are faster
+            on a GPU and give other latents; a cache is stored in float16 in any case.
+        batch_size: frames that are encoded at once; fewer take less of the device's memory.
         train: not used; here so that one recipe serves prepare and train.
         sampler: not used; likewise.
     """
     from aid.conditioning.states import choose_state_writer
     from aid.data.remote import read_any_source
     from aid.data.store import is_url
+    from aid.models.devices import choose_device
     from aid.predict import find_backbone
     from aid.prepare import prepare as encode
 
+    if engine == "local":
+        choose_device(device)  # refused before a data set is read, let alone a language model
+    frozen = find_backbone(backbone)
     place, source = read_any_source(data, asked, unpack_to=unpack_to)
     for note in source.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -176,10 +188,11 @@ def prepare(
         writer = recorded_states(Path(place), source.rows, states)
     with step_bars() as on_shard:
         result = encode(
-            place, out, find_backbone(backbone), condition=model.condition,
+            place, out, frozen, condition=model.condition,
             num_frames=model.num_frames, states=writer,
             rows=source.rows, frames=frames, skip_corrupt=skip_corrupt,
-            num_workers=num_workers, engine=engine, licence=source.licence, on_shard=on_shard,
+            num_workers=num_workers, engine=engine, device=device, precision=precision,
+            batch_size=batch_size, licence=source.licence, on_shard=on_shard,
         )  # fmt: skip
     for name, reason in result.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-HOLD_OUT_SPLITS = ("train", "held_out")
+TRAIN, HELD_OUT = "train", "held_out"
+"""The splits of a data set that holds episodes out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class SourceConfig:
                 f"hold_out is the share of the episodes that is kept out of training, from 0 up to "
                 f"but without 1, got {self.hold_out}. Try 0.15"
             )
-        if self.hold_out and self.split not in (None, *HOLD_OUT_SPLITS):
+        if self.hold_out and self.split not in (None, TRAIN, HELD_OUT):
             raise ValueError(
                 f"with hold_out = {self.hold_out} the splits are 'train' and 'held_out', asked is "
                 f"{self.split!r}. Choose one of them, or leave hold_out out to read the data set's "

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from aid.data.probing import OPTIONS
 
@@ -23,6 +23,9 @@ TOLERANCE = 1e-3
 """Seconds by which a segment's ends may differ from its frames' times (rounded in tables)."""
 
 Pixels = UInt8[np.ndarray, "H W 3"]
+Choose = Callable[[Float[np.ndarray, " n"]], Sequence[int]]
+"""The numbers of the frames wanted, in order, given when each frame is shown, in seconds after the
+first of them."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def decode(
     path: Path,
     start: float,
     stop: float | None,
-    choose: Callable[[int], Sequence[int]],
+    choose: Choose,
     finish: Callable[[Pixels], Pixels],
 ) -> tuple[list[Pixels], Int[np.ndarray, " n"], float]:
     """Chosen frames of a video, upright RGB.
@@ -61,7 +64,7 @@ def decode(
     Args:
         start: seconds after the file's first frame.
         stop: seconds, not included; None is the end.
-        choose: the numbers of the frames wanted, in order, given how many there are.
+        choose: which frames are wanted, of those between `start` and `stop`.
         finish: what is made of each frame at once, so that no large ones are kept.
 
     Returns:
@@ -92,7 +95,7 @@ def _chosen(
     timeline: Timeline,
     start: float,
     stop: float | None,
-    choose: Callable[[int], Sequence[int]],
+    choose: Choose,
     finish: Callable[[Pixels], Pixels],
 ) -> tuple[list[Pixels] | None, Int[np.ndarray, " n"]]:
     ticks = timeline.span(start, stop)
@@ -102,7 +105,7 @@ def _chosen(
             f"video {str(path)!r} has no frame from {start:g} s to "
             f"{'its end' if stop is None else f'{stop:g} s'}: its last one is at {length:g} s."
         )
-    wanted = [int(ticks[index]) for index in choose(len(ticks))]
+    wanted = [int(ticks[n]) for n in choose((ticks - ticks[0]) / timeline.per_second)]
     made = _decoded(path, timeline, sorted(set(wanted)), finish)
     return (None if made is None else [made[tick] for tick in wanted]), ticks
 

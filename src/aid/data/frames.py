@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
@@ -38,6 +38,32 @@ def floats(pixels: Tensor) -> Tensor:
 def uniform_index(length: int, num_frames: int) -> list[int]:
     """`num_frames` of `length` frames, evenly from the first to the last; of few, some twice."""
     return np.linspace(0, length - 1, num_frames).round().astype(int).tolist()
+
+
+def evenly(times: Float[np.ndarray, " n"], num_frames: int) -> list[int]:
+    """The numbers of `num_frames` frames, evenly in time from the first to the last.
+
+    Where the rate is constant they are chosen by number (`uniform_index`).
+
+    Args:
+        times: when each frame is shown, seconds after the first.
+    """
+    length = len(times)
+    if is_constant(times):
+        return uniform_index(length, num_frames)
+    return nearest(times, np.linspace(0, times[-1], num_frames))
+
+
+def is_constant(times: Float[np.ndarray, " n"]) -> bool:
+    """Whether no frame is shown more than half a frame's mean time before or after its turn."""
+    turns = np.linspace(0, times[-1], len(times))
+    return bool(np.abs(times - turns).max() <= 0.5 * times[-1] / max(1, len(times) - 1))
+
+
+def nearest(times: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " m"]) -> list[int]:
+    """The number of the frame that is nearest in time to each moment; of two the earlier."""
+    middles = (times[1:] + times[:-1]) / 2
+    return np.searchsorted(middles, wanted - 1e-6).tolist()
 
 
 def seer_trilinear(pixels: UInt8[np.ndarray, "t H W 3"], num_frames: int) -> Tensor:
@@ -71,6 +97,10 @@ def read_frames(
 ) -> Frames:
     """`num_frames` frames of a row at `height` x `width`.
 
+    With a rate (`config.fps` or `config.seconds`) frame i is the one nearest to i / rate seconds
+    after the row's first frame; after the row's end it is the last one. Without, frames lie evenly
+    from the row's first to its last. Either goes by the times at which frames are shown.
+
     Args:
         path: where the row's video is.
 
@@ -78,9 +108,14 @@ def read_frames(
         ValueError: the video is missing, damaged or without a frame, or nobody knows its rate.
     """
     is_blended = config.sampling == "seer_trilinear"
+    rate = config.rate(num_frames)
 
-    def choose(length: int) -> list[int]:
-        return list(range(length)) if is_blended else uniform_index(length, num_frames)
+    def choose(times: np.ndarray) -> list[int]:
+        if is_blended:
+            return list(range(len(times)))
+        if rate is None:
+            return evenly(times, num_frames)
+        return nearest(times, np.arange(num_frames) / rate)
 
     def finish(pixels: np.ndarray) -> np.ndarray:
         if is_blended:
@@ -89,9 +124,12 @@ def read_frames(
 
     if path.is_dir():
         files = _span(path, frame_files(path), row)
-        made = {index: finish(read_image(files[index])) for index in set(choose(len(files)))}
-        kept, length = [made[index] for index in choose(len(files))], len(files)
-        seconds = (length - 1) / (row.fps or np.inf)
+        if rate is not None and not row.fps:
+            raise _unknown_rate(path)
+        times = np.arange(len(files)) / (row.fps or np.inf)
+        chosen = choose(times)
+        made = {index: finish(read_image(files[index])) for index in set(chosen)}
+        kept, length, seconds = [made[index] for index in chosen], len(files), float(times[-1])
     else:
         kept, ticks, per_second = decode(path, row.start, row.stop, choose, finish)
         length, seconds = len(ticks), float(ticks[-1] - ticks[0]) / per_second
@@ -101,12 +139,16 @@ def read_frames(
     else:
         steps = num_frames - 1
         pixels = torch.from_numpy(np.stack(kept)).permute(0, 3, 1, 2).contiguous()
+    if rate is not None:
+        return Frames(pixels, rate)
     fps = steps / seconds if steps and seconds > 0 else row.fps
     if not fps > 0:
-        raise ValueError(
-            f"nobody knows how many frames a second {str(path)!r} has. Say it: --fps 12"
-        )
+        raise _unknown_rate(path)
     return Frames(pixels, fps)
+
+
+def _unknown_rate(path: Path) -> ValueError:
+    return ValueError(f"nobody knows how many frames a second {str(path)!r} has. Say it: --fps 12")
 
 
 def _span(folder: Path, files: list[Path], row: VideoRow) -> list[Path]:

@@ -7,13 +7,20 @@ worker fetches those that it encodes.
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from aid.config import SourceConfig
 from aid.data.formats import FORMATS
 from aid.data.manifest import MANIFEST, manifest_rows
-from aid.data.sources import EVERYTHING, Listing, Source, is_packed, list_source, read_source
+from aid.data.sources import (
+    EVERYTHING,
+    Listing,
+    Source,
+    is_packed,
+    list_source,
+    read_source,
+    wanted,
+)
 from aid.data.store import Store, is_url
 from aid.types import VideoRow
 
@@ -37,27 +44,18 @@ def list_any_source(place: str, asked: SourceConfig = EVERYTHING) -> Listing:
         return list_source(place, asked)
     if asked.format not in (None, "manifest") or asked.strip_distractors:
         raise ValueError(ONLY_MANIFEST.format(place))
-    store, split, camera = Store(place), asked.split, asked.camera
+    store, notes = Store(place), list[str]()
 
     def walk() -> Iterator[VideoRow]:
-        number = 0
         with store.local([MANIFEST]) as paths:
             if not paths[MANIFEST].is_file():
                 raise ValueError(
                     f"{place!r} holds no {MANIFEST}. Only manifests are read through URLs; copy a "
                     "data set of another format to this machine."
                 )
-            for row in manifest_rows(paths[MANIFEST].parent):
-                if split not in (None, row.split) or camera not in (None, row.camera):
-                    continue
-                yield row if row.fps or asked.fps is None else replace(row, fps=asked.fps)
-                number += 1
-                if number == asked.limit:
-                    return
-        if not number:
-            raise ValueError(f"{place!r} has no video of split {split!r} and camera {camera!r}.")
+            yield from wanted(manifest_rows(paths[MANIFEST].parent), asked, notes, repr(place))
 
-    return Listing(place=place, format=FORMATS[0], rows=walk(), notes=[])
+    return Listing(place=place, format=FORMATS[0], rows=walk(), notes=notes)
 
 
 def read_any_source(

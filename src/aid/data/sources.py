@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aid.config import SourceConfig
+from aid.config.data import TRAIN
 from aid.data.files import inside
 from aid.data.formats import Format, format_of
+from aid.data.hold_out import divide
 from aid.data.hub import HUB_ID, fetch
 from aid.data.licence import licence_of
 from aid.data.probing import probe
@@ -91,9 +93,10 @@ def list_source(source: str | Path, asked: SourceConfig = EVERYTHING) -> Listing
     notes: list[str] = []
 
     def walk() -> Iterator[VideoRow]:
-        for row in _wanted(folder, chosen, notes, asked):
-            row = _without_distractors(row) if asked.strip_distractors else row
-            yield row if row.fps or asked.fps is None else replace(row, fps=asked.fps)
+        named = f"{str(folder)!r} ({chosen.name})"
+        for row in wanted(chosen.read(folder, notes), asked, notes, named):
+            inside(folder, row.video)
+            yield _without_distractors(row) if asked.strip_distractors else row
 
     return Listing(place=str(folder), format=chosen, rows=walk(), notes=notes)
 
@@ -138,35 +141,53 @@ def _folder_of(source: str | Path) -> Path:
     )
 
 
-def _wanted(
-    folder: Path, chosen: Format, notes: list[str], asked: SourceConfig
+def wanted(
+    rows: Iterator[VideoRow], asked: SourceConfig, notes: list[str], named: str
 ) -> Iterator[VideoRow]:
-    """The first `limit` rows of a split and a camera, every path inside."""
+    """The first `limit` rows of a split and a camera, with a rate where only `asked` has one.
+
+    Args:
+        rows: of the whole data set.
+        asked: which of them; where it holds episodes out, those splits take the place of the rows'
+            own, and without a split "train" is read.
+        notes: gets what `divide` says.
+        named: the data set, as errors call it.
+
+    Raises:
+        ValueError: nothing is left.
+    """
     split, camera = asked.split, asked.camera
+    if asked.hold_out:
+        rows = divide(rows, asked.hold_out, asked.hold_out_seed, notes)
+        split = split or TRAIN
     splits, cameras, number = set[str](), set[str](), 0
-    for row in chosen.read(folder, notes):
+    for row in rows:
         own = [row.split, *row.world.get("also_in", [])]
         splits.update(own)
         cameras.add(row.camera)
+        if camera is not None and not _is_same_camera(camera, row.camera):
+            continue
         if split is not None:
             if not any(_is_same_split(split, name) for name in own):
                 continue
             row = replace(row, split=split)
-        if camera is not None and camera not in (row.camera, row.camera.rpartition(".")[2]):
-            continue
         _require_text(row)
-        inside(folder, row.video)
-        yield row
+        yield row if row.fps or asked.fps is None else replace(row, fps=asked.fps)
         number += 1
         if number == asked.limit:
-            return
+            break
+    if hasattr(rows, "close"):
+        rows.close()  # what it has to say is said now, not when somebody collects it
     if number:
         return
-    for noun, value, there in (("split", split, splits), ("camera", camera, cameras)):
-        if value is not None and there:
+    for noun, value, there, fits in (
+        ("split", split, splits, _is_same_split), ("camera", camera, cameras, _is_same_camera),
+    ):  # fmt: skip
+        if value is not None and there and not any(fits(value, name) for name in there):
             names = ", ".join(sorted(repr(name) for name in there if name)) or "none"
-            raise ValueError(f"{str(folder)!r} has no video of {noun} {value!r}. It has: {names}.")
-    raise ValueError(f"{str(folder)!r} ({chosen.name}) holds no video.")
+            raise ValueError(f"{named} has no video of {noun} {value!r}. It has: {names}.")
+    both = f" of split {split!r} and camera {camera!r}" if splits else ""
+    raise ValueError(f"{named} holds no video{both}.")
 
 
 def _require_text(row: VideoRow) -> None:
@@ -181,6 +202,10 @@ def _require_text(row: VideoRow) -> None:
 
 def _is_same_split(asked: str, name: str) -> bool:
     return asked == name or (asked in SAME_SPLIT and name in SAME_SPLIT)
+
+
+def _is_same_camera(asked: str, name: str) -> bool:
+    return asked in (name, name.rpartition(".")[2])
 
 
 def _without_distractors(row: VideoRow) -> VideoRow:

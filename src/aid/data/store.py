@@ -45,15 +45,29 @@ class Store:
                 raise ValueError(f"{self.place!r} cannot be opened: {error}.") from None
 
     def make(self) -> None:
-        """Creates the folder where it is not there."""
+        """Creates the folder where it is not there.
+
+        Raises:
+            ValueError: it cannot be created.
+        """
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                if _is_full(error):
+                    raise
+                raise ValueError(
+                    f"folder {self.place!r} cannot be created ({error.strerror}). Choose another "
+                    "--out."
+                ) from None
         else:
             self._remote.makedirs(self._root, exist_ok=True)
 
     def names(self) -> list[str]:
-        """The names of the files in the folder."""
+        """The names of the files in the folder; none where there is no folder."""
         if self.folder is not None:
+            if not self.folder.is_dir():
+                return []
             return sorted(path.name for path in self.folder.iterdir())
         if not self._remote.exists(self._root):
             return []

@@ -78,14 +78,12 @@ def window_starts(row: VideoRow, frames: FrameConfig, num_frames: int) -> list[i
 def episode_of(row: VideoRow) -> str:
     """The episode that a row shows, the same for all its cameras, windows and tasks.
 
-    What its source names first: an episode, a demonstration, a scene, whose videos share a first
-    frame; else the file that the row is a part of; else its id without the camera.
+    What its source calls its episode; else its scene, whose videos share a first frame; else its id
+    without the camera.
     """
-    for key in ("episode", "demonstration", "scene"):
+    for key in ("episode", "scene"):
         if key in row.world:
             return str(row.world[key])
-    if row.start or row.stop is not None:
-        return row.video
     cameras = {row.camera, row.camera.rpartition(".")[2]} - {""}
     return "/".join(part for part in row.id.split("/") if part not in cameras) or row.id
 

@@ -1,24 +1,30 @@
 """Who may write in a folder: nobody touches a cache that was made for something else.
 
-Called by `run`, before anything is decoded or loaded.
+Called by `run`: what is refused is refused before anything is loaded or written, and a run that
+fails before its first shard leaves nothing behind.
 """
 
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from aid.conditioning.states import StateWriter, provenances
-from aid.data.cache import SETTINGS
+from aid.data.cache import OFFSETS, ROWS, SENTENCES, SETTINGS
 from aid.data.forecast import NUM_NOISED, cache_size
 from aid.data.shards import FORMAT, SHARD, STORED_AS, open_shard, pieces, video_digest
+from aid.files import alone_in
 from aid.models.sizes import backbone_sizes
 from aid.prepare.job import Job
 from aid.prepare.videos import videos_name
 from aid.types import VideoRow
 
 CLAIM = "claim.json"
+TABLES = (ROWS, OFFSETS, SENTENCES)
+PREFIXES = ("videos-", "first_frames-", "sentences-", "filling-")
 
 
 def fingerprint_of(job: Job, rows: list[VideoRow], states: StateWriter) -> dict:
@@ -28,6 +34,7 @@ def fingerprint_of(job: Job, rows: list[VideoRow], states: StateWriter) -> dict:
         digest.update(json.dumps(row.to_json(), sort_keys=True).encode())
     return {
         "backbone": job.backbone_id,
+        "precision": job.precision,
         "num_videos": len(rows),
         "manifest": digest.hexdigest()[:16],
         "num_frames": job.num_frames,
@@ -43,10 +50,25 @@ def fingerprint_of(job: Job, rows: list[VideoRow], states: StateWriter) -> dict:
     }
 
 
-def claim(job: Job, fingerprint: dict) -> None:
-    """Marks the folder as being made with these settings, or refuses it if made with others."""
+def is_shard(name: str) -> bool:
+    """Whether a file is a shard of a cache."""
+    return name.startswith(PREFIXES) and name.endswith(".safetensors")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file is what a killed process left of one that it wrote."""
+    return name.startswith(".") and ".tmp" in name
+
+
+def check_claim(job: Job, fingerprint: dict) -> None:
+    """Refuses a folder that holds another cache, or anything else. Writes nothing.
+
+    What a killed run left is no obstacle: its shards are named by what made them.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
     store = job.store
-    store.make()
     for name in (SETTINGS, CLAIM):
         if store.has(name):
             have = store.read_json(name)
@@ -63,14 +85,59 @@ def claim(job: Job, fingerprint: dict) -> None:
                         "--out, or delete that folder."
                     )
             return
-    if store.names():
-        raise ValueError(f"{store.place!r} is not empty and no cache. Choose another --out.")
-    store.write_json(CLAIM, {"format": FORMAT, "fingerprint": fingerprint})
+    others = [n for n in store.names() if not (is_shard(n) or is_unfinished(n) or n in TABLES)]
+    if others:
+        raise ValueError(
+            f"{store.place!r} is not empty and no cache (it holds {others[0]!r}). Choose another "
+            "--out."
+        )
+
+
+@contextmanager
+def claimed(job: Job, fingerprint: dict) -> Iterator[None]:
+    """Marks the folder as being made with these settings, for as long as the block runs.
+
+    A block that fails before its first shard is written leaves nothing behind, so that it does not
+    stand in the way of the next try with other settings.
+
+    Raises:
+        ValueError: another process is at work in the folder, or it cannot be written to.
+    """
+    store, folder = job.store, job.store.folder
+    parents = [] if folder is None else [folder, *folder.parents]
+    missing = [path for path in parents if not path.exists()]
+    store.make()
+    with nullcontext() if folder is None else alone_in(folder):
+        check_claim(job, fingerprint)  # another process may have been faster
+        try:
+            if not store.has(CLAIM):
+                store.write_json(CLAIM, {"format": FORMAT, "fingerprint": fingerprint})
+            yield
+        except BaseException:
+            names = store.names()
+            if not any(is_shard(name) or name == SETTINGS for name in names):
+                for name in names:
+                    if is_unfinished(name) or name in (CLAIM, *TABLES):
+                        store.remove(name)
+                with suppress(OSError):  # somebody else's file is there by now
+                    for path in missing:
+                        path.rmdir()
+            raise
+
+
+def tidy(job: Job, settings: dict) -> None:
+    """Deletes what is no part of the cache: shards of videos that changed, a killed run's files."""
+    used = {name for kind in ("videos", "first_frames", "sentences") for name, _ in settings[kind]}
+    used.add(settings["filling"])
+    for name in job.store.names():
+        if is_unfinished(name) or (is_shard(name) and name not in used):
+            job.store.remove(name)
 
 
 def check_room(job: Job, num_videos: int) -> None:
     """Refuses to begin what cannot fit, before hours have gone into it."""
-    if job.store.folder is None or job.store.has(SETTINGS):
+    folder = job.store.folder
+    if folder is None:
         return
     least = cache_size(
         backbone_sizes(Path(job.backbone)),
@@ -82,8 +149,9 @@ def check_room(job: Job, num_videos: int) -> None:
         height=job.height,
         width=job.width,
     ).total
-    there = sum(path.stat().st_size for path in job.store.folder.iterdir())
-    free = shutil.disk_usage(job.store.folder).free
+    there = sum((folder / name).stat().st_size for name in job.store.names())
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     if least - there > free:
         raise ValueError(
             f"the cache takes at least {least / 1e9:.2f} GB and {job.store.place!r} has "

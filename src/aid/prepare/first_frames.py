@@ -17,8 +17,6 @@ from aid.data.frames import floats
 from aid.data.shards import open_shard, pieces, shard_name
 from aid.prepare.job import Job, Made
 
-BATCH = 16
-
 
 @dataclass(frozen=True, kw_only=True)
 class First:
@@ -49,26 +47,32 @@ def encode_first_frames(job: Job, shards: Iterable[list[First]]) -> Iterator[Mad
         c = job.condition
         digests = [first.digest for first in firsts]
         noise = [NUM_NOISED, c.noise_aug_mean, c.noise_aug_std]
-        name = shard_name("first_frames", [job.backbone_id, job.decoding(), noise, digests])
+        name = shard_name("first_frames", [job.arithmetic(), job.decoding(), noise, digests])
         if not job.has_whole(name):
             with job.store.local({first.shard for first in firsts}) as paths:
                 kept = {shard: open_shard(path)[0]["given_frames"] for shard, path in paths.items()}
                 made: dict[str, list[Tensor]] = {}
-                for batch in pieces(firsts, BATCH):
+                size = max(1, job.batch_size // job.condition.num_given_frames)
+                for batch in pieces(firsts, size):
                     given = torch.stack([floats(kept[f.shard][f.place]) for f in batch])
-                    for key, tensor in _facts(job, given, [f.digest for f in batch]).items():
-                        made.setdefault(key, []).append(tensor.half())
+                    for key, tensor in facts_of(job, given, [f.digest for f in batch]).items():
+                        made.setdefault(key, []).append(tensor.half().cpu())
             tensors = {key: torch.cat(parts) for key, parts in made.items()}
             job.store.write_tensors(name, tensors)
         yield Made(name=name, num_rows=len(firsts))
 
 
-def _facts(job: Job, given: Float[Tensor, "b k 3 H W"], digests: list[str]) -> dict[str, Tensor]:
+def facts_of(job: Job, given: Float[Tensor, "b k 3 H W"], digests: list[str]) -> dict[str, Tensor]:
+    """What the encoders say of given frames in [-1, 1], and the strengths of their noise."""
     k = given.shape[1]
     drawn = [noised(one, digest, job.condition) for one, digest in zip(given, digests, strict=True)]
     frames = torch.stack([frames for frames, _ in drawn], dim=1)
-    latents = [job.parts.encode_condition(version, k, "zero_latents") for version in frames]
-    embedding, tokens = job.parts.encode_image(given[:, 0])
+    with job.memory():
+        latents = [
+            job.parts.encode_condition(job.put(version), k, "zero_latents", job.batch_size)
+            for version in frames
+        ]
+        embedding, tokens = job.parts.encode_image(job.put(given[:, 0]))
     return {
         "given_latents": torch.stack(latents, dim=1),
         "noise_aug_strength": torch.stack([strength for _, strength in drawn]),
@@ -83,9 +87,9 @@ def encode_filling(job: Job) -> str | None:
     if kind == "repeat_first":
         return None
     size = [job.height, job.width]
-    name = shard_name("filling", [job.backbone_id, kind, size])
+    name = shard_name("filling", [job.arithmetic(), kind, size])
     if not job.has_whole(name):
-        grey = torch.zeros(1, 1, 3, *size)
+        grey = job.put(torch.zeros(1, 1, 3, *size))
         latent = job.parts.encode_condition(grey, 1, "grey_pixels") * (kind == "grey_pixels")
-        job.store.write_tensors(name, {"latent": latent[0, 0].half()})
+        job.store.write_tensors(name, {"latent": latent[0, 0].half().cpu()})
     return name

@@ -1,12 +1,21 @@
 """What `prepare` was asked for, as plain values."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from aid.config import ConditionConfig, FrameConfig, to_json
+import torch
+from torch import Tensor
+
+from aid.conditioning.encoders import BATCH as TEXT_BATCH
+from aid.conditioning.encoders import encode_sentences
+from aid.config import ConditionConfig, FrameConfig, Precision, to_json
+from aid.data.frames import floats
 from aid.data.shards import open_shard
 from aid.data.store import Store
 from aid.models.backbone import Backbone, load_backbone
+from aid.models.devices import choose_device, dtype_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +31,8 @@ class Made:
 class Job:
     """What every shard of a cache has in common.
 
-    `data` and `out` are paths or URLs, `backbone` is a folder.
+    `data` and `out` are paths or URLs, `backbone` is a folder. `device` is what the user asked for;
+    every process takes its own from it. `batch_size` is how many frames are encoded at once.
     """
 
     data: str
@@ -36,6 +46,25 @@ class Job:
     width: int
     skip_corrupt: bool = False
     num_threads: int = 2
+    device: str | None = None
+    precision: Precision = "float32"
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        dtype_of(self.precision)
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1 frame, got {self.batch_size}.")
+
+    def arithmetic(self) -> list[str]:
+        """Everything that decides which numbers the encoders make of pixels and words.
+
+        Device and batch size are not in it: they change results by no more than the rounding of
+        the float16 in which a cache is stored. (That goes for CUDA, too, whose convolutions
+        compute float32 in TF32, with the 10 bits of float16.) Half precision changes what is
+        stored.
+        """
+        return [self.backbone_id, self.precision]
 
     def decoding(self) -> dict:
         """Everything that decides which pixels come out of a video."""
@@ -61,9 +90,65 @@ class Job:
 
     @functools.cached_property
     def parts(self) -> Backbone:
-        """The frozen encoders, loaded when they are first needed."""
+        """The frozen encoders on this process's device, loaded when they are first needed.
+
+        On an accelerator they encode a batch of black frames first, so that too little memory is
+        noticed before hours have gone into decoding.
+
+        Raises:
+            ValueError: the backbone is not whole, or the device has too little memory.
+        """
         parts = ("vae", "image_encoder", "text_encoder", "tokenizer")
-        return load_backbone(self.backbone, parts)
+        loaded = load_backbone(self.backbone, parts, dtype_of(self.precision))
+        with self.memory():
+            loaded.to(self.place)
+            if self.place.type != "cpu":
+                self._try_batch(loaded)
+        return loaded
+
+    def _try_batch(self, parts: Backbone) -> None:
+        """Encodes as much at once as any later step."""
+        size = (self.height, self.width)
+        videos = max(1, self.batch_size // self.num_frames)
+        frames = torch.zeros(videos, self.num_frames, 3, *size, dtype=torch.uint8)
+        parts.encode(floats(self.put(frames)), self.batch_size)
+        parts.encode_image(self.put(torch.zeros(self.batch_size, 3, *size)))
+        sentences = [str(number) for number in range(TEXT_BATCH)]
+        encode_sentences(parts.tokenizer, parts.part("text_encoder"), sentences)
+
+    @functools.cached_property
+    def place(self) -> torch.device:
+        """Where this process computes.
+
+        Raises:
+            ValueError: the device is not on this machine.
+        """
+        return choose_device(self.device)
+
+    def put(self, tensor: Tensor) -> Tensor:
+        """A tensor of the CPU's on the device; pinned memory is copied while the CPU goes on."""
+        return tensor.to(self.place, non_blocking=self.place.type == "cuda")
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """The tensor in memory that a CUDA device reads by itself; as it is for other devices."""
+        return tensor.pin_memory() if self.place.type == "cuda" else tensor
+
+    @contextmanager
+    def memory(self) -> Iterator[None]:
+        """Turns a device that is out of memory into one sentence.
+
+        Raises:
+            ValueError: it is.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            fewer = self.batch_size // 2
+            remedy = f"Encode fewer at once: --batch_size {fewer}" if fewer else "Use --device cpu"
+            raise ValueError(
+                f"{str(self.place)!r} has too little memory for encoding {self.batch_size} frames "
+                f"of {self.width} x {self.height} pixels at once in {self.precision}. {remedy}"
+            ) from None
 
     def has_whole(self, name: str) -> bool:
         """Whether a shard is there and undamaged."""

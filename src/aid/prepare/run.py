@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aid.conditioning.states import StateWriter
-from aid.config import ConditionConfig, FrameConfig, SourceConfig
+from aid.config import ConditionConfig, FrameConfig, Precision, SourceConfig
 from aid.data.cache import SENTENCES, SETTINGS
 from aid.data.shards import FORMAT, SHARD, open_shard, pieces
 from aid.data.sources import read_source
 from aid.models.backbone import backbone_hash
-from aid.prepare.claim import CLAIM, check_room, check_unchanged, claim, fingerprint_of
+from aid.prepare.claim import (
+    CLAIM,
+    check_claim,
+    check_room,
+    check_unchanged,
+    claimed,
+    fingerprint_of,
+    tidy,
+)
 from aid.prepare.cluster import on_cluster
 from aid.prepare.first_frames import First, encode_filling, encode_first_frames
 from aid.prepare.job import Job, Made
@@ -29,7 +37,6 @@ THREADS_ON_CLUSTER = 2
 Engine = Literal["local", "ray"]
 OnShard = Callable[[str, int, int], None]
 """Told the step, how many rows are done and how many there are."""
-PREFIXES = ("videos-", "first_frames-", "sentences-", "filling-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +62,9 @@ def prepare(
     num_workers: int | None = None,
     licence: str | None = None,
     engine: Engine = "local",
+    device: str | None = None,
+    precision: Precision = "float32",
+    batch_size: int = 16,
     on_shard: OnShard = lambda step, done, total: None,
 ) -> Prepared:
     """Encodes videos and instructions into the cache `out`.
@@ -71,11 +81,15 @@ def prepare(
         skip_corrupt: leaves damaged videos out instead of stopping at the first.
         num_workers: threads that decode, or processes of the cluster; by default one per core.
         engine: who makes the shards: this process, or the workers of a Ray cluster.
+        device: where the encoders compute; None takes CUDA if there is one, else MPS, else the CPU.
+        precision: in which they are kept and compute. A cache is stored in float16 in any case.
+        batch_size: frames that are encoded at once; fewer take less of the device's memory.
         licence: of the data, as its source says it; without `rows` it is read with them.
         on_shard: told the step, how many rows are done and how many there are.
 
     Raises:
-        ValueError: nothing to encode, a damaged video, or `out` holds another or a stale cache.
+        ValueError: nothing to encode, a damaged video, the device is not there or too small, or
+            `out` holds another or a stale cache.
         OSError: the disk is full.
     """
     if rows is None:
@@ -89,18 +103,34 @@ def prepare(
     job = Job(
         data=str(data), out=str(out), backbone=str(backbone), backbone_id=backbone_hash(backbone),
         condition=condition, frames=frames, num_frames=num_frames, height=height, width=width,
-        skip_corrupt=skip_corrupt,
+        skip_corrupt=skip_corrupt, device=device, precision=precision, batch_size=batch_size,
         num_threads=THREADS_ON_CLUSTER if engine == "ray" else num_workers or os.cpu_count() or 1,
     )  # fmt: skip
     fingerprint = fingerprint_of(job, rows, states)
-    claim(job, fingerprint)
+    check_claim(job, fingerprint)
     if job.store.has(SETTINGS):
         finished = job.store.read_json(SETTINGS)
         check_unchanged(job, rows, finished)
         skipped = [(name, reason) for name, reason in finished["skipped"]]
         return Prepared(num_videos=finished["num_videos"], skipped=skipped)
     check_room(job, len(rows))
+    if engine == "local" and job.place.type != "cpu":
+        job.parts  # noqa: B018  loads the encoders and tries the device's memory
     encode = _here if engine == "local" else partial(on_cluster, num_workers=num_workers)
+    with claimed(job, fingerprint):
+        return _make_cache(job, rows, states, fingerprint, licence, encode, on_shard)
+
+
+def _make_cache(
+    job: Job,
+    rows: list[VideoRow],
+    states: StateWriter,
+    fingerprint: dict,
+    licence: str | None,
+    encode: Callable[..., Iterator[Made]],
+    on_shard: OnShard,
+) -> Prepared:
+    """Makes what is not there yet, and last the cache's own list."""
     shards = list(pieces(rows, SHARD))
     made = _make("videos", shards, encode(encode_videos, job, shards, VideoRow.from_json), on_shard)
     kept, facts, places, firsts = _gather(job, made)
@@ -130,7 +160,7 @@ def prepare(
         "text_dim": dim,
         "licence": licence,
     }
-    _tidy(job, settings)
+    tidy(job, settings)
     job.store.write_json(SETTINGS, settings)
     job.store.remove(CLAIM)
     return Prepared(num_videos=len(kept), skipped=skipped)
@@ -213,14 +243,3 @@ def _gather(
                 facts.append((number[digests[given]], fps))
                 places.append((shard.name, given))
     return kept, facts, places, list(firsts.values())
-
-
-def _tidy(job: Job, settings: dict) -> None:
-    """Deletes what is no part of the cache: shards of videos that changed, a killed run's files."""
-    used = {name for kind in ("videos", "first_frames", "sentences") for name, _ in settings[kind]}
-    used.add(settings["filling"])
-    for name in job.store.names():
-        is_shard = name.startswith(PREFIXES) and name.endswith(".safetensors")
-        is_unfinished = name.startswith(".") and ".tmp" in name
-        if is_unfinished or (is_shard and name not in used):
-            job.store.remove(name)

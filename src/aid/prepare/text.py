@@ -19,10 +19,12 @@ from aid.types import VideoRow
 def encode_text(job: Job, shards: Iterable[list[str]]) -> Iterator[Made]:
     """Tokens of all sentences, without the padding: `starts` says where each one begins."""
     for members in shards:
-        name = shard_name("sentences", [job.backbone_id, members])
+        name = shard_name("sentences", [job.arithmetic(), members])
         if not job.has_whole(name):
             parts = job.parts
-            tokens, mask = encode_sentences(parts.tokenizer, parts.part("text_encoder"), members)
+            with job.memory():
+                made = encode_sentences(parts.tokenizer, parts.part("text_encoder"), members)
+            tokens, mask = (tensor.cpu() for tensor in made)
             starts = torch.cat([torch.zeros(1, dtype=torch.int64), mask.sum(1).cumsum(0)])
             tensors = {"tokens": tokens[mask].half(), "starts": starts}
             sizes = {"length": mask.shape[1], "dim": tokens.shape[-1]}

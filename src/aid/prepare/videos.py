@@ -21,7 +21,6 @@ from aid.prepare.ahead import ahead
 from aid.prepare.job import Job, Made
 from aid.types import VideoRow
 
-BATCH = 16
 AHEAD = 3
 """Batches that wait, decoded, to be encoded."""
 
@@ -75,7 +74,7 @@ def _digest_tensor(digests: list[str]) -> Tensor:
 def videos_name(job: Job, rows: list[VideoRow], digests: list[str]) -> str:
     """The file name of a shard of videos with these bytes."""
     spans = [[d, row.start, row.stop, row.fps] for d, row in zip(digests, rows, strict=True)]
-    return shard_name("videos", [job.backbone_id, job.decoding(), spans])
+    return shard_name("videos", [job.arithmetic(), job.decoding(), spans])
 
 
 def encode_videos(job: Job, shards: Iterable[list[VideoRow]]) -> Iterator[Made]:
@@ -87,7 +86,9 @@ def encode_videos(job: Job, shards: Iterable[list[VideoRow]]) -> Iterator[Made]:
     latents: list[Tensor] = []
     for draft, batch in ahead(_decoded(job, shards), AHEAD):
         if batch is not None:
-            latents.append(job.parts.encode(floats(batch)).half())
+            with job.memory():
+                made = job.parts.encode(floats(job.put(batch)), job.batch_size)
+                latents.append(made.half().cpu())
             continue
         if not draft.is_made:
             remarks = {"skipped": draft.skipped, "sources": draft.digests}
@@ -129,18 +130,20 @@ def _unless_skipped(reason: str) -> str:
 def _batches(
     job: Job, draft: _Draft, rows: list[VideoRow], paths: dict[str, Path], pool: ThreadPoolExecutor
 ) -> Iterator[Tensor]:
-    """The rows' frames, `BATCH` videos at a time; a bounded number are decoded at once."""
+    """The rows' frames, as many videos as are encoded at once; a bounded number are decoded."""
+    size = max(1, job.batch_size // job.num_frames)
+    waiting = size + job.num_threads
     read = functools.partial(
         read_frames, config=job.frames, num_frames=job.num_frames,
         height=job.height, width=job.width,
     )  # fmt: skip
     pending: deque[tuple[int, Future[Frames]]] = deque()
     batch: list[Tensor] = []
-    for place in range(len(rows) + BATCH):
+    for place in range(len(rows) + waiting):
         if place < len(rows):
             row = rows[place]
             pending.append((place, pool.submit(read, paths[row.video], row)))
-        if pending and (len(pending) > BATCH or place >= len(rows)):
+        if pending and (len(pending) > waiting or place >= len(rows)):
             done, future = pending.popleft()
             try:
                 frames = future.result()
@@ -151,8 +154,8 @@ def _batches(
                 continue
             draft.add(done, frames, job.condition.num_given_frames)
             batch.append(frames.pixels)
-            if len(batch) == BATCH:
-                yield torch.stack(batch)
+            if len(batch) == size:
+                yield job.pin(torch.stack(batch))
                 batch = []
     if batch:
-        yield torch.stack(batch)
+        yield job.pin(torch.stack(batch))

@@ -1,0 +1,181 @@
+"""Windows of episodes: where they start, what their rows say, what is refused and said."""
+
+import pytest
+
+from aid.config import FrameConfig
+from aid.data.windows import cut_windows, episode_of, window_starts
+from aid.types import State, VideoRow
+
+ALL = FrameConfig(fps=4.0, windows="all")
+
+
+def episode(seconds=10.0, fps=20.0, **changes):
+    facts = {"id": "a", "video": "a.mp4", "instruction": "x", "num_frames": round(seconds * fps)}
+    return VideoRow(**(facts | {"fps": fps, "height": 64, "width": 64} | changes))
+
+
+def spans(rows):
+    return [
+        (row.id, pytest.approx(row.start), row.stop and pytest.approx(row.stop)) for row in rows
+    ]
+
+
+def test_without_a_rate_rows_stay_whole():
+    rows = [episode(), episode(id="b", num_frames=0, fps=0.0)]
+    assert cut_windows(rows, FrameConfig(), 8) == rows
+
+
+def test_one_window_lies_at_the_start_of_each_episode():
+    rows = cut_windows([episode(), episode(id="b/top")], FrameConfig(fps=4.0), 8)
+    assert spans(rows) == [("a@0ms", 0.0, 2.0), ("b/top@0ms", 0.0, 2.0)]
+    assert [row.num_frames for row in rows] == [40, 40]
+    assert [row.fps for row in rows] == [20.0, 20.0], "the video's own, which spans are counted in"
+
+
+def test_all_windows_lie_one_after_another_without_overlap():
+    rows = cut_windows([episode()], ALL, 8)
+    assert spans(rows) == [
+        ("a@0ms", 0.0, 2.0), ("a@2000ms", 2.0, 4.0), ("a@4000ms", 4.0, 6.0),
+        ("a@6000ms", 6.0, 8.0), ("a@8000ms", 8.0, None),
+    ]  # fmt: skip
+
+
+def test_several_windows_lie_evenly_from_the_start_to_the_end():
+    rows = cut_windows([episode()], FrameConfig(seconds=2.0, windows=3), 8)
+    assert [row.start for row in rows] == pytest.approx([0.0, 4.1, 8.2], abs=0.05)
+    assert rows[-1].stop is None
+    assert rows[-1].start + 7 / 4 == pytest.approx(199 / 20), "its last frame is the episode's"
+
+
+def test_a_stride_says_where_windows_start():
+    overlapping = FrameConfig(fps=4.0, windows="all", stride_seconds=1.0)
+    starts = [row.start for row in cut_windows([episode()], overlapping, 8)]
+    assert starts == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    tiny = FrameConfig(fps=4.0, windows="all", stride_seconds=1e-9)
+    starts = window_starts(episode(), tiny, 8)
+    assert starts == list(range(starts[-1] + 1)), "no frame starts two windows"
+
+
+def test_more_windows_than_an_episode_has_frames_become_fewer():
+    rows = cut_windows([episode(seconds=2.0)], FrameConfig(fps=4.0, windows=50), 8)
+    assert len({row.id for row in rows}) == len(rows) < 50
+
+
+def test_an_episode_in_the_middle_of_a_file_keeps_to_its_own_span():
+    rows = cut_windows([episode(start=100.0, stop=110.0)], ALL, 8)
+    assert [row.start for row in rows] == pytest.approx([100, 102, 104, 106, 108])
+    assert rows[-1].stop == 110.0
+    assert [row.id for row in rows][1] == "a@2000ms", "counted from the episode's start"
+
+
+def test_a_short_episode_is_one_window_and_that_is_said():
+    notes = []
+    rows = cut_windows([episode(seconds=1.0, stop=1.0), episode(id="b")], ALL, 8, notes)
+    assert spans(rows)[0] == ("a@0ms", 0.0, 1.0)
+    assert rows[0].num_frames == 20
+    assert len(notes) == 1
+    assert "1 of 2 episodes are shorter than a window of 2 s" in notes[0]
+    assert "'a'" in notes[0]
+
+
+def test_an_episode_that_a_window_just_fits_into_is_not_called_short():
+    notes = []
+    assert len(cut_windows([episode(seconds=2.0, fps=15.0)], ALL, 8, notes)) == 1
+    assert notes == []
+
+
+def test_a_rate_above_the_videos_own_is_said():
+    notes = []
+    cut_windows([episode(fps=3.0)], FrameConfig(fps=4.0), 8, notes)
+    assert len(notes) == 1
+    assert "fewer frames a second than the 4 of a window" in notes[0]
+
+
+def test_a_rate_that_leaves_every_window_one_frame_is_refused():
+    with pytest.raises(ValueError, match=r"second frame lies 100 s after.*lasts 10 s.*fps"):
+        cut_windows([episode(), episode(id="b", seconds=3.0)], FrameConfig(fps=0.01), 8)
+    rows = cut_windows([episode()], FrameConfig(fps=0.01), 1)
+    assert len(rows) == 1, "one frame has no second one"
+
+
+def test_states_are_cut_to_the_window():
+    states = [
+        State(text="reach", first_frame=0, last_frame=49),
+        State(text="grasp", first_frame=50, last_frame=90),
+        State(text="lift", first_frame=91, last_frame=199),
+    ]
+    rows = cut_windows([episode(states=states)], ALL, 8)
+    said = [[(s.text, s.first_frame, s.last_frame) for s in row.states] for row in rows]
+    assert said == [
+        [("reach", 0, 39)],
+        [("reach", 0, 9), ("grasp", 10, 39)],
+        [("grasp", 0, 10), ("lift", 11, 39)],
+        [("lift", 0, 39)],
+        [("lift", 0, 39)],
+    ]
+
+
+def test_states_that_span_the_whole_video_stay_in_every_window():
+    states = [State(text=text, first_frame=0, last_frame=199) for text in ("reach", "grasp")]
+    for row in cut_windows([episode(states=states)], ALL, 8):
+        assert [(s.text, s.first_frame, s.last_frame) for s in row.states] == [
+            ("reach", 0, 39), ("grasp", 0, 39),
+        ]  # fmt: skip
+
+
+def test_a_video_of_unknown_length_is_one_window_and_that_is_said():
+    notes = []
+    damaged = episode(num_frames=0, fps=0.0, states=[State(text="a", first_frame=0, last_frame=3)])
+    (row,) = cut_windows([damaged], ALL, 8, notes)
+    assert (row.id, row.start, row.stop) == ("a@0ms", 0.0, None)
+    assert row.states == damaged.states
+    assert "1 of 1 videos do not say how long they are" in notes[0]
+
+
+def test_frames_without_a_rate_are_refused():
+    with pytest.raises(ValueError, match=r"'a' does not say how many frames a second.*--fps 12"):
+        cut_windows([episode(num_frames=40, fps=0.0)], ALL, 8)
+
+
+def test_windows_name_their_episode():
+    for row in cut_windows([episode(world={"episode": "7", "lab": "x"})], ALL, 8):
+        assert row.world == {"episode": "7", "lab": "x"}
+    whole = episode(id="7/wrist", camera="wrist")
+    assert {row.world["episode"] for row in cut_windows([whole], ALL, 8)} == {"7"}
+    assert {episode_of(row) for row in cut_windows([whole], ALL, 8)} == {episode_of(whole)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "episode_name"),
+    [
+        ({"id": "shard-0/3/image_1", "camera": "image_1"}, "shard-0/3"),
+        ({"id": "episode_3/observation.images.top", "camera": "observation.images.top"},
+         "episode_3"),
+        ({"id": "top/3", "camera": "observation.images.top"}, "3"),
+        ({"id": "top", "camera": "top"}, "top"),
+        ({"id": "3", "world": {"scene": 12}}, "12"),
+        ({"id": "3", "world": {"scene": 12, "episode": 5}}, "5"),
+    ],
+)  # fmt: skip
+def test_cameras_and_scenes_share_an_episode(changes, episode_name):
+    assert episode_of(episode(**changes)) == episode_name
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"fps": 0.0}, "frames.fps must be above 0"),
+        ({"seconds": float("nan")}, "frames.seconds must be above 0"),
+        ({"fps": float("inf")}, "frames.fps must be above 0"),
+        ({"fps": 4.0, "seconds": 2.0}, "Give one of them"),
+        ({"windows": 2}, "nothing says how long one lasts"),
+        ({"windows": "all"}, "nothing says how long one lasts"),
+        ({"fps": 4.0, "windows": 0}, "frames.windows must be at least 1, or all, got 0"),
+        ({"fps": 4.0, "stride_seconds": 1.0}, "Give frames.windows all"),
+        ({"fps": 4.0, "windows": "all", "stride_seconds": -1.0}, "stride_seconds must be above 0"),
+        ({"fps": 4.0, "sampling": "seer_trilinear"}, "blends the frames of whole episodes"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        FrameConfig(**settings)
