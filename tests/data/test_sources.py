@@ -45,6 +45,20 @@ def test_a_manifest_comes_before_everything_else_and_its_rows_are_as_written(tmp
     assert [r.id for r in read_source(tmp_path, SourceConfig(limit=1)).rows] == ["a"]
 
 
+def test_a_camera_is_asked_for_by_any_end_of_its_name_and_several_are_said(tmp_path):
+    names = ["observation.images.front.rgb", "observation.images.wrist.rgb"]
+    write_manifest(tmp_path, [row(id=name, camera=name) for name in names])
+    for asked in ("front.rgb", "images.front.rgb", names[0]):
+        source = read_source(tmp_path, SourceConfig(camera=asked))
+        assert [r.id for r in source.rows] == names[:1]
+        assert not source.notes
+    source = read_source(tmp_path, SourceConfig(camera="rgb"))
+    assert [r.id for r in source.rows] == names
+    assert any("'rgb' is the end of several names" in note for note in source.notes)
+    with pytest.raises(ValueError, match="no video of camera 'gb'"):
+        read_source(tmp_path, SourceConfig(camera="gb"))
+
+
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [

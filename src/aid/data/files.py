@@ -121,32 +121,65 @@ def read_json_lines(folder: Path, name: str) -> Iterator[tuple[int, dict[str, An
 def read_table(
     folder: Path, name: str, columns: list[str], delimiter: str = ","
 ) -> list[dict[str, str]]:
-    """The rows of a CSV file, keyed by its first line.
+    """The rows of a CSV or TSV file, keyed by its first line.
+
+    Where a tab delimits, a quotation mark is a letter of the text unless the file was plainly
+    written with quotes: its cells are all quoted, or hold doubled quotes or line breaks.
 
     Args:
         columns: those that must be there.
+        delimiter: "," stands for a semicolon or a tab, too, where only these are in the first line.
 
     Raises:
         ValueError: it cannot be read, is no table, or lacks a column.
     """
-    text = io.StringIO(read_text(folder, name), newline="")
-    csv.field_size_limit(MAX_TEXT)  # a caption may be longer than the module's 128 KiB
-    try:
-        reader = csv.DictReader(text, delimiter=delimiter, strict=True)
-        rows = list(reader)
-    except csv.Error as error:
-        raise ValueError(f"{str(folder / name)!r} is no CSV table ({error}).") from None
-    if missing := [column for column in columns if column not in (reader.fieldnames or [])]:
+    text, where = read_text(folder, name), repr(str(folder / name))
+    head = text.partition("\n")[0]
+    if delimiter == "," and "," not in head:
+        delimiter = next((d for d in "\t;" if d in head), ",")
+    rows = _plain_rows(text) if delimiter == "\t" else None
+    if rows is None:
+        rows = _csv_rows(text, delimiter, where)
+    names = rows[0] if rows else []
+    if missing := [column for column in columns if column not in names]:
         raise ValueError(
-            f"{str(folder / name)!r} has no column {missing[0]!r}. Its columns: "
-            f"{', '.join(reader.fieldnames or []) or 'none'}."
+            f"{where} has no column {missing[0]!r}. Its columns: {', '.join(names) or 'none'}."
         )
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise ValueError(
-                f"{str(folder / name)!r}, row {number}: not as many cells as the first line names."
-            )
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(names):
+            raise ValueError(f"{where}, row {number}: not as many cells as the first line names.")
+    return [dict(zip(names, row, strict=True)) for row in rows[1:]]
+
+
+def _csv_rows(text: str, delimiter: str, where: str) -> list[list[str]]:
+    csv.field_size_limit(MAX_TEXT)  # a caption may be longer than the module's 128 KiB
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return [row for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(
+            f"{where} is no CSV table ({error}, line {reader.line_num}). Put a text with quotes in "
+            "quotes, and double those inside it."
+        ) from None
+
+
+def _plain_rows(text: str) -> list[list[str]] | None:
+    """A table of tabs without quoting; None if its quotation marks are those of a CSV writer."""
+    rows = [line.split("\t") for line in text.split("\n") if line.strip()]
+    quoted = [cell for row in rows for cell in row if cell.startswith('"')]
+    if any(len(row) != len(rows[0]) for row in rows):
+        return None if quoted else rows
+    is_each = len(quoted) == sum(map(len, rows))
+    if quoted and (is_each or any(_is_escaped(cell) for cell in quoted)):
+        return None
     return rows
+
+
+def _is_escaped(cell: str) -> bool:
+    """Whether a cell is one that a CSV writer had to quote: it has quotes inside, each doubled."""
+    inner = cell[1:-1]
+    is_whole = len(cell) > 2 and cell.endswith('"')
+    return is_whole and '""' in inner and '"' not in inner.replace('""', "")
 
 
 def number_in(row: dict[str, Any], key: str, where: str) -> float:

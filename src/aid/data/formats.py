@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aid.data.manifest import MANIFEST, manifest_rows
-from aid.data.readers import bridge, captions, epic, lerobot, rlds, something, tar, ucf101
+from aid.data.readers import (
+    annotation,
+    bridge,
+    captions,
+    epic,
+    lerobot,
+    rlds,
+    something,
+    tar,
+    ucf101,
+)
+from aid.data.readers.file_tree import FileTree
 from aid.types import VideoRow
 
 
@@ -50,6 +61,8 @@ FORMATS = (
     Format("ucf101", "trainlist01.txt", ucf101.is_ucf101, ucf101.read_ucf101),
     Format("something", SOMETHING, something.is_something, something.read_something),
     Format("epic", "EPIC_100_train.csv", epic.is_epic, epic.read_epic),
+    Format("annotation", "annotation/*/*.json with videos", annotation.is_annotation,
+           annotation.read_annotation),
     Format("bridge-seer", SEER, bridge.is_seer_bridge, bridge.read_seer_bridge),
     Format("bridge-raw", "raw/traj_group*/traj*", bridge.is_raw_bridge, bridge.read_raw_bridge),
     Format("webdataset", "*.tar", tar.is_tar, tar.read_tar, tar.unpack_tar, tar.shards),
@@ -73,5 +86,19 @@ def format_of(folder: Path, name: str | None) -> Format:
     found = next((one for one in FORMATS if one.fits(folder)), None)
     if found is None:
         looked = "; ".join(f"{one.name} ({one.mark})" for one in FORMATS)
-        raise ValueError(f"{str(folder)!r} has no format that is known. Looked for: {looked}.")
+        raise ValueError(
+            f"{str(folder)!r} has no format that is known. Looked for: {looked}.{_unread(folder)}"
+        )
     return found
+
+
+def _unread(folder: Path) -> str:
+    """What there is instead of videos: links, files of types that are not read."""
+    tree = FileTree.walk(folder)
+    if tree.links:
+        return (
+            f" {tree.links[0]!r} is a link to a folder, and links are not followed. Put the folder "
+            "itself there, or mount it there."
+        )
+    kinds = {Path(file).suffix.lower() for file in tree.files} & captions.OTHER_VIDEOS
+    return f" Files of type {', '.join(sorted(kinds))} are not read as videos." if kinds else ""

@@ -3,6 +3,8 @@
 Called by `prepare`, `data.remote` and `data.inspection`.
 """
 
+import functools
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +17,15 @@ from aid.data.hold_out import divide
 from aid.data.hub import HUB_ID, fetch
 from aid.data.licence import licence_of
 from aid.data.probing import probe
+from aid.data.splits import is_same_split
+from aid.data.tally import Tally
 from aid.data.unpacking import default_folder
 from aid.types import VideoRow
 
-SAME_SPLIT = ("val", "validation", "valid")
+OTHER_LETTERS = (
+    "instructions have letters that are not Latin; they are kept as they are, but the text tower "
+    "learned from English and may not know these words"
+)
 EVERYTHING = SourceConfig()
 
 
@@ -94,9 +101,20 @@ def list_source(source: str | Path, asked: SourceConfig = EVERYTHING) -> Listing
 
     def walk() -> Iterator[VideoRow]:
         named = f"{str(folder)!r} ({chosen.name})"
-        for row in wanted(chosen.read(folder, notes), asked, notes, named):
+        rows, tally = chosen.read(folder, notes), Tally()
+        if chosen.name != "manifest":  # whose videos are named one by one by whoever decodes them
+            rows = _there(folder, rows, notes, named)
+        cameras = set[str]()
+        for row in wanted(rows, asked, notes, named):
             inside(folder, row.video)
+            cameras.add(row.camera)
+            if _has_other_letters(row.instruction):
+                tally.add(OTHER_LETTERS, row.id)
             yield _without_distractors(row) if asked.strip_distractors else row
+        notes.extend(tally.notes())
+        if asked.camera is not None and len(cameras) > 1:
+            names = ", ".join(sorted(cameras))
+            notes.append(f"camera {asked.camera!r} is the end of several names: {names}.")
 
     return Listing(place=str(folder), format=chosen, rows=walk(), notes=notes)
 
@@ -168,7 +186,7 @@ def wanted(
         if camera is not None and not _is_same_camera(camera, row.camera):
             continue
         if split is not None:
-            if not any(_is_same_split(split, name) for name in own):
+            if not any(is_same_split(split, name) for name in own):
                 continue
             row = replace(row, split=split)
         _require_text(row)
@@ -181,13 +199,45 @@ def wanted(
     if number:
         return
     for noun, value, there, fits in (
-        ("split", split, splits, _is_same_split), ("camera", camera, cameras, _is_same_camera),
+        ("split", split, splits, is_same_split), ("camera", camera, cameras, _is_same_camera),
     ):  # fmt: skip
         if value is not None and there and not any(fits(value, name) for name in there):
             names = ", ".join(sorted(repr(name) for name in there if name)) or "none"
             raise ValueError(f"{named} has no video of {noun} {value!r}. It has: {names}.")
     both = f" of split {split!r} and camera {camera!r}" if splits else ""
     raise ValueError(f"{named} holds no video{both}.")
+
+
+def _there(
+    folder: Path, rows: Iterator[VideoRow], notes: list[str], named: str
+) -> Iterator[VideoRow]:
+    """The rows whose videos are there, or inside of archives; the others are counted."""
+    tally, is_any = Tally(), False
+    is_there = functools.lru_cache(maxsize=4096)(lambda video: (folder / video).exists())
+    try:
+        for row in rows:
+            inside(folder, row.video)
+            if "packed" in row.world or is_there(row.video):
+                is_any = True
+                yield row
+            else:
+                tally.add("videos that the lists name are not there and are left out", row.video)
+    finally:
+        if hasattr(rows, "close"):
+            rows.close()
+        notes += tally.notes()
+    if not is_any and tally.notes():
+        raise ValueError(
+            f"{named} holds none of the videos that its lists name: {tally.notes()[0]}"
+        )
+
+
+def _has_other_letters(words: str) -> bool:
+    """Whether a text has letters that are not Latin, or none at all."""
+    if words.isascii():
+        return False
+    letters = [letter for letter in words if letter.isalpha()]
+    return not all(unicodedata.name(letter, "").startswith("LATIN") for letter in letters or "?")
 
 
 def _require_text(row: VideoRow) -> None:
@@ -200,12 +250,8 @@ def _require_text(row: VideoRow) -> None:
         ) from None
 
 
-def _is_same_split(asked: str, name: str) -> bool:
-    return asked == name or (asked in SAME_SPLIT and name in SAME_SPLIT)
-
-
 def _is_same_camera(asked: str, name: str) -> bool:
-    return asked in (name, name.rpartition(".")[2])
+    return name == asked or name.endswith(f".{asked}")
 
 
 def _without_distractors(row: VideoRow) -> VideoRow:

@@ -1,9 +1,10 @@
 import json
+import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layouts import write_video
+from layouts import image_bytes, write_frames, write_json, write_table, write_video
 
 from aid.config import SourceConfig
 from aid.data.sources import read_source
@@ -113,7 +114,12 @@ def test_noise_as_a_list_is_refused_or_read_but_never_a_crash(tmp_path, name, no
         ("captions.jsonl", b'{"video": "a\\u0000.mp4"}\n', "is no path"),
         ("captions.jsonl", b'{"video": "' + b"a" * 5000 + b'"}\n', "is no path"),
         ("captions.jsonl", b'{"video": "a.mp4", "caption": "\\ud800"}\n', "are no text"),
-        ("captions.csv", b"video,caption\na.mp4,x\na.mp4,y\n", "two videos have the id 'a.mp4'"),
+        ("captions.csv", b"video,caption\nb.mp4,x\n", "holds no video that can be read: 1 "),
+        ("captions.csv", b'video,caption\na.mp4,"x" y\n', "line 2.*double those inside"),
+        ("captions.json", b'{"a.mp4": 7}', "text as words"),
+        ("captions.json", b"[1]", "an entry must be an object"),
+        ("captions.json", b'"a.mp4"', "must hold a list or an object"),
+        ("captions.parquet", b"PAR1", "is no readable Parquet file"),
         ("captions.csv", b"", "holds no video"),
     ],
 )
@@ -126,3 +132,294 @@ def test_a_malformed_list_is_refused_in_one_sentence(tmp_path, name, content, se
     with pytest.raises(ValueError, match=sentence) as caught:
         read_source(folder)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def read(folder, **asked):
+    """Rows by their video, and the notes as one text."""
+    source = read_source(folder, SourceConfig(**asked))
+    return {row.video: row for row in source.rows}, " ".join(source.notes)
+
+
+PUBLIC_LISTS = {
+    "musubi-tuner": (
+        "set.jsonl",
+        '{"video_path": "a.mp4", "caption": "push"}\n'
+        '{"video_path": "b/c.mp4", "caption": "lift"}\n',
+    ),
+    "Open-Sora": (
+        "clips_info.csv",
+        "path,text,num_frames,height,width,aspect_ratio,fps\n"
+        "/other/disk/set/a.mp4,push,51,480,640,0.75,24.0\n"
+        "/other/disk/set/b/c.mp4,lift,51,480,640,1,24\n",
+    ),
+    "VideoX-Fun": (
+        "metadata_of_my_set.json",
+        '[{"file_path": "a.mp4", "text": "push", "type": "video"}, '
+        '{"file_path": "b/c.mp4", "text": "lift", "type": "video"}]',
+    ),
+    "diffusion-pipe": ("captions.json", '{"a.mp4": "push", "b/c.mp4": ["lift"]}'),
+    "finetrainers": ("metadata.json", '[{"file_name": "a.mp4", "caption": "push"}, '
+                     '{"file_name": "b/c.mp4", "caption": "lift"}]'),
+    "with a key": ("dataset.json", '{"info": {"year": 1}, "data": [{"video": "a", '
+                   '"caption": "push"}, {"video": "c", "caption": "lift"}]}'),
+    "MSR-VTT": (
+        "annotations.json",
+        '{"videos": [{"video_id": "a", "split": "train"}, {"video_id": "c", "split": "train"}], '
+        '"sentences": [{"video_id": "a", "caption": "push"}, '
+        '{"video_id": "c", "caption": "lift"}]}',
+    ),
+    "a spreadsheet": ("captions.csv", "video;caption\r\na.mp4;push\r\nb\\c.mp4;lift\r\n"),
+    "no first line": ("captions.csv", "a.mp4,push\nb/c.mp4,lift\n"),
+    "a byte order mark": ("metadata.csv", "\ufefffile_name,text\na.mp4,push\nb/c.mp4,lift\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trainer", PUBLIC_LISTS)
+def test_lists_of_public_trainers_are_read_under_any_name(tmp_path, trainer):
+    name, text = PUBLIC_LISTS[trainer]
+    touch(tmp_path, "a.mp4", "b/c.mp4", "b/unlisted.mp4")
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    rows, notes = read(tmp_path)
+    assert {video: row.instruction for video, row in rows.items()} == {
+        "a.mp4": "push", "b/c.mp4": "lift",
+    }  # fmt: skip
+    assert (
+        "1 videos are not named in the list and are left out (the first: 'b/unlisted.mp4')" in notes
+    )
+
+
+@pytest.mark.parametrize("words", ["prompts.txt", "prompt.txt", "captions.txt", "caption.txt"])
+def test_a_list_of_videos_goes_with_a_list_of_words_of_any_usual_name(tmp_path, words):
+    touch(tmp_path, "videos/0.mp4", "videos/1.mp4")
+    (tmp_path / "videos.txt").write_text("videos/1.mp4\r\nvideos/0.mp4\r\n", newline="")
+    (tmp_path / words).write_text("one\r\nnull\r\n", newline="")
+    assert said(tmp_path) == {"videos/1.mp4": "one", "videos/0.mp4": "null"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_each_split_of_a_video_folder_has_its_own_metadata(tmp_path, kind):
+    """As Hugging Face's VideoFolder keeps them; also where one folder has none."""
+    touch(tmp_path, "train/a.mp4", "test/a.mp4", "test/deep/b.mp4", "val/c.mp4")
+    (tmp_path / "val/c.txt").write_text("beside")
+    for split, names in {"train": ["a.mp4"], "test": ["a.mp4", "deep/b.mp4"]}.items():
+        table = {"file_name": names, "text": [f"{split} {name}" for name in names]}
+        path = tmp_path / split / f"metadata.{kind}"
+        if kind == "parquet":
+            write_table(path, table)
+        elif kind == "csv":
+            lines = zip(*table.values(), strict=True)
+            path.write_text("file_name,text\n" + "".join(f"{a},{b}\n" for a, b in lines))
+        else:
+            lines = [
+                dict(zip(table, line, strict=True)) for line in zip(*table.values(), strict=True)
+            ]
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows, _ = read(tmp_path)
+    assert {video: (row.split, row.instruction) for video, row in rows.items()} == {
+        "train/a.mp4": ("train", "train a.mp4"),
+        "test/a.mp4": ("test", "test a.mp4"),
+        "test/deep/b.mp4": ("test", "test deep/b.mp4"),
+        "val/c.mp4": ("val", "beside"),
+    }
+    assert set(read(tmp_path, split="validation")[0]) == {"val/c.mp4"}
+
+
+def test_lists_named_like_splits_are_read_together(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    for name, video in {"train": "a", "metadata_val": "x", "val": "b", "test": "c"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"video,caption\n{video}.mp4,{name}\n")
+    (tmp_path / "metadata_val.csv").unlink()
+    rows, _ = read(tmp_path)
+    assert {video: row.split for video, row in rows.items()} == {
+        "a.mp4": "train", "b.mp4": "val", "c.mp4": "test",
+    }  # fmt: skip
+
+
+def test_several_columns_of_files_are_cameras_of_one_episode(tmp_path):
+    touch(tmp_path, "f0.mp4", "w0.mp4", "f1.mp4", "w1.mp4")
+    lines = [
+        {"front_file_name": f"f{n}.mp4", "wrist_file_name": f"w{n}.mp4", "text": f"task {n}"}
+        for n in range(2)
+    ]
+    path = tmp_path / "metadata.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows, _ = read(tmp_path)
+    assert [(r.camera, r.instruction, r.world["episode"]) for r in rows.values()] == [
+        ("front", "task 0", "f0.mp4"), ("wrist", "task 0", "f0.mp4"),
+        ("front", "task 1", "f1.mp4"), ("wrist", "task 1", "f1.mp4"),
+    ]  # fmt: skip
+    path.write_text(json.dumps({"file_names": ["f0.mp4", "w0.mp4"], "caption": "x"}))
+    rows, _ = read(tmp_path)
+    assert [(row.camera, row.world["episode"]) for row in rows.values()] == [
+        ("0", "f0.mp4"), ("1", "f0.mp4"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("captions.csv", "video,caption\na.mp4,push\nb.mp4,lift\na.mp4,shove\na.mp4,push\n"),
+        ("captions.jsonl", '{"video": "a.mp4", "captions": ["push", "shove", ""]}\n'
+         '{"video": "b.mp4", "caption": "lift"}\n'),
+        ("captions.csv", "video,caption_0,caption_1\na.mp4,push,shove\nb.mp4,lift,\n"),
+    ],
+)  # fmt: skip
+def test_several_captions_of_a_video_are_wordings(tmp_path, name, text):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / name).write_text(text)
+    rows, _ = read(tmp_path)
+    assert (rows["a.mp4"].instruction, rows["a.mp4"].wordings) == ("push", ["push", "shove"])
+    assert (rows["b.mp4"].instruction, rows["b.mp4"].wordings) == ("lift", [])
+
+
+def test_a_video_listed_with_several_times_has_parts_and_with_one_is_read_whole(tmp_path):
+    for name in ("long.mp4", "cut.mp4"):
+        write_video(tmp_path / name, num_frames=16)
+    (tmp_path / "captions.csv").write_text(
+        "video,start,end,caption\nlong.mp4,0,1.5,push\nlong.mp4,00:00:02,00:00:04,lift\n"
+        "cut.mp4,100,110,pull\n"
+    )
+    source = read_source(tmp_path)
+    assert [(r.instruction, r.start, r.stop, r.num_frames) for r in source.rows] == [
+        ("push", 0.0, 1.5, 6), ("lift", 2.0, 4.0, 8), ("pull", 0.0, None, 16),
+    ]  # fmt: skip
+    assert source.rows[0].world["episode"] == source.rows[1].world["episode"] == "long.mp4"
+    assert any("listed once" in note and "cut.mp4" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ('"stop" sign falls over', '"stop" sign falls over'),
+        ('"stop"', '"stop"'),
+        ('"', '"'),
+        ('he says "go" and "stop"', 'he says "go" and "stop"'),
+        ('"""stop"" sign, falls"', '"stop" sign, falls'),
+        ('"two\nlines"', "two\nlines"),
+    ],
+)
+def test_quotation_marks_in_a_table_of_tabs_are_letters_unless_a_csv_writer_made_them(
+    tmp_path, cells, words
+):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    text = f"video\tcaption\na.mp4\tpush it\nb.mp4\t{cells}\n"
+    (tmp_path / "captions.tsv").write_text(text, encoding="utf-8", newline="")
+    assert said(tmp_path) == {"a.mp4": "push it", "b.mp4": words}
+
+
+def test_a_table_of_tabs_with_every_cell_in_quotes_is_read_without_them(tmp_path):
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "captions.tsv").write_text('"video"\t"caption"\n"a.mp4"\t"push it"\n')
+    assert said(tmp_path) == {"a.mp4": "push it"}
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_found_however_their_letters_are_composed(tmp_path, forms):
+    on_disk, listed = (unicodedata.normalize(form, "Überfluß é.mp4") for form in forms)
+    touch(tmp_path, on_disk)
+    (tmp_path / "captions.csv").write_text(f"video,caption\n{listed},push\n", encoding="utf-8")
+    assert said(tmp_path) == {on_disk: "push"}
+    (tmp_path / "captions.csv").unlink()
+    (tmp_path / listed).with_suffix(".txt").write_text("lift", encoding="utf-8")
+    assert said(tmp_path) == {on_disk: "lift"}
+
+
+def test_a_name_that_fits_two_videos_is_not_guessed(tmp_path):
+    touch(tmp_path, "x/a.mp4", "y/a.mp4", "y/b.mp4")
+    (tmp_path / "captions.csv").write_text("video,caption\na.mp4,push\n/else/y/a.mp4,lift\n")
+    rows, notes = read(tmp_path)
+    assert {video: row.instruction for video, row in rows.items()} == {"y/a.mp4": "lift"}
+    assert "1 videos which are not there that 'captions.csv' names are left out" in notes
+
+
+def test_nothing_is_left_out_without_a_note(tmp_path):
+    touch(tmp_path, "a.mp4", "old/b.wmv", "e.mp4", "spare.txt", "captions.csv")
+    (tmp_path / "a.txt").write_text("push")
+    (tmp_path / "p.txt").write_text("a picture")
+    (tmp_path / "p.png").write_bytes(image_bytes(kind="PNG"))
+    write_frames(tmp_path / "frames", "{}.jpg")
+    (tmp_path / "captions.csv").unlink()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "disk")
+    rows, notes = read(tmp_path)
+    assert set(rows) == {"a.mp4", "e.mp4"}
+    for sentence in (
+        "1 files are left out, because .wmv is not read as a video (the first: 'old/b.wmv')",
+        "1 pictures with words are left out (the first: 'p.png')",
+        "2 files of words belong to no video that is read (the first: 'p.txt')",
+        "1 folders of images are left out, because there are videos (the first: 'frames')",
+        "1 folders are links and are not followed; put the folder itself there (the first: 'linke",
+        "1 videos have no words.",
+    ):
+        assert sentence in notes, sentence
+
+
+def test_what_a_list_names_and_is_not_there_is_counted_and_a_second_list_named(tmp_path):
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "captions.csv").write_text("video,caption\na.mp4,push\nb.mp4,lift\nc.png,see\n")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.mp4", "text": "other"}')
+    rows, notes = read(tmp_path)
+    assert [row.instruction for row in rows.values()] == ["push"]
+    assert "1 videos which are not there that 'captions.csv' names are left out" in notes
+    assert "1 pictures that 'captions.csv' names are left out (the first: 'c.png')" in notes
+    assert "1 lists are left out, because another is read (the first: 'metadata.jsonl')" in notes
+
+
+def test_folders_of_frames_are_videos_where_there_is_no_video_file(tmp_path):
+    for name in ("one", "two/deep"):
+        write_frames(tmp_path / name, "{:05d}.jpg", num_frames=3)
+    (tmp_path / "one.txt").write_text("push")
+    rows, notes = read(tmp_path, fps=4.0)
+    assert {video: (row.instruction, row.num_frames) for video, row in rows.items()} == {
+        "one": ("push", 3), "two/deep": ("", 3),
+    }  # fmt: skip
+    assert "2 folders of images are taken for videos" in notes
+
+
+def test_a_folder_of_links_and_one_of_other_files_are_refused_with_what_is_there(tmp_path):
+    touch(tmp_path, "disk/a.mp4", "set/readme", "other/a.wmv")
+    (tmp_path / "set/videos").symlink_to(tmp_path / "disk")
+    with pytest.raises(ValueError, match=r"'videos' is a link to a folder, and links are not"):
+        read_source(tmp_path / "set")
+    with pytest.raises(ValueError, match=r"Files of type \.wmv are not read as videos"):
+        read_source(tmp_path / "other")
+
+
+def test_labels_and_prompts_lie_beside_videos_as_trainers_keep_them(tmp_path):
+    touch(tmp_path, "videos/a.mp4", "set/clips/b.mp4", "c.mp4", "d.mp4", "f.mp4")
+    for name in ("labels/a.txt", "set/prompts/b.txt", "c.mp4.caption"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    write_json(tmp_path / "d.json", {"caption": "of json", "key": "d"})
+    write_json(tmp_path / "f.json", {"fps": 30})
+    assert said(tmp_path) == {
+        "videos/a.mp4": "labels/a.txt", "set/clips/b.mp4": "set/prompts/b.txt",
+        "c.mp4": "c.mp4.caption", "d.mp4": "of json", "f.mp4": "",
+    }  # fmt: skip
+
+
+def test_words_of_the_world_are_kept_whole_and_said_once(tmp_path):
+    touch(tmp_path, *(f"{n}.mp4" for n in range(4)))
+    words = ["把红色方块放进蓝碗", "put the 箱 down", "stoß die Tasse", "🎬"]
+    lines = [{"video": f"{n}.mp4", "caption": w} for n, w in enumerate(words)]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (tmp_path / "captions.jsonl").write_text(text, encoding="utf-8")
+    rows, notes = read(tmp_path)
+    assert [row.instruction for row in rows.values()] == words
+    assert "3 instructions have letters that are not Latin" in notes
+
+
+def test_cameras_of_an_episode_without_lists_share_its_name(tmp_path):
+    touch(tmp_path, "videos/train/7/0.mp4", "videos/train/7/1.mp4", "videos/val/7/0.mp4")
+    source = read_source(tmp_path)
+    assert source.format == "captions"
+    assert [(r.split, r.camera, r.world["episode"]) for r in source.rows] == [
+        ("train", "0", "train/7"), ("train", "1", "train/7"), ("val", "0", "val/7"),
+    ]  # fmt: skip

@@ -11,6 +11,7 @@ from layouts import (
     write_lerobot_v3,
     write_lines,
     write_table,
+    write_video,
 )
 
 from aid.config import SourceConfig
@@ -56,8 +57,10 @@ def test_a_thousand_episodes_a_chunk_are_found_in_their_chunks(tmp_path):
     write_lerobot_v2(tmp_path, cameras=("observation.image",))
     lines = [{"episode_index": 2005, "tasks": ["x"], "length": 3}]
     write_lines(tmp_path / "meta/episodes.jsonl", lines)
+    name = "videos/chunk-002/observation.image/episode_002005.mp4"
+    write_video(tmp_path / name, num_frames=3)
     (row,) = read_source(tmp_path).rows
-    assert row.video == "videos/chunk-002/observation.image/episode_002005.mp4"
+    assert row.video == name
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])

@@ -42,6 +42,7 @@ def test_files_of_one_name_belong_together_and_videos_are_unpacked(tmp_path, vid
         ("train", "öffne die Tür"),
         ("train", "push the 箱"),
         ("val", ""),
+        ("val", ""),
     ]
     for row in source.rows:
         assert (source.folder / row.video).read_bytes() == video
@@ -108,3 +109,76 @@ def test_captions_that_are_no_text_are_refused(tmp_path, video):
         write_shard(tmp_path / "0.tar", [("0.mp4", video), (name, content)])
         with pytest.raises(ValueError, match=r"is not UTF-8 text|is not JSON"):
             read_source(tmp_path, unpack_to=tmp_path / "out")
+
+
+def test_a_sample_is_called_by_its_name_up_to_the_first_dot(tmp_path, video):
+    names = {"0001": "push it", "sample0002.input": "pull it", "walk_0.5x": "walk"}
+    members = [(f"{n}.{end}", c) for n, w in names.items() for end, c in
+               (("mp4", video), ("txt", w.encode()))]  # fmt: skip
+    write_shard(tmp_path / "set/0.tar", members)
+    source = read_source(tmp_path / "set", unpack_to=tmp_path / "out")
+    assert [row.instruction for row in source.rows] == ["push it", "pull it", "walk"]
+    assert all((source.folder / row.video).read_bytes() == video for row in source.rows)
+
+
+def test_cameras_of_a_sample_are_rows_of_one_episode(tmp_path, video):
+    other = video + b"other"
+    write_shard(
+        tmp_path / "set/0.tar",
+        [
+            ("7.front.mp4", video), ("7.wrist.mp4", other), ("7.txt", b"push"),
+            ("8.front.mp4", video), ("8.wrist.mp4", video), ("8.wrist.txt", b"lift"),
+        ],
+    )  # fmt: skip
+    source = read_source(tmp_path / "set", unpack_to=tmp_path / "out")
+    assert [(r.camera, r.instruction, r.world["episode"]) for r in source.rows] == [
+        ("front", "push", "0.tar/7"), ("wrist", "push", "0.tar/7"),
+        ("front", "", "0.tar/8"), ("wrist", "lift", "0.tar/8"),
+    ]  # fmt: skip
+    assert (source.folder / source.rows[1].video).read_bytes() == other
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("0.json", json.dumps({"caption": ["push", "shove", ""]}).encode())],
+        [("0.txt", b"push"), ("0.caption", b"shove")],
+        [("0.caption_0.txt", b"push"), ("0.caption_1.txt", b"shove")],
+    ],
+)
+def test_several_captions_of_a_sample_are_wordings(tmp_path, video, members):
+    write_shard(tmp_path / "set/0.tar", [("0.mp4", video), *members])
+    (row,) = read_source(tmp_path / "set", unpack_to=tmp_path / "out").rows
+    assert (row.instruction, row.wordings) == ("push", ["push", "shove"])
+
+
+def test_another_sample_of_the_same_name_is_a_video_of_its_own(tmp_path, video):
+    other = video + b"other"
+    write_shard(
+        tmp_path / "set/0.tar",
+        [("0.mp4", video), ("0.txt", b"push"), ("0.mp4", other), ("0.txt", b"lift")],
+    )
+    source = read_source(tmp_path / "set", unpack_to=tmp_path / "out")
+    assert [row.instruction for row in source.rows] == ["push", "lift"]
+    assert [(source.folder / row.video).read_bytes() for row in source.rows] == [video, other]
+
+
+def test_what_an_archive_has_beside_videos_is_counted(tmp_path, video):
+    write_shard(
+        tmp_path / "set/0.tar",
+        [("0.mp4", video), ("0.cls", b"3"), ("1.txt", b"alone"), ("2.npy", b"x")],
+    )
+    (tmp_path / "set/plain.mp4").write_bytes(video)
+    (tmp_path / "set/1.tar.gz").touch()
+    source = read_source(tmp_path / "set", unpack_to=tmp_path / "out")
+    notes = " ".join(source.notes)
+    assert len(source.rows) == 1
+    for sentence in (
+        "2 samples have no video and are left out (the first: '0.tar/1')",
+        "1 members of type .cls are not read (the first: '0.tar/0.cls')",
+        "1 members of type .npy are not read",
+        "1 videos beside the tar files are left out; give --format captions (the first: 'plain.mp4",
+        "1 compressed archives are left out",
+        "1 videos have no words",
+    ):
+        assert sentence in notes, sentence

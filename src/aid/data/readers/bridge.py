@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aid.data.files import parse_json, read_text
+from aid.data.splits import SPLITS
 from aid.types import VideoRow
+from aid.video import IMAGE_SUFFIXES
 
 LIST = "path_id_bridgedata.txt"
 FPS = 5.0
@@ -100,13 +102,22 @@ def _is_item(item: object) -> bool:
 
 
 def _seer_videos(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Folders or mp4 files `task/number` and their paths, by task and number."""
+    """Folders of frames or mp4 files `task/number` and their paths, by task and number.
+
+    `videos/SPLIT/NUMBER/0.mp4` is another layout: its numbers are folders without frames.
+    """
     for root in ("rawframes", "videos"):
         for task in sorted(p for p in (folder / root).glob("*") if p.is_dir()):
+            if task.name.lower() in SPLITS:
+                continue
             found = [p for p in task.iterdir() if p.stem.isdecimal()]
-            found = [p for p in found if p.is_dir() or p.suffix == ".mp4"]
+            found = [p for p in found if p.suffix == ".mp4" or (p.is_dir() and _has_frames(p))]
             for path in sorted(found, key=lambda p: int(p.stem)):
                 yield f"{task.name}/{path.stem}", path
+
+
+def _has_frames(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
 
 
 def is_raw_bridge(folder: Path) -> bool:

@@ -2,21 +2,48 @@
 
     shard-000000.tar: 0001.mp4, 0001.txt (or .json with a caption), 0002.mp4 ...
 
-Nothing is extracted under the archive's own names: `unpack_tar` writes videos to names made here.
+As WebDataset has it, a sample is called by its files' name up to the first dot, and what follows
+says which of its files one is: `0001.wrist.mp4` is the camera "wrist" of sample `0001`, and its
+words are those of `0001.wrist.txt`, else all that belong to no camera. Nothing is extracted under
+the archive's own names: `unpack_tar` writes videos to names made here.
 """
 
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from aid.data.files import inside, parse_json
-from aid.data.readers.captions import TEXT_COLUMNS
+from aid.data.readers.caption_lists import words_in
+from aid.data.readers.file_tree import FileTree
+from aid.data.tally import Tally
 from aid.data.unpacking import write_bytes
 from aid.types import VideoRow
 from aid.video import VIDEO_SUFFIXES
 
 MAX_WORDS = 1 << 24
 """Bytes of a caption inside an archive."""
+TEXTS = (".txt", ".caption", ".cap", ".text", ".json")
+
+
+@dataclass
+class _Sample:
+    """The files of one name: videos as (part, suffix, member's name, offset), words by part."""
+
+    key: str
+    videos: list[tuple[str, str, str, int]] = field(default_factory=list)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    json: dict[str, list[str]] = field(default_factory=dict)
+
+    def words(self, part: str) -> list[str]:
+        """What is said of the video with this part of the name."""
+        parts = {part for part, *_ in self.videos}
+        for words in (self.texts, self.json):
+            own = words.get(part, [])
+            shared = [w for other, said in words.items() if other not in parts for w in said]
+            if found := own or shared:
+                return list(dict.fromkeys(found))
+        return []
 
 
 def is_tar(folder: Path) -> bool:
@@ -35,30 +62,71 @@ def read_tar(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     Raises:
         ValueError: an archive is damaged, or has a member that leads out of it.
     """
+    tally = Tally()
     for shard in shards(folder):
         name = shard.relative_to(folder).as_posix()
         split = name.split("/")[0] if "/" in name else ""
-        videos: dict[str, str] = {}
-        words: dict[str, str] = {}
-        # Members of a sample follow one another, but captions may come before or after the video.
-        for member, content in _members(folder, name):
-            key, suffix = _key(member.name)
-            if suffix in VIDEO_SUFFIXES:
-                videos[key] = member.name
-            elif suffix in (".txt", ".caption", ".cap", ".json") and key not in words:
-                words[key] = _words(content(), suffix, f"{str(shard)!r}, {member.name!r}")
-        for key, member in videos.items():
-            yield VideoRow(
-                id=f"{name}/{key}",
-                video=f"{name.removesuffix('.tar')}/{key}{_key(member)[1]}",
-                instruction=words.get(key, ""),
-                num_frames=0,
-                fps=0.0,
-                height=0,
-                width=0,
-                split=split,
-                world={"packed": name, "member": member},
-            )
+        numbers: dict[str, int] = {}
+        for sample in _samples(folder, name, tally):
+            # Another sample of a name that was there: WebDataset counts it as one of its own.
+            numbers[sample.key] = number = numbers.get(sample.key, 0) + 1
+            key = sample.key if number == 1 else f"{sample.key}#{number}"
+            if not sample.videos:
+                tally.add("samples have no video and are left out", f"{name}/{key}")
+            for part, suffix, member, offset in sample.videos:
+                words = sample.words(part)
+                is_one = len(sample.videos) == 1
+                own = key if is_one else f"{key}.{part or suffix[1:]}"
+                yield VideoRow(
+                    id=f"{name}/{own}",
+                    video=f"{name.removesuffix('.tar')}/{own}{suffix}",
+                    instruction=next(iter(words), ""),
+                    wordings=words if len(words) > 1 else [],
+                    num_frames=0,
+                    fps=0.0,
+                    height=0,
+                    width=0,
+                    split=split,
+                    camera="" if is_one else part,
+                    world={
+                        "packed": name,
+                        "member": member,
+                        "offset": offset,
+                        **({} if is_one else {"episode": f"{name}/{key}"}),
+                    },
+                )
+                if not words:
+                    tally.add("videos have no words", f"{name}/{own}")
+    tree = FileTree.walk(folder)
+    for video in tree.videos:
+        tally.add("videos beside the tar files are left out; give --format captions", video)
+    for file in tree.files:
+        if file.endswith((".tar.gz", ".tgz", ".tar.zst", ".zip")):
+            tally.add("compressed archives are left out; unpack them to .tar", file)
+    notes += tally.notes()
+
+
+def _samples(folder: Path, name: str, tally: Tally) -> Iterator[_Sample]:
+    """The samples of a shard by name; their files may stand apart, captions before or after."""
+    where = repr(str(folder / name))
+    samples: dict[str, _Sample] = {}
+    for member, content in _members(folder, name):
+        key, part, suffix = _key(member.name)
+        if PurePosixPath(member.name).name.startswith("."):
+            continue
+        sample = samples.setdefault(key, _Sample(key))
+        if suffix in VIDEO_SUFFIXES:
+            if any((part, suffix) == known[:2] for known in sample.videos):
+                yield sample
+                sample = samples[key] = _Sample(key)
+            sample.videos.append((part, suffix, member.name, member.offset))
+        elif suffix in TEXTS:
+            words = _words(content(), suffix, f"{where}, {member.name!r}")
+            place = sample.json if suffix == ".json" else sample.texts
+            place.setdefault(part, []).extend(words)
+        else:
+            tally.add(f"members of type {suffix or '(none)'} are not read", f"{name}/{member.name}")
+    yield from samples.values()
 
 
 def unpack_tar(folder: Path, rows: list[VideoRow], out: Path) -> None:
@@ -67,15 +135,15 @@ def unpack_tar(folder: Path, rows: list[VideoRow], out: Path) -> None:
     Raises:
         ValueError: an archive is damaged.
     """
-    wanted: dict[str, dict[str, Path]] = {}
+    wanted: dict[str, dict[int, Path]] = {}
     for row in rows:
         path = inside(out, row.video)
         if not path.is_file():
-            wanted.setdefault(row.world["packed"], {})[row.world["member"]] = path
+            wanted.setdefault(row.world["packed"], {})[row.world["offset"]] = path
     for shard, paths in wanted.items():
         for member, content in _members(folder, shard):
-            if member.name in paths:
-                write_bytes(paths[member.name], content(member.size))
+            if member.offset in paths:
+                write_bytes(paths[member.offset], content(member.size))
 
 
 def _members(folder: Path, name: str) -> Iterator[tuple[tarfile.TarInfo, object]]:
@@ -113,21 +181,26 @@ def _members(folder: Path, name: str) -> Iterator[tuple[tarfile.TarInfo, object]
         raise ValueError(f"{where} is no readable tar archive ({error}).") from None
 
 
-def _key(name: str) -> tuple[str, str]:
-    """What a sample is called, and the suffix: the name is cut at its first dot."""
+def _key(name: str) -> tuple[str, str, str]:
+    """What a sample is called, which part of it a file is, and the file's suffix.
+
+    `a/0001.wrist.mp4` is the part "wrist" of sample `a/0001`.
+    """
     path = PurePosixPath(name)
-    stem, _, suffix = path.name.partition(".")
+    stem, _, rest = path.name.partition(".")
+    part, _, suffix = rest.rpartition(".")
     key = "/".join([*(p for p in path.parts[:-1] if p != "."), stem])
-    return key, f".{suffix.lower()}"
+    return key, part, f".{suffix.lower()}" if suffix else ""
 
 
-def _words(content: bytes, suffix: str, where: str) -> str:
+def _words(content: bytes, suffix: str, where: str) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{where} is not UTF-8 text. Save it as UTF-8.") from None
-    if suffix != ".json":
-        return " ".join(text.split())
-    value = parse_json(text, where)
-    said = [value.get(key) for key in TEXT_COLUMNS] if isinstance(value, dict) else []
-    return next((" ".join(words.split()) for words in said if isinstance(words, str)), "")
+    if suffix == ".json":
+        value = parse_json(text, where)
+        said = words_in(value) if isinstance(value, dict) else None
+    else:
+        said = [text]
+    return [clean for words in said or [] if (clean := " ".join(words.split()))]
