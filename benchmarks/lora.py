@@ -77,7 +77,7 @@ def steps_by_turns(options: argparse.Namespace) -> dict[str, float]:
     flags += ["--model.lora.rank", "32", "--model.lora.layers", "attention_and_feed_forward"]
     values = parser.instantiate(parser.parse_args(flags))
     loop = replace(
-        values.train, steps=options.steps, batch_size=options.batch_size, mixed_precision="bf16",
+        values.train, steps=options.steps, batch_size=options.batch_size,
         log_every=10**6, check_every=10**6, save_every=10**6,
     )  # fmt: skip
     made: list[lora.LowRankUpdates] = []

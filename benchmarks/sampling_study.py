@@ -11,15 +11,12 @@ three. Needs matplotlib (extra `report`).
 
 import argparse
 import json
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import torch
-
-from aid.config import SamplerConfig
+from aid.config import Precision, SamplerConfig
 from aid.data.manifest import read_manifest
 from aid.diffusion.edm import karras_sigmas
 from aid.evaluate import MODES, evaluate
@@ -73,12 +70,7 @@ def measured(
         rows = read_manifest(arguments.data)[: arguments.limit]
 
         def predict(frames: list, instructions: list[str], seeds: list[int]) -> list:
-            arithmetic = nullcontext()
-            if arguments.mixed_precision == "bf16":
-                kind = predictor.denoiser.unet.device.type
-                arithmetic = torch.autocast(kind, torch.bfloat16)
-            with arithmetic:
-                return predictor.predict_many(frames, instructions, seeds, sampler=sampler)
+            return predictor.predict_many(frames, instructions, seeds, sampler=sampler)
 
         evaluate(
             rows, arguments.data, predict, out=out, title=out.name,
@@ -118,9 +110,11 @@ def main() -> None:
         "--levels", type=levels, nargs="+",
         help="instead of all that: steps and lowest sigma but 0, such as 4,0.02 4,0.3",
     )  # fmt: skip
-    parser.add_argument("--mixed_precision", choices=("no", "bf16"), default="no")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     arguments = parser.parse_args()
-    predictor = Predictor.from_pretrained(arguments.model, arguments.backbone)
+    predictor = Predictor.from_pretrained(
+        arguments.model, arguments.backbone, precision=arguments.precision
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
     asked, lines = settings(predictor.sampler, arguments), []
     for number, sampler in enumerate(asked, 1):

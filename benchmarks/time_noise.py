@@ -48,7 +48,7 @@ def line(strength: float, options: argparse.Namespace) -> dict[str, Any]:
         aid(
             "evaluate", "--data", options.data, "--model", room / "run/checkpoint",
             "--backbone", options.backbone, "--out", room / "score", "--limit", options.limit,
-            "--mixed_precision", options.precision,
+            "--precision", options.precision,
         )  # fmt: skip
     told = json.loads(report.read_text(encoding="utf-8"))
     scores = told["scores"][TOLD]
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--limit", type=int, default=32, help="videos of the score")
-    parser.add_argument("--precision", default="no", choices=("no", "bf16"))
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lines = [line(strength, options) for strength in options.strengths]

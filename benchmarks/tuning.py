@@ -43,7 +43,7 @@ def measure(options: argparse.Namespace) -> None:
     values = parser.instantiate(parser.parse_args(flags))
     loop = replace(
         values.train, steps=options.steps, batch_size=options.batch_size,
-        mixed_precision=options.precision, log_every=10**6, check_every=10**6, save_every=10**6,
+        log_every=10**6, check_every=10**6, save_every=10**6,
     )  # fmt: skip
     wall, processor = [], []
 
@@ -57,6 +57,7 @@ def measure(options: argparse.Namespace) -> None:
         train(
             options.cache, out, find_backbone(options.backbone),
             model=tuned(values.model, options.way), train=loop, sampler=values.sampler,
+            precision=options.precision,
         )  # fmt: skip
         trained = json.loads((out / "run.json").read_text())["trained"]
     step = {
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="tabletop")
     parser.add_argument("--steps", type=int, default=6, help="the first two are not counted")
     parser.add_argument("--batch_size", type=int, default=8, help="videos a step, of all processes")
-    parser.add_argument("--precision", default="no", choices=("no", "bf16"))
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--way", choices=WAYS, help="only this one, in this process")
     options = parser.parse_args()

@@ -19,6 +19,7 @@ from aid.config import ModelConfig, TrainConfig, from_json
 from aid.models.attention import use_plain_attention
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
+from aid.models.devices import dtype_of
 from aid.models.networks import empty_network, read_configs
 from aid.models.published import Configs
 from aid.optim import AveragedWeights
@@ -50,7 +51,7 @@ def main(settings: str) -> None:
     cells = SIDES[values["backbone"]] // 2 ** (len(vae["block_out_channels"]) - 1)
     words, patches = text["max_position_embeddings"], image["image_size"] // image["patch_size"]
     before, b = resident_bytes(), train.batch_size
-    unet = empty_network("unet", configs["unet"]).to(getattr(torch, train.frozen_weights))
+    unet = empty_network("unet", configs["unet"]).to(dtype_of(values["precision"]))
     use_plain_attention(unet, cells**2)
     denoiser = Denoiser(unet, text["hidden_size"], image["hidden_size"], model).train()
     if train.use_gradient_checkpointing:

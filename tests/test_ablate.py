@@ -57,7 +57,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
 
     def call(**settings):
-        known = {"budget": Budget(steps=5, limit=8, mixed_precision="bf16")}
+        known = {"budget": Budget(steps=5, limit=8, precision="bfloat16")}
         return ablate(
             tmp_path / "data", tmp_path / "out", "tabletop", BASE, RECIPES / "ablations",
             **known | settings,
@@ -88,7 +88,7 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(bench
     kinds = [one[0] for one in calls()]
     assert kinds.count("prepare") == 1 and kinds.count("train") == kinds.count("evaluate") == 6
     for command, *flags in calls():
-        assert command == "prepare" or "bf16" in flags
+        assert command == "prepare" or "bfloat16" in flags
     table = (out / "ablation-table.md").read_text()
     assert "| no MCondition | 152.4 | 0.14 | 15.5 ± 0.71 | 15.5 ± 0.71 | 50 ± 0 % | 8 |" in table
     assert "| no spatial | 68.12 | 0.05 | not run | not run | not run | - | not run |" in table

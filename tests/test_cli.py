@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from checkpoints import write_tiny_model
 from PIL import Image
@@ -119,7 +120,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_code_2(arguments, words, pictu
         ("train --train.trackers wandb", "[text, ...], got wandb"),
         ("predict a b --states lifted", "[text, ...], got lifted"),
         ("predict a b --gif=maybe", "true or false, got maybe"),
-        ("predict a b --dtype int4", "one of float32, bfloat16, float16, got int4"),
+        ("predict a b --precision int4", "one of float32, bfloat16, float16, got int4"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_told_what_it_must_be(arguments, words, capsys):
@@ -130,6 +131,53 @@ def test_a_value_of_the_wrong_type_is_told_what_it_must_be(arguments, words, cap
     (flag,) = [word.partition("=")[0] for word in arguments if word.startswith("--")]
     said = f"{flag.replace('-', '_').replace('__', '--', 1)} must be {words}"
     assert capsys.readouterr().err == f"error: {said}. See: aid {arguments[0]} --help\n"
+
+
+COMPUTING = (
+    "predict", "demo", "pretrain", "prepare", "train", "evaluate", "score", "extractor", "ablate",
+    "web",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", ["device", "precision", "offload"])
+def test_settings_of_all_computing_commands_are_called_alike_and_mean_the_same(setting):
+    found = {}
+    for name in aid.cli.COMMANDS:
+        own = aid.cli.make_parser(only=name)._subcommands_action.choices[name]
+        for action in own._actions:
+            if action.dest == setting and name != "plan":  # it plans for another machine
+                # One command explains, others may point to it.
+                said = "as for" if action.help.startswith("as for `aid predict`") else action.help
+                found[name] = f"{action.option_strings} {action._typehint} {action.default}", said
+    wanted = {"predict", "demo", "evaluate", "web"} if setting == "offload" else {*COMPUTING}
+    assert wanted - {"score" if setting == "precision" else ""} <= found.keys()
+    assert len({flag for flag, _ in found.values()}) == 1, found
+    assert len({said for _, said in found.values()} - {"as for"}) == 1, found
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "gpu", "tpu", "meta"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict {picture} lift --model nowhere", "demo --model nowhere",
+        "evaluate --data nowhere --out {out}", "score nowhere nowhere --out {out}",
+        "web --model nowhere --port 0", "train --cache nowhere --out {out}",
+        "pretrain --data nowhere --out {out}", "ablate --data nowhere --out {out}",
+        "extractor --data nowhere --held_out nowhere --out {out}",
+    ],
+)  # fmt: skip
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has an accelerator")
+def test_a_device_that_is_not_there_is_one_sentence_before_anything_is_loaded(
+    command, device, picture, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = command.format(picture=picture, out=tmp_path / "out").split()
+    assert aid.cli.main([*arguments, "--device", device]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: device {device!r} is not on this machine. Use 'cpu': PyT")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert not list(tmp_path.iterdir())
 
 
 GROUP = (

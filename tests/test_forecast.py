@@ -46,6 +46,7 @@ ALLOCATOR = {
 )
 def test_the_forecast_is_within_15_percent_of_the_measured_peak(backbone, model, train):
     settings = {"backbone": backbone, "model": to_json(model), "train": to_json(train)}
+    settings["precision"] = "float32"
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("measured_step.py"), json.dumps(settings)],
         env=os.environ | ALLOCATOR | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,

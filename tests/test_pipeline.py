@@ -145,7 +145,7 @@ def test_other_sizes_and_numbers_of_frames_in_half_precision(
     config = replace(tiny_config, lora=LoraConfig(rank=2))
     model = write_tiny_model(tmp_path / "model", tiny_backbone, config)
     predictor = Predictor.from_pretrained(
-        model, tiny_backbone, dtype="bfloat16", offload=True, **settings
+        model, tiny_backbone, precision="bfloat16", offload=True, **settings
     )
     videos = predictor.predict_many(
         [frame] * 2, INSTRUCTIONS, [0, 0], states=[["left"], []], fps=[3.0, 9.0]
@@ -156,5 +156,5 @@ def test_other_sizes_and_numbers_of_frames_in_half_precision(
 
 
 def test_an_unknown_precision_is_refused(model, tiny_backbone):
-    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16, got"):
-        Predictor.from_pretrained(model, tiny_backbone, dtype="int8")
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16"):
+        Predictor.from_pretrained(model, tiny_backbone, precision="int8")

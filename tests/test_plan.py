@@ -57,7 +57,11 @@ def test_plan_prints_what_a_recipe_takes_and_what_to_change(tmp_path, capsys, ti
     assert main([*arguments, "--memory=0.001"]) == 0
     out = capsys.readouterr().out
     assert "still it does not fit" in out
-    peaks = [float(line.split()[-2]) for line in out.splitlines() if line.startswith("  train.")]
+    peaks = [
+        float(line.split()[-2])
+        for line in out.splitlines()
+        if line.startswith(("  train.", "  precision"))
+    ]
     assert len(peaks) == 3
     assert peaks == sorted(peaks, reverse=True), "every change helps, on top of the others"
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from jaxtyping import Int
 from torch import Tensor
 
-from aid.config import LoopConfig
+from aid.config import LoopConfig, Precision
 from aid.data.manifest import read_manifest
 from aid.metrics.extractors.r3d import ANSWERS, R3D, R3DConfig, save_r3d, task_answers
-from aid.optim import fit, generator_for
+from aid.optim import fit, generator_for, make_accelerator
 from aid.pretrain.frames import as_floats, load_videos
 from aid.types import VideoRow
 
@@ -22,7 +21,13 @@ NUM_SCALED = 64  # videos that tell the scale of the features
 
 
 def train_extractor(
-    data: Path, held_out: Path, out: Path, loop: LoopConfig, limit: int | None = None
+    data: Path,
+    held_out: Path,
+    out: Path,
+    loop: LoopConfig,
+    limit: int | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> dict[str, float]:
     """Trains on the successful videos of `data`, writes `out`, and returns the accuracies.
 
@@ -35,15 +40,17 @@ def train_extractor(
         out: folder of the extractor; the run's state lies in `runs` in it.
         loop: how long and how fast.
         limit: only the first so many videos.
+        device: as for `choose_device`.
+        precision: of the forward pass.
 
     Raises:
         ValueError: a split cannot be read, or the run in `out` had other settings.
     """
+    accelerator = make_accelerator(device, precision)
     rows = [row for row in read_manifest(data)[:limit] if row.world["success"]]
     unseen = read_manifest(held_out)
     videos, unseen_videos = load_videos(data, rows), load_videos(held_out, unseen)
     right, unseen_right = _answers(rows), _answers(unseen)
-    accelerator = Accelerator(mixed_precision=loop.mixed_precision)
     torch.manual_seed(loop.seed)
     network = accelerator.prepare(R3D(R3DConfig()))
 

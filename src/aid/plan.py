@@ -5,17 +5,18 @@ setting. `aid plan` prints it; benchmarks/full_size compares it with measured pe
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from aid.config import ModelConfig, TrainConfig
+from aid.config import ModelConfig, Precision, TrainConfig
 from aid.models.attention import use_plain_attention
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
+from aid.models.devices import dtype_of
 from aid.models.footprint import MemoryCount, counting
 from aid.models.networks import empty_network, read_configs
 from aid.models.published import BY_NAME, Configs
@@ -67,19 +68,22 @@ def forecast_training(
     width: int,
     process: int,
     is_cpu: bool = False,
+    precision: Precision = "float32",
 ) -> Forecast:
     """Memory of `aid train` on one device.
 
     Args:
         configs: the backbone's.
         model: the trained part.
-        train: batch size, precision, checkpointing.
+        train: batch size, checkpointing.
         height: of the videos, in pixels.
         width: likewise.
         process: bytes that Python and its libraries take.
         is_cpu: whether the device is a CPU, on which attention is computed in another way.
+        precision: of the frozen weights and the arithmetic.
     """
-    with counting() as count, _default_dtype(getattr(torch, train.frozen_weights)):
+    dtype = dtype_of(precision)
+    with counting() as count, _default_dtype(dtype):
         unet = empty_network("unet", configs["unet"])
         frozen = count.live
         sizes = {name: p.numel() for name, p in unet.named_parameters()}
@@ -104,7 +108,7 @@ def forecast_training(
         if train.use_gradient_checkpointing:
             denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
         conditions = _conditions(configs, latents)
-        activations, gradients = _step(count, denoiser, train, latents, conditions)
+        activations, gradients = _step(count, denoiser, dtype, latents, conditions)
         optimizer = moments_bytes(own, train.optimizer)
     return Forecast(
         parameters=parameters, frozen=frozen, trained=trained, gradients=gradients,
@@ -113,14 +117,12 @@ def forecast_training(
 
 
 def _step(
-    count: MemoryCount, denoiser: Denoiser, train: TrainConfig, latents: Tensor, told: Conditions
+    count: MemoryCount, denoiser: Denoiser, dtype: torch.dtype, latents: Tensor, told: Conditions
 ) -> tuple[int, int]:
     """Bytes of activations and gradients of one step."""
     before = count.live
     count.restart()
-    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
-    half = dtypes.get(train.mixed_precision)
-    with torch.autocast("cpu", half) if half else nullcontext():
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         sigma = latents.new_ones(len(latents))
         loss = denoiser.loss(latents, told, sigma, torch.zeros_like(latents)).mean()
     loss.backward()
@@ -166,17 +168,19 @@ def _conditions(configs: Configs, latents: Tensor) -> Conditions:
     )
 
 
-def remedies(train: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
+def remedies(
+    train: TrainConfig, precision: Precision
+) -> Iterator[tuple[str, TrainConfig, Precision]]:
     """What to change if a run does not fit, one change on top of the other, cheapest first."""
-    if train.frozen_weights == "float32":
-        train = replace(train, frozen_weights="bfloat16")
-        yield "train.frozen_weights: bfloat16", train
+    if precision == "float32":
+        precision = "bfloat16"
+        yield "precision: bfloat16", train, precision
     if not train.use_gradient_checkpointing or train.checkpointed_levels is not None:
         train = replace(train, use_gradient_checkpointing=True, checkpointed_levels=None)
-        yield "train.use_gradient_checkpointing: true", train
+        yield "train.use_gradient_checkpointing: true", train, precision
     if train.batch_size > 1:
         train = replace(train, batch_size=1)
-        yield "train.batch_size: 1", train
+        yield "train.batch_size: 1", train, precision
     if train.optimizer == "adamw":
         train = replace(train, optimizer="adamw_8bit")
-        yield "train.optimizer: adamw_8bit", train
+        yield "train.optimizer: adamw_8bit", train, precision

@@ -29,7 +29,7 @@ def test_evaluate_hands_rows_and_predictor_on(
     monkeypatch.setattr(aid.evaluate, "evaluate", score)
     flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--limit", 2, "--steps", 1]
     flags += ["--data", tiny_manifest, "--out", tmp_path / "r", f"--{mode}", "--with_backbone"]
-    flags += ["--mixed_precision", "bf16"]
+    flags += ["--precision", "bfloat16"]
     assert aid.cli.main(["evaluate", "--predictor", kind, *map(str, flags)]) == 0
     assert [video.shape[1:] for video in seen["videos"]] == [(64, 64, 3)] * 2
     assert seen["modes"] == ["true", mode]
@@ -38,7 +38,7 @@ def test_evaluate_hands_rows_and_predictor_on(
     assert seen["protocol"].num_frames == len(seen["videos"][0]) == frames
     bare = seen["textless"]([read_video(tiny_manifest / "videos/0.mp4")[0]], [""], [4])
     assert np.array_equal(bare[0], seen["videos"][0]) == (kind == "backbone")
-    assert seen["made_with"].keys() == {"mixed_precision", "trained", "backbone", "sampler"}
+    assert seen["made_with"].keys() == {"precision", "trained", "backbone", "sampler"}
     assert "the table" in capsys.readouterr().out
 
 

@@ -214,14 +214,6 @@ def test_what_fp16_learned_of_the_size_of_gradients_is_resumed(tmp_path, with_lo
     assert log_of(tmp_path / "straight") == log_of(tmp_path / "resumed")
 
 
-def test_fp16_on_a_cpu_is_refused_instead_of_float32_taken(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"'fp16' needs a GPU, and this run is on a CPU. Use 'bf16'"
-    ):
-        run(tmp_path / "run", config=replace(CONFIG, mixed_precision="fp16"))
-    assert not (tmp_path / "run").exists()
-
-
 def test_the_log_has_the_norms_of_each_group(tmp_path):
     model = network()
     run(tmp_path, model, group_of=lambda name: "first" if name.startswith("0.") else "second")

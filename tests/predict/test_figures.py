@@ -25,7 +25,7 @@ def run(tmp_path, tiny_backbone, tiny_config):
     made_with = {
         "trained": trained_hash(loaded.trained_state_dict()),
         "backbone": backbone_hash(tiny_backbone),
-        "mixed_precision": "bf16",
+        "precision": "bfloat16",
         "sampler": {"num_steps": 2, "text_guidance": 4.0},
     }
     write_score(tmp_path / "run" / "score", made_with)
@@ -49,7 +49,7 @@ def test_a_score_card_beside_a_checkpoint_goes_into_its_model_card(run, tiny_bac
     text = (run / "checkpoint" / "README.md").read_text()
     assert "### Ours on forks\n" in text and "| the model | 61.0 % |" in text
     assert "#### How like" in text
-    assert "Drawn with: num_steps 2, text_guidance 4.0; mixed precision: bf16." in text
+    assert "Drawn with: num_steps 2, text_guidance 4.0; precision: bfloat16." in text
     assert "None are recorded" not in text
     made = aid.AIDPipeline.from_pretrained(run / "checkpoint", tiny_backbone)
     made.save_pretrained(run.parent / "saved")
@@ -63,7 +63,7 @@ def test_whose_states_were_told_is_said_with_the_figures(run):
     (run / "score" / "predictions" / "predictions.json").write_text(
         json.dumps(made_with | {"states": "none"})
     )
-    assert "mixed precision: bf16; states by none." in figures_of(run / "checkpoint")
+    assert "precision: bfloat16; states by none." in figures_of(run / "checkpoint")
 
 
 def test_another_models_figures_are_never_taken(run, capsys):

@@ -295,12 +295,33 @@ def test_the_log_goes_to_trackers_too_and_a_missing_one_is_named(run, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_frozen_weights_in_half_precision_train_too(run, cache, tmp_path):
-    run(tmp_path, loop=replace(LOOP, steps=1, frozen_weights="float16"), held_out=cache)
-    log = log_of(tmp_path)
-    assert all(math.isfinite(line["loss"]) for line in log if "loss" in line)
-    saved = load_file(tmp_path / "state/trainer.safetensors")
-    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+def test_a_run_in_bfloat16_trains_float32_weights_as_one_in_float32_does(run, cache, tmp_path):
+    loop = replace(LOOP, steps=2)
+    for precision in ("float32", "bfloat16"):
+        run(tmp_path / precision, loop=loop, held_out=cache, precision=precision)
+    whole, half = (
+        load_file(tmp_path / name / "state/trainer.safetensors") for name in ("float32", "bfloat16")
+    )
+    assert {tensor.dtype for tensor in half.values()} == {torch.float32}
+    # The gradients, as the first moment remembers them: alike, and not equal.
+    names = [name for name in half if name.startswith("optimizer/exp_avg/")]
+    one, two = (torch.cat([run[name].flatten() for name in names]) for run in (whole, half))
+    assert 1e-4 < (one - two).norm() / one.norm() < 0.1
+    with pytest.raises(ValueError, match="precision"):
+        run(tmp_path / "bfloat16", loop=replace(loop, steps=3), precision="float32")
+
+
+def test_a_frozen_float16_never_trains_without_a_gradient_scaler(run, tmp_path):
+    with pytest.raises(ValueError, match=r"'float16' trains on a GPU only.* Use 'bfloat16' or"):
+        run(tmp_path / "run", precision="float16")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu"])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(run, tmp_path, device):
+    with pytest.raises(ValueError, match=f"device '{device}' is not on this machine. Use 'cpu'"):
+        run(tmp_path / "run", device=device)
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_process_cannot_spread_anything(run, tmp_path):

@@ -12,6 +12,8 @@ from typing import Any
 
 from aid.ablate.rows import ROWS, Run, choose_rows, plan
 from aid.ablate.tables import Result, result_of, write_tables
+from aid.config import Precision
+from aid.models.devices import choose_device
 from aid.video import whole_file
 
 
@@ -27,8 +29,8 @@ class Budget:
     """Videos that are predicted and scored."""
     sampling_steps: int | None = None
     """Sampling steps; the recipe's if None."""
-    mixed_precision: str = "no"
-    """Arithmetic of training and prediction: no or bf16."""
+    precision: Precision = "float32"
+    """Arithmetic of training and prediction."""
 
 
 def ablate(
@@ -45,6 +47,7 @@ def ablate(
     jobs: int = 1,
     extractor: Path | None = None,
     on_run: Callable[[int, int], None] | None = None,
+    device: str | None = None,
 ) -> list[Path]:
     """Runs what is missing and returns the files of the tables.
 
@@ -61,11 +64,14 @@ def ablate(
         jobs: runs at once; each gets its share of the processor's cores.
         extractor: folder of the table-top's feature extractor; the shipped one if None.
         on_run: called with (runs done, all of them).
+        device: as for `choose_device`.
 
     Raises:
-        ValueError: a recipe or split is missing, or `out` holds an ablation with another budget.
+        ValueError: a recipe, split or device is missing, or `out` holds an ablation with another
+            budget.
         RuntimeError: a run failed; its log is named, and all others were still carried out.
     """
+    on = ["--device", str(choose_device(device))]
     planned = plan(choose_rows(rows), recipe, folder, seeds)
     for name in ("train", split):
         if not (data / name / "manifest.jsonl").is_file():
@@ -93,10 +99,10 @@ def ablate(
         trained += ["--backbone", backbone, "--cache", cache, "--out", room / "train"]
         trained += ["--train.steps", budget.steps, "--train.seed", run.seed]
         trained += ["--train.check_every", budget.steps]
-        trained += ["--train.mixed_precision", budget.mixed_precision]
+        trained += ["--precision", budget.precision, *on]
         scored = ["evaluate", "--data", data / split, "--out", room / "report"]
         scored += ["--model", room / "train/checkpoint", "--backbone", backbone]
-        scored += ["--limit", budget.limit, "--mixed_precision", budget.mixed_precision]
+        scored += ["--limit", budget.limit, "--precision", budget.precision, *on]
         if budget.sampling_steps is not None:
             scored += ["--steps", budget.sampling_steps]
         if extractor is not None:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from aid.config import ModelConfig, SamplerConfig, TrainConfig
+from aid.config import ModelConfig, Precision, SamplerConfig, TrainConfig
 
 GB = 1e9
 EXTRAS = {"mujoco": "tabletop", "pyarrow": "data", "matplotlib": "report", "ray": "ray"}
@@ -28,6 +28,7 @@ def plan(
     sentences: int = 1_000,
     memory: float | None = None,
     device: Literal["cpu", "cuda"] | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Says what training will take before anything is loaded: parameters, memory, cache, steps.
 
@@ -42,6 +43,7 @@ def plan(
         sentences: how many distinct instructions and states it will hold.
         memory: of the device in GB; by default this machine's.
         device: what it is; by default this machine's, and a GPU where `memory` is given.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
     import torch
 
@@ -62,10 +64,12 @@ def plan(
 
     process = resident_bytes()
 
-    def forecast(settings: TrainConfig):
-        return forecast_training(configs, model, settings, height, width, process, is_cpu)
+    def forecast(settings: TrainConfig, precision: Precision):
+        return forecast_training(
+            configs, model, settings, height, width, process, is_cpu, precision
+        )
 
-    found = forecast(train)
+    found = forecast(train, precision)
     print(f"backbone         {backbone}, {model.num_frames} frames of {width}x{height}")
     for name, number in found.parameters.items():
         print(f"{name:<24} {number / 1e6:>9,.2f} M parameters")
@@ -89,8 +93,8 @@ def plan(
         return
     print("it does not fit. Change, one on top of the other:")
     before = found.peak
-    for change, settings in remedies(train):
-        peak = forecast(settings).peak
+    for change, settings, asked in remedies(train, precision):
+        peak = forecast(settings, asked).peak
         if peak >= before:  # such as 8-bit moments of very small tensors
             continue
         before = peak

@@ -5,12 +5,11 @@ Each checks what it can before it imports torch and loads weights.
 
 import time
 from pathlib import Path
-from typing import Literal
 
 from aid.cli.memory import keep_freed_memory
 from aid.cli.states import ask_first
 from aid.cli.terminal import check_folder, check_output, progress_bar
-from aid.config import SamplerConfig
+from aid.config import Precision, SamplerConfig
 
 
 def predict(
@@ -30,7 +29,7 @@ def predict(
     model: str = "tabletop",
     backbone: str | None = None,
     device: str | None = None,
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    precision: Precision = "float32",
     offload: bool = False,
     height: int | None = None,
     width: int | None = None,
@@ -60,9 +59,9 @@ def predict(
             the network nor another model.
         model: "tabletop", a checkpoint's folder, or one with `aid/` and `backbone/`.
         backbone: folder of the backbone, if it is not the model's own.
-        device: cpu or cuda; by default the GPU if there is one.
-        dtype: of the frozen weights and their arithmetic; half of float32 is half the memory.
-        offload: frozen networks wait in the CPU's memory and visit the GPU one at a time.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+        offload: frozen networks wait in the CPU's memory and visit the device one at a time.
         height: of the video in pixels; by default that of the training videos.
         width: likewise.
         num_frames: of the video; by default that of the training videos.
@@ -80,7 +79,10 @@ def predict(
     if guidance_interval is not None:
         SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
     keep_freed_memory(device)
+    from aid.models.devices import choose_device
     from aid.video import read_image
+
+    choose_device(device)  # refuses one that is not there
 
     pixels = read_image(frame)
     from aid.predict import Predictor, state_writer_of
@@ -90,7 +92,7 @@ def predict(
         ask_first(writer, [pixels], [instruction])
     sizes = {name: size for name, size in (("height", height), ("width", width)) if size}
     predictor = Predictor.from_pretrained(
-        model, backbone, device, state_writer=writer, dtype=dtype, offload=offload,
+        model, backbone, device, state_writer=writer, precision=precision, offload=offload,
         num_frames=num_frames, **sizes,
     )  # fmt: skip
     predictor.backbone.decode_chunk = decode_chunk
@@ -122,6 +124,8 @@ def demo(
     seed: int = 0,
     states_from: str | None = None,
     device: str | None = None,
+    precision: Precision = "float32",
+    offload: bool = False,
 ) -> None:
     """Several instructions on each of some unseen first frames, as videos and contact sheets.
 
@@ -133,19 +137,25 @@ def demo(
         steps: sampling steps.
         seed: of every video.
         states_from: as for `aid predict`.
-        device: cpu or cuda.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+        offload: as for `aid predict`.
     """
     check_folder(out if out.exists() else out.parent)
     keep_freed_memory(device)
     from aid.conditioning.states import UnaskedStateWriter
     from aid.demo import make_demo, read_frames
+    from aid.models.devices import choose_device
     from aid.predict import Predictor, state_writer_of
 
+    choose_device(device)  # refuses one that is not there
     read_frames(frames)
     writer = state_writer_of(model, states_from)
     if isinstance(writer, UnaskedStateWriter):
         writer.write([], [])
-    predictor = Predictor.from_pretrained(model, backbone, device, state_writer=writer)
+    predictor = Predictor.from_pretrained(
+        model, backbone, device, state_writer=writer, precision=precision, offload=offload
+    )
     print(predictor.describe(predictor.sampler_with(steps)))
     with progress_bar("sampling") as on_step:
         make_demo(predictor, out, frames, num_steps=steps, seed=seed, on_step=on_step)

@@ -3,7 +3,6 @@
 Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
 
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -12,7 +11,7 @@ from typing import Any, Literal
 from aid.cli.memory import keep_freed_memory
 from aid.cli.states import ask_about
 from aid.cli.terminal import check_folder, step_bars
-from aid.config import SamplerConfig, to_json
+from aid.config import Precision, SamplerConfig, to_json
 
 
 def evaluate(
@@ -32,12 +31,13 @@ def evaluate(
     states_from: str | None = None,
     seed: int = 0,
     batch_size: int = 8,
-    mixed_precision: Literal["no", "bf16"] = "no",
     protocol: Literal["strict", "seer-legacy"] = "strict",
     extractor: str = "tabletop-r3d",
     weights: Path | None = None,
     lpips: Path | None = None,
     device: str | None = None,
+    precision: Precision = "float32",
+    offload: bool = False,
 ) -> None:
     """Scores a model's videos next to real ones and trivial ones. Run again, it goes on.
 
@@ -59,12 +59,13 @@ def evaluate(
         states_from: as for `aid predict`.
         seed: of the first video; the next ones count up.
         batch_size: videos drawn at once; a seed gives the same video in any batch.
-        mixed_precision: arithmetic of the networks; bf16 is several times faster on some CPUs.
         protocol: as for `aid score`.
         extractor: as for `aid score`; none leaves the distances out.
         weights: as for `aid score`.
         lpips: as for `aid score`.
-        device: cpu or cuda; by default the GPU if there is one.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+        offload: as for `aid predict`.
     """
     check_folder(out if out.exists() else out.parent)
     if states_from is not None:
@@ -77,27 +78,29 @@ def evaluate(
     from aid.metrics.extractors.choice import choose_extractor
     from aid.metrics.lpips import load_lpips
     from aid.metrics.protocol import choose_protocol
+    from aid.models.devices import choose_device
     from aid.predict import find_model
 
+    chosen = str(choose_device(device))
     rows = read_manifest(data)[:limit]
     if not rows:
         raise ValueError(
             f"no video of {str(data)!r} is left with --limit {limit}. Give at least 1."
         )
-    seen_by = None if extractor == "none" else choose_extractor(extractor, weights, device or "cpu")
+    seen_by = None if extractor == "none" else choose_extractor(extractor, weights, chosen)
     timed, textless, title, num_given = None, None, "no model", 1
     num_frames = rows[0].num_frames
-    made_with: dict[str, Any] = {"mixed_precision": mixed_precision}
+    made_with: dict[str, Any] = {"precision": precision}
     if predictor != "none":
         make = partial(
-            _predictor, model=model, backbone=backbone, device=device, data=data, rows=rows,
-            states_from=states_from,
+            _predictor, model=model, backbone=backbone, device=chosen, data=data, rows=rows,
+            states_from=states_from, precision=precision, offload=offload,
         )  # fmt: skip
         loaded = make(predictor, num_frames=num_frames)
         num_frames = loaded.denoiser.config.num_frames
         sampler = loaded.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
         print(loaded.describe(sampler))
-        timed = _Timed(loaded, sampler, batch_size, mixed_precision)
+        timed = _Timed(loaded, sampler, batch_size)
         made_with |= _identity(loaded, find_model(model, backbone)[1])
         made_with["sampler"] = to_json(sampler)
         num_given = loaded.denoiser.config.condition.num_given_frames
@@ -107,7 +110,7 @@ def evaluate(
             title += f", states by {states_from}"
         if with_backbone:
             bare = make("backbone", num_frames=num_frames)
-            textless = _Timed(bare, sampler, batch_size, mixed_precision)
+            textless = _Timed(bare, sampler, batch_size)
     modes = ["true", *["shuffled"] * shuffled, *["empty"] * empty]
     with step_bars() as on_read:
         card = score(
@@ -138,7 +141,7 @@ def score(
     baselines: bool = True,
     resamples: int = 100,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> None:
     """Scores a folder of videos, whoever made them, next to a folder of real ones.
 
@@ -156,20 +159,22 @@ def score(
         baselines: also score trivial predictions made from the real videos.
         resamples: of the bootstrap.
         seed: of bootstrap and halves.
-        device: cpu or cuda.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
     """
     check_folder(out if out.exists() else out.parent)
     from aid.metrics.card import markdown
     from aid.metrics.extractors.choice import choose_extractor
     from aid.metrics.lpips import load_lpips
     from aid.metrics.protocol import choose_protocol
+    from aid.models.devices import choose_device
     from aid.score import score as compare
 
+    on = str(choose_device(device))
     chosen = choose_protocol(protocol, num_frames, num_given_frames)
     with step_bars() as on_video:
         comparison = compare(
             real, made, out=out, protocol=chosen,
-            extractor=choose_extractor(extractor, weights, device), train=train,
+            extractor=choose_extractor(extractor, weights, on), train=train,
             with_baselines=baselines, num_resamples=resamples, seed=seed,
             perceptual=load_lpips(lpips) if lpips else None, on_video=on_video,
         )  # fmt: skip
@@ -208,23 +213,24 @@ def _check_states(states_from: str, predictor: str) -> None:
 
 def _predictor(
     kind: str, *, model: str, backbone: str | None, device: str | None, data: Path, rows: list,
-    num_frames: int, states_from: str | None,
+    num_frames: int, states_from: str | None, precision: Precision, offload: bool,
 ) -> Any:  # fmt: skip
     """The model, or its bare backbone for so many frames."""
     from aid.models.checkpoint import read_info
     from aid.predict import Predictor, find_checkpoint, find_model, state_writer_of
     from aid.states.writing import BOOK
 
+    computing = {"device": device, "precision": precision, "offload": offload}
     if kind == "model":
         reads_states = read_info(find_checkpoint(model)).model.dqformer.reads_states
         if states_from is not None and not reads_states:
             raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
         writer = state_writer_of(model, states_from, data / BOOK)
         ask_about(writer, data, rows)
-        return Predictor.from_pretrained(model, backbone, device, state_writer=writer)
+        return Predictor.from_pretrained(model, backbone, state_writer=writer, **computing)
     fps = sum(row.fps for row in rows) / len(rows)  # not each video's own, which tells its length
     folder = backbone or find_model(model)[1]
-    return Predictor.backbone_only(folder, device, num_frames=num_frames, fps=fps)
+    return Predictor.backbone_only(folder, num_frames=num_frames, fps=fps, **computing)
 
 
 def _identity(predictor: Any, backbone: Path) -> dict[str, str]:
@@ -237,25 +243,18 @@ def _identity(predictor: Any, backbone: Path) -> dict[str, str]:
 
 
 class _Timed:
-    """A predictor as `evaluate` calls it, in the asked precision, with a clock."""
+    """A predictor as `evaluate` calls it, with a clock."""
 
-    def __init__(self, predictor: Any, sampler: Any, batch_size: int, mixed_precision: str) -> None:
+    def __init__(self, predictor: Any, sampler: Any, batch_size: int) -> None:
         self.predictor, self.sampler, self.batch_size = predictor, sampler, batch_size
-        self.mixed_precision = mixed_precision
         self.seconds, self.num_videos = 0.0, 0
 
     def __call__(self, frames: list, instructions: list[str], seeds: list[int]) -> list:
         """A video for each frame, instruction and seed."""
-        import torch
-
-        start, predict = monotonic(), self.predictor.predict_many
-        device, arithmetic = self.predictor.denoiser.unet.device.type, nullcontext()
-        if self.mixed_precision == "bf16":
-            arithmetic = torch.autocast(device, torch.bfloat16)
-        with arithmetic:
-            videos = predict(
-                frames, instructions, seeds, sampler=self.sampler, batch_size=self.batch_size
-            )
+        start = monotonic()
+        videos = self.predictor.predict_many(
+            frames, instructions, seeds, sampler=self.sampler, batch_size=self.batch_size
+        )
         self.seconds += monotonic() - start
         self.num_videos += len(videos)
         return videos

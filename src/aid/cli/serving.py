@@ -4,6 +4,7 @@ from pathlib import Path
 
 from aid.cli.memory import keep_freed_memory
 from aid.cli.terminal import check_folder
+from aid.config import Precision
 from aid.web.limits import Limits
 
 
@@ -21,6 +22,8 @@ def web(
     password_file: Path | None = None,
     states_from: str | None = None,
     device: str | None = None,
+    precision: Precision = "float32",
+    offload: bool = False,
 ) -> None:
     """Opens the studio: a page to predict, compare, vote, and look at data and runs.
 
@@ -38,7 +41,9 @@ def web(
         password_file: a file whose first line is the password that visitors need.
         states_from: who says the states of model and rival, as for `aid predict`; without one,
             visitors write them where the checkpoint's own writer cannot be used.
-        device: cpu or cuda; by default the GPU if there is one.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+        offload: as for `aid predict`.
     """
     check_folder(votes.parent)
     keep_freed_memory(device)
@@ -54,14 +59,18 @@ def web(
         if error.name != "gradio":
             raise
         raise ValueError("the studio needs Gradio: pip install 'aid-video[web]'") from None
+    from aid.models.devices import choose_device
+
+    choose_device(device)  # refuses one that is not there, before the page opens
     password = None if password_file is None else read_password(password_file)
 
     def open_studio() -> object:
         from aid.web.studio import Model, Studio
 
-        models = [Model.load(model, backbone, device, states_from)]
+        computing = {"device": device, "precision": precision, "offload": offload}
+        models = [Model.load(model, backbone, states_from=states_from, **computing)]
         if rival is not None:
-            models.append(Model.load(rival, rival_backbone, device, states_from))
+            models.append(Model.load(rival, rival_backbone, states_from=states_from, **computing))
         if len({one.name for one in models}) < len(models):
             raise ValueError(f"--model and --rival are both {models[0].name!r}. Give two.")
         print(models[0].predictor.describe(), flush=True)

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from aid.cli.terminal import step_bars
-from aid.config import LoopConfig
+from aid.config import LoopConfig, Precision
 
 
 def extractor(
-    data: Path, held_out: Path, out: Path, loop: LoopConfig, limit: int | None = None
+    data: Path,
+    held_out: Path,
+    out: Path,
+    loop: LoopConfig,
+    limit: int | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Trains the table-top's feature extractor. Run again, it goes on where it stopped.
 
@@ -22,10 +28,13 @@ def extractor(
         out: folder of the extractor.
         loop: the training loop.
         limit: only the first so many videos.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
     from aid.extractor import train_extractor
 
-    for question, share in train_extractor(data, held_out, out, loop, limit).items():
+    told = train_extractor(data, held_out, out, loop, limit, device, precision)
+    for question, share in told.items():
         print(f"{question:<16} {100 * share:.1f} % right on {held_out.name}")
     print(out)
 
@@ -44,8 +53,9 @@ def ablate(
     sampling_steps: int | None = None,
     seeds: int = 2,
     jobs: int = 1,
-    mixed_precision: Literal["no", "bf16"] = "no",
     weights: Path | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """The paper's eleven ablations, trained and scored alike. Run again, it goes on.
 
@@ -63,20 +73,21 @@ def ablate(
         sampling_steps: of a prediction; the recipe's by default.
         seeds: runs of each row.
         jobs: runs at once.
-        mixed_precision: arithmetic of training and prediction.
         weights: folder of the feature extractor; the shipped one by default.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
     from aid.ablate import ablate as carry_out
     from aid.ablate.run import Budget
 
     budget = Budget(
         steps=steps, train_videos=train_videos, limit=limit, sampling_steps=sampling_steps,
-        mixed_precision=mixed_precision,
+        precision=precision,
     )  # fmt: skip
     with step_bars() as tell:
         written = carry_out(
             data, out, backbone, recipe, recipes, budget=budget, split=split, rows=rows,
-            seeds=seeds, jobs=jobs, extractor=weights, on_run=partial(tell, "runs"),
+            seeds=seeds, jobs=jobs, extractor=weights, on_run=partial(tell, "runs"), device=device,
         )  # fmt: skip
     for path in written:
         print(path)

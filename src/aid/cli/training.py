@@ -82,6 +82,8 @@ def pretrain(
     stage: Literal["all", "autoencoder", "clip", "unet", "words"] = "all",
     run: Path | None = None,
     start: Path | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Trains a small image-to-video backbone from nothing. Run again, it goes on where it stopped.
 
@@ -94,7 +96,12 @@ def pretrain(
         run: folder of logs and saved states; by default `runs` in the backbone's folder.
         start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
             for the UNet's first level: a narrower one is widened.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
+    from aid.models.devices import choose_device
+
+    choose_device(device)  # refuses one that is not there, before anything is written
     run = run or out / "runs"
     if start is not None and not start.is_dir():
         raise ValueError(f"start {str(start)!r} does not exist. Give the folder of a backbone.")
@@ -109,21 +116,23 @@ def pretrain(
         from aid.pretrain.autoencoder import train_autoencoder
 
         loop = pretrain.autoencoder_loop
-        train_autoencoder(data, out, run / "autoencoder", pretrain.autoencoder, loop, start)
+        train_autoencoder(
+            data, out, run / "autoencoder", pretrain.autoencoder, loop, start, device, precision
+        )
     if stage in ("all", "clip"):
         from aid.pretrain.clip import train_clip
 
-        train_clip(data, out, run / "clip", pretrain.clip, pretrain.clip_loop)
+        train_clip(data, out, run / "clip", pretrain.clip, pretrain.clip_loop, device, precision)
     if stage in ("all", "unet"):
         from aid.pretrain.image_to_video import train_unet
 
-        train_unet(data, out, run / "unet", pretrain, start)
+        train_unet(data, out, run / "unet", pretrain, start, device, precision)
     if stage == "words":
         from aid.pretrain.words import train_words
 
         if start is None:
             raise ValueError("--stage words goes on from a backbone. Give it with --start.")
-        train_words(out, run / "words", pretrain.words, start)
+        train_words(out, run / "words", pretrain.words, start, device, precision)
     print(out)
 
 
@@ -162,9 +171,8 @@ def prepare(
         skip_corrupt: leave damaged videos out, and count them, instead of stopping at the first.
         num_workers: threads that decode, or with "ray" processes; by default one per core.
         engine: "ray" has the workers of a Ray cluster encode, of RAY_ADDRESS or of this machine.
-        device: "cpu", "cuda", "cuda:1", "mps"; by default an accelerator if there is one.
-        precision: in which the encoders are kept and compute. "float16" and "bfloat16" are faster
-            on a GPU and give other latents; a cache is stored in float16 in any case.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
         batch_size: frames that are encoded at once; fewer take less of the device's memory.
         train: not used; here so that one recipe serves prepare and train.
         sampler: not used; likewise.
@@ -212,6 +220,8 @@ def train(
     tuning: Tuning = "aid",
     accept: list[str] | None = None,
     frames: FrameConfig | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Trains AID on a cache. Run again, it goes on where it stopped, exactly.
 
@@ -230,10 +240,14 @@ def train(
         accept: facts in which the run may differ from the state that it goes on from, by name;
             "backbone" also lets `start` come from another backbone of the same sizes.
         frames: not used; here so that one recipe serves prepare and train.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
+    from aid.models.devices import choose_device
     from aid.predict import find_backbone, find_model
     from aid.train import train as learn
 
+    choose_device(device)  # refuses one that is not there, before a backbone is downloaded
     checkpoint, frozen = None, find_backbone(backbone or "tabletop")
     if start is not None:
         checkpoint, frozen = find_model(start, backbone)
@@ -242,7 +256,7 @@ def train(
         learn(
             cache, out, frozen, model=None if model == ModelConfig() else model, train=train,
             sampler=None if sampler == SamplerConfig() else sampler, held_out=held_out,
-            start=checkpoint, accept=accept or (),
+            start=checkpoint, accept=accept or (), device=device, precision=precision,
         )
     )  # fmt: skip
 

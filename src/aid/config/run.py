@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Precision = Literal["float32", "bfloat16", "float16"]
-"""In which the frozen networks are stored and compute; what is trained stays float32."""
+"""Arithmetic of the networks; frozen weights are stored in it, too, trained ones in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +89,6 @@ class LoopConfig:
     """Gradients are scaled down to this norm. Ours."""
     ema_decay: float = 0.999
     """Decay of the averaged weights, which are the ones shipped. Ours."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Arithmetic of the forward pass (accelerate)."""
     seed: int = 0
     """All randomness is a function of (seed, step)."""
     log_every: int = 50
@@ -170,8 +168,6 @@ class TrainConfig(LoopConfig):
     installed). The log in the run's folder is always written."""
     checkpointed_levels: int | None = None
     """Only on the first so many resolutions, whose activations are the largest; None: on all."""
-    frozen_weights: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type in which the frozen UNet is stored and computes. What is trained stays float32. Ours."""
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""

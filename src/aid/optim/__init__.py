@@ -4,6 +4,7 @@
 JSON, never a pickle, and a resumed run is the same run (docs/reliability.md).
 """
 
+from aid.optim.acceleration import make_accelerator
 from aid.optim.average import AveragedWeights
 from aid.optim.draws import generator_for, sample_generators
 from aid.optim.log import JsonLog
@@ -17,6 +18,7 @@ __all__ = [
     "fit",
     "flat",
     "generator_for",
+    "make_accelerator",
     "rate_factor",
     "sample_generators",
 ]

@@ -51,7 +51,6 @@ def _one_at_a_time(run: Callable[..., AveragedWeights]) -> Callable[..., Average
         accelerator: "Accelerator", folder: Path, parameters: Any, loss: Any, config: LoopConfig,
         **rest: Any,
     ) -> AveragedWeights:  # fmt: skip
-        _check_precision(accelerator, config)
         _check_writable(folder)
         with alone_in(folder) if accelerator.is_main_process else nullcontext():
             return run(accelerator, folder, parameters, loss, config, **rest)
@@ -80,7 +79,7 @@ def fit(
     """Trains `parameters` on `loss(step)`, returns their average; goes on where `folder` stopped.
 
     Args:
-        accelerator: gives devices and precision; every process calls `fit` alike.
+        accelerator: `make_accelerator`'s; every process calls `fit` alike.
         folder: where `log.jsonl` and the saved state lie.
         parameters: what is trained, by name.
         loss: the mean loss of step `step`; it must draw all randomness from counters (`draws`).
@@ -99,7 +98,7 @@ def fit(
 
     Raises:
         ValueError: `folder` cannot be written to, is another running process's, or holds a damaged
-            state or another run's, or the device has no such precision.
+            state or another run's.
         OSError: a state could not be saved; the one before it stands.
         FloatingPointError: the loss is not a number any more.
         Stopped: SIGTERM or ctrl-c; the state is saved.
@@ -189,14 +188,6 @@ def _check_writable(folder: Path) -> None:
         ) from None
 
 
-def _check_precision(accelerator: "Accelerator", config: LoopConfig) -> None:
-    # accelerate would take float32 without a word.
-    if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise ValueError(
-            "mixed_precision 'fp16' needs a GPU, and this run is on a CPU. Use 'bf16' or 'no'."
-        )
-
-
 def _backward(
     accelerator: "Accelerator", loss: Callable[..., Tensor], step: int, parts: int
 ) -> float:
@@ -213,7 +204,7 @@ def _check_finite(mean: float, step: int, state: Path) -> None:
     if not math.isfinite(mean):
         raise FloatingPointError(
             f"the loss of step {step + 1} is {mean}. The last saved state, {str(state)!r}, is as "
-            "it was. Lower the learning rate, or train with mixed_precision 'no' or 'bf16'"
+            "it was. Lower the learning rate, or train with precision 'float32' or 'bfloat16'"
         )
 
 

@@ -63,6 +63,6 @@ def _figures(score: Path, made_with: dict[str, Any]) -> str:
     text = "\n".join(f"##{line}" if line.startswith("#") else line for line in lines)
     s = made_with.get("sampler", {})
     drawn = ", ".join(f"{name} {value}" for name, value in s.items())
-    precision = made_with.get("mixed_precision", "no")
+    precision = made_with.get("precision", "float32")
     states = f"; states by {made_with['states']}" if "states" in made_with else ""
-    return f"{text}\n\nDrawn with: {drawn}; mixed precision: {precision}{states}."
+    return f"{text}\n\nDrawn with: {drawn}; precision: {precision}{states}."

@@ -24,6 +24,7 @@ from aid.config import (
 from aid.models.backbone import Backbone, backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info
 from aid.models.denoiser import Denoiser
+from aid.models.devices import dtype_of
 from aid.models.hub import fetch_backbone, is_name
 
 SHIPPED = "tabletop"
@@ -96,7 +97,7 @@ def find_backbone(name_or_folder: str | Path) -> Path:
 def load_model(
     name_or_folder: str | Path,
     backbone: str | Path | None,
-    dtype: str = "float32",
+    precision: str = "float32",
     num_frames: int | None = None,
 ) -> tuple[Backbone, Denoiser, CheckpointInfo]:
     """A checkpoint on its backbone.
@@ -104,14 +105,14 @@ def load_model(
     Args:
         name_or_folder: as for `find_model`.
         backbone: likewise.
-        dtype: of the frozen weights.
+        precision: of the frozen weights.
         num_frames: of a video, if it is not to be that of the training videos.
 
     Raises:
         ValueError: something is missing, damaged or does not fit.
     """
     checkpoint, folder = find_model(name_or_folder, backbone)
-    parts = load_backbone(folder, PARTS, dtype_of(dtype))
+    parts = load_backbone(folder, PARTS, dtype_of(precision))
     denoiser, info = load_checkpoint(checkpoint, parts.part("unet"), backbone_hash(folder))
     if parts.part("unet").dtype == torch.float32:  # half precision would round the updates off
         denoiser.insertion.lora.merge()  # beside the weights they cost a third of the time
@@ -121,10 +122,9 @@ def load_model(
 
 
 def place(
-    parts: Backbone, denoiser: Denoiser, device: str | None, is_offloaded: bool = False
+    parts: Backbone, denoiser: Denoiser, device: torch.device, is_offloaded: bool = False
 ) -> None:
-    """Moves a model to its device (None: the GPU if there is one), or lets its parts take turns."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    """Moves a model to its device, or lets its frozen networks use it one at a time."""
     if is_offloaded:
         denoiser.trained.to(device)
         parts.offload(device)
@@ -134,7 +134,7 @@ def place(
 
 
 def load_backbone_only(
-    backbone: str | Path, num_frames: int | None, dtype: str = "float32"
+    backbone: str | Path, num_frames: int | None, precision: str = "float32"
 ) -> tuple[Backbone, Denoiser, SamplerConfig]:
     """The bare backbone as a denoiser without any trained part, conditioned as SVD is.
 
@@ -143,10 +143,10 @@ def load_backbone_only(
     Args:
         backbone: "tabletop" or a folder.
         num_frames: of a video; None takes what the UNet was made for.
-        dtype: of the backbone's weights.
+        precision: of the backbone's weights.
     """
     folder = find_backbone(backbone)
-    parts = load_backbone(folder, ("unet", "vae", "image_encoder"), dtype_of(dtype))
+    parts = load_backbone(folder, ("unet", "vae", "image_encoder"), dtype_of(precision))
     config = ModelConfig(
         num_frames=num_frames or parts.part("unet").config.num_frames,
         dqformer=DQFormerConfig(branches="none"),
@@ -196,6 +196,7 @@ def describe(
         *describe_trained(denoiser),
         f"backbone         {told}",
         f"states           {state_writer}",
+        f"device           {denoiser.device}, {str(denoiser.dtype).removeprefix('torch.')}",
         f"video            {denoiser.config.num_frames} frames, {sizes}",
         f"sampler          {sampler.num_steps} steps, image guidance {sampler.image_guidance:g}, "
         f"text guidance {sampler.text_guidance:g}, guided at {sampler.guided_at}",
@@ -220,14 +221,3 @@ def default_state_writer(info: CheckpointInfo) -> StateWriter:
     if not info.model.dqformer.reads_states:
         return NoStateWriter()
     return state_writer_of_checkpoint(info.state_writer)
-
-
-def dtype_of(name: str) -> torch.dtype:
-    """A floating-point type by name.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if name not in (known := ("float32", "bfloat16", "float16")):
-        raise ValueError(f"dtype must be one of {', '.join(known)}, got {name!r}.")
-    return getattr(torch, name)

@@ -78,8 +78,10 @@ class AIDPipeline(DiffusionPipeline):
             ValueError: something is missing, damaged or of another backbone.
         """
         folder = snapshot_download(str(adapter)) if is_name(str(adapter)) else adapter
-        dtype = str(torch_dtype).removeprefix("torch.")
-        predictor = Predictor.from_pretrained(folder, backbone, "cpu", dtype=dtype, **settings)
+        precision = str(torch_dtype).removeprefix("torch.")
+        predictor = Predictor.from_pretrained(
+            folder, backbone, "cpu", precision=precision, **settings
+        )
         parts = predictor.backbone
         names = ("vae", "image_encoder", "unet", "text_encoder", "tokenizer")
         made = cls(**{name: getattr(parts, name) for name in names})

@@ -15,6 +15,7 @@ from aid.config import SamplerConfig
 from aid.models.backbone import Backbone
 from aid.models.checkpoint import CheckpointInfo
 from aid.models.denoiser import Denoiser
+from aid.models.devices import choose_device
 from aid.predict.drawing import MicroConditions, draw_videos, preview, text_tokens
 from aid.predict.encodings import FrameEncodings
 from aid.predict.frames import as_pixels, checked_instruction, given_frames, warn_if_fitted
@@ -88,7 +89,7 @@ class Predictor:
         device: str | None = None,
         *,
         state_writer: StateWriter | None = None,
-        dtype: str = "float32",
+        precision: str = "float32",
         offload: bool = False,
         num_frames: int | None = None,
         **settings: int | float | bool,
@@ -98,21 +99,23 @@ class Predictor:
         Args:
             name_or_folder: "tabletop", a checkpoint folder, or one with `aid/` and `backbone/`.
             backbone: the backbone's folder; None takes the model's own or the shipped one.
-            device: "cpu", "cuda", ...; None takes the GPU if there is one.
+            device: as for `choose_device`.
             state_writer: None takes the one that the checkpoint names if that is code of this
                 program; recorded states and language models have to be named or given.
-            dtype: of the frozen weights and of their arithmetic: "float32", "bfloat16", "float16".
+            precision: in which the frozen networks are stored and compute.
             offload: whether frozen networks wait in the CPU's memory, one at a time on the device.
             num_frames: of a video; None takes that of the training videos.
             settings: `height`, `width`, `fps`, `keep_given_frames` of the `Predictor`; the first
                 three are otherwise those of the training data.
 
         Raises:
-            ValueError: a folder is missing, damaged, or of another backbone.
+            ValueError: a folder is missing, damaged, or of another backbone, or the device is not
+                there.
         """
-        parts, denoiser, info = load_model(name_or_folder, backbone, dtype, num_frames)
+        chosen = choose_device(device)
+        parts, denoiser, info = load_model(name_or_folder, backbone, precision, num_frames)
         known = {"height": info.height, "width": info.width, "fps": info.fps}
-        place(parts, denoiser, device, offload)
+        place(parts, denoiser, chosen, offload)
         writer = state_writer or default_state_writer(info)
         return cls(parts, denoiser, info.sampler, writer, info=info, **known | settings)
 
@@ -122,6 +125,8 @@ class Predictor:
         backbone: str | Path = SHIPPED,
         device: str | None = None,
         *,
+        precision: str = "float32",
+        offload: bool = False,
         num_frames: int | None = None,
         **settings: int | float | bool,
     ) -> "Predictor":
@@ -129,15 +134,18 @@ class Predictor:
 
         Args:
             backbone: "tabletop" or a folder.
-            device: "cpu", "cuda", ...; None takes the GPU if there is one.
+            device: here and below as for `from_pretrained`.
+            precision: of the networks.
+            offload: whether they take turns on the device.
             num_frames: of a video; None takes what the UNet was made for.
             settings: `height`, `width`, `fps`, `keep_given_frames` of the `Predictor`; the size is
                 otherwise the one the UNet was made for.
         """
-        parts, denoiser, sampler = load_backbone_only(backbone, num_frames)
+        chosen = choose_device(device)
+        parts, denoiser, sampler = load_backbone_only(backbone, num_frames, precision)
         side = denoiser.unet.config.sample_size * parts.down_scaling
         known = {"height": side, "width": side}
-        place(parts, denoiser, device)
+        place(parts, denoiser, chosen, offload)
         return cls(parts, denoiser, sampler, NoStateWriter(), **known | settings)
 
     def __call__(

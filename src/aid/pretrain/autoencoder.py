@@ -20,16 +20,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from aid.config import AutoencoderConfig, LoopConfig
+from aid.config import AutoencoderConfig, LoopConfig, Precision
 from aid.data.manifest import read_manifest
 from aid.models.backbone import load_backbone
 from aid.models.embedded import build_autoencoder, save_part
-from aid.optim import fit, generator_for
+from aid.optim import fit, generator_for, make_accelerator
 from aid.pretrain.frames import as_floats, load_videos
 from aid.video import contact_sheet, to_uint8, write_png
 
@@ -154,6 +153,8 @@ def train_autoencoder(
     config: AutoencoderConfig,
     loop: LoopConfig,
     start: Path | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Sets the encoder, trains the decoder, writes `out/vae`. Goes on where `run` stopped.
 
@@ -161,11 +162,13 @@ def train_autoencoder(
 
     Args:
         start: folder of a backbone whose encoder is kept and whose decoder is trained on.
+        device: as for `choose_device`.
+        precision: of the decoder's forward pass.
     """
+    accelerator = make_accelerator(device, precision)
     rows = [row for row in read_manifest(data)][: config.num_videos]
     videos = load_videos(data, rows)
     held_out, videos = videos[:24, ::3], videos[24:]
-    accelerator = Accelerator(mixed_precision=loop.mixed_precision)
     torch.manual_seed(loop.seed)
     if start is None:
         vae = build_autoencoder(config)

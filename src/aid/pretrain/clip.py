@@ -11,12 +11,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
 from aid import wording
-from aid.config import ClipConfig, LoopConfig
+from aid.config import ClipConfig, LoopConfig, Precision
 from aid.data.manifest import read_manifest
 from aid.models.backbone import clip_pixels
 from aid.models.embedded import (
@@ -26,7 +25,7 @@ from aid.models.embedded import (
     save_part,
     split_clip,
 )
-from aid.optim import fit, generator_for
+from aid.optim import fit, generator_for, make_accelerator
 from aid.pretrain.frames import as_floats, load_videos
 from aid.types import VideoRow
 
@@ -53,13 +52,21 @@ def contrastive_loss(
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def train_clip(data: Path, out: Path, run: Path, config: ClipConfig, loop: LoopConfig) -> None:
+def train_clip(
+    data: Path,
+    out: Path,
+    run: Path,
+    config: ClipConfig,
+    loop: LoopConfig,
+    device: str | None = None,
+    precision: Precision = "float32",
+) -> None:
     """Trains the pair and writes image_encoder, feature_extractor, text_encoder and tokenizer."""
+    accelerator = make_accelerator(device, precision)
     rows = [row for row in read_manifest(data) if row.world["look"] == "standard"]
     ends = load_videos(data, rows, frames=[0, -1])
     texts = [sentences_about(row) for row in rows]
     num_held_out = max(1, len(rows) // 20)
-    accelerator = Accelerator()
     torch.manual_seed(loop.seed)
     tokenizer = build_tokenizer(wording.sentences(), config.max_length)
     clip = build_clip(config, tokenizer).to(accelerator.device)
@@ -73,11 +80,12 @@ def train_clip(data: Path, out: Path, run: Path, config: ClipConfig, loop: LoopC
             said.append(choices[int(torch.randint(len(choices), (), generator=generator))])
         tokens = tokenizer(said, padding="max_length", truncation=True, return_tensors="pt")
         pixels = clip_pixels(frames, size, extractor.image_mean, extractor.image_std)
-        images = clip.visual_projection(clip.vision_model(pixels).pooler_output)
         ids = tokens["input_ids"].to(accelerator.device)
         mask = tokens["attention_mask"].to(accelerator.device)
-        text = clip.text_projection(clip.text_model(ids, attention_mask=mask).pooler_output)
-        return images, text
+        with accelerator.autocast():
+            images = clip.visual_projection(clip.vision_model(pixels).pooler_output)
+            text = clip.text_projection(clip.text_model(ids, attention_mask=mask).pooler_output)
+        return images.float(), text.float()
 
     def loss(step: int) -> Tensor:
         generator = generator_for(loop.seed, step)

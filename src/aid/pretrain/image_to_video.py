@@ -8,13 +8,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from jaxtyping import Bool, Float, UInt8
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from aid.config import PretrainConfig, VideoStageConfig
+from aid.config import Precision, PretrainConfig, VideoStageConfig
 from aid.data.manifest import read_manifest
 from aid.diffusion.edm import (
     Scalings,
@@ -27,7 +26,7 @@ from aid.diffusion.edm import (
 from aid.models.attention import use_plain_attention
 from aid.models.backbone import load_backbone
 from aid.models.embedded import build_scheduler, build_unet, save_part
-from aid.optim import fit, generator_for
+from aid.optim import fit, generator_for, make_accelerator
 from aid.pretrain.autoencoder import linear_encode
 from aid.pretrain.frames import as_floats, load_videos
 from aid.pretrain.items import ItemHeads, QueryReader, items_of
@@ -52,16 +51,23 @@ class Encoded:
 
 @torch.no_grad()
 def encode_all(
-    videos: UInt8[Tensor, "n f 3 H W"], fps: list[float], folder: Path, config: VideoStageConfig
+    videos: UInt8[Tensor, "n f 3 H W"],
+    fps: list[float],
+    folder: Path,
+    config: VideoStageConfig,
+    device: torch.device | str = "cpu",
 ) -> Encoded:
-    """Latents, noise-augmented condition latents (both in half precision) and image tokens."""
-    backbone = load_backbone(folder, parts=("vae", "image_encoder"))
+    """Latents, noise-augmented condition latents (both in half precision) and image tokens.
+
+    Encoded on the device; the result is on the CPU.
+    """
+    backbone = load_backbone(folder, parts=("vae", "image_encoder")).to(device)
     vae = backbone.vae
     latents, conditions, strengths, images = [], [], [], []
     for index in track(range(0, len(videos), 32), "encode"):
-        frames = as_floats(videos[index : index + 32])
+        frames = as_floats(videos[index : index + 32].to(device))
         flat = linear_encode(vae, frames.flatten(0, 1)) * vae.config.scaling_factor
-        latents.append(flat.unflatten(0, frames.shape[:2]).half())
+        latents.append(flat.unflatten(0, frames.shape[:2]).half().cpu())
         generator = generator_for(config.loop.seed, index, stream=1)
         first = frames[:, :1].expand(-1, NUM_NOISED, -1, -1, -1)
         shape = first.shape[:2]
@@ -70,10 +76,10 @@ def encode_all(
         )
         strength = strength.exp()
         noise = torch.randn(first.shape, generator=generator) * strength[:, :, None, None, None]
-        noised = linear_encode(vae, (first + noise).flatten(0, 1))
-        conditions.append(noised.unflatten(0, shape).half())
+        noised = linear_encode(vae, (first + noise.to(device)).flatten(0, 1))
+        conditions.append(noised.unflatten(0, shape).half().cpu())
         strengths.append(strength)
-        images.append(backbone.image_embedding(frames[:, 0]))
+        images.append(backbone.image_embedding(frames[:, 0]).cpu())
     return Encoded(
         torch.cat(latents), torch.cat(conditions), torch.cat(strengths), torch.cat(images),
         torch.tensor(fps),
@@ -81,12 +87,17 @@ def encode_all(
 
 
 def encoded_once(
-    data: Path, rows: list[VideoRow], folder: Path, file: Path, config: VideoStageConfig
+    data: Path,
+    rows: list[VideoRow],
+    folder: Path,
+    file: Path,
+    config: VideoStageConfig,
+    device: torch.device,
 ) -> Encoded:
     """`encode_all`, kept in `file` for a run that goes on."""
     if not file.exists():
         videos = load_videos(data, rows)
-        made = encode_all(videos, [row.fps for row in rows], folder, config)
+        made = encode_all(videos, [row.fps for row in rows], folder, config, device)
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file) as temporary:
             save_file({f.name: getattr(made, f.name) for f in fields(made)}, temporary)
@@ -130,18 +141,27 @@ def video_loss(
 
 
 def train_unet(
-    data: Path, out: Path, run: Path, config: PretrainConfig, start: Path | None = None
+    data: Path,
+    out: Path,
+    run: Path,
+    config: PretrainConfig,
+    start: Path | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Trains the UNet in two stages on `data` and writes `out/unet` and `out/scheduler`.
 
     Args:
         start: folder of a backbone whose UNet is where the weights start; at random if None. Where
             the recipe's first level is wider, it is widened (`widening.py`).
+        device: as for `choose_device`; the videos are encoded there, too.
+        precision: of the UNet's forward pass.
 
     Raises:
         ValueError: too few videos, the UNet of `start` has other sizes, or items are asked for and
             the data do not name them or the UNet has no attention.
     """
+    accelerator = make_accelerator(device, precision)
     rows = read_manifest(data)
     if len(rows) <= NUM_HELD_OUT:
         raise ValueError(
@@ -151,8 +171,8 @@ def train_unet(
     begun = None
     if start is not None:
         begun = _of_width(load_backbone(start, ("unet",)).part("unet"), config)
-    encoded = encoded_once(data, rows, out, run / "encoded.safetensors", config.coarse)
-    accelerator = Accelerator(mixed_precision=config.coarse.loop.mixed_precision)
+    file = run / "encoded.safetensors"
+    encoded = encoded_once(data, rows, out, file, config.coarse, accelerator.device)
     torch.manual_seed(config.coarse.loop.seed)
     if begun is None:
         begun = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])

@@ -15,17 +15,16 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from aid import wording
-from aid.config import WordStageConfig
+from aid.config import Precision, WordStageConfig
 from aid.files import sha256_of
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.embedded import save_part
 from aid.models.layout import NETWORK_NAMES, weight_files
-from aid.optim import fit, generator_for
+from aid.optim import fit, generator_for, make_accelerator
 
 SCALE = 16.0
 
@@ -64,7 +63,14 @@ def drift_of(tokens: Float[Tensor, "n d"], before: Float[Tensor, "n d"]) -> Floa
     return (tokens - before).square().mean() / before.square().mean()
 
 
-def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> None:
+def train_words(
+    out: Path,
+    run: Path,
+    config: WordStageConfig,
+    start: Path,
+    device: str | None = None,
+    precision: Precision = "float32",
+) -> None:
     """Trains the text tower of a backbone on, and writes it to `out`.
 
     Args:
@@ -73,10 +79,13 @@ def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> N
         config: what drift costs, length and rate; a step reads `batch_size` of the table-top's
             sentences.
         start: the backbone whose tower goes on.
+        device: as for `choose_device`.
+        precision: of the forward pass.
 
     Raises:
         ValueError: `out` is `start` itself or has other parts, or the tokenizer splits the words.
     """
+    accelerator = make_accelerator(device, precision)
     if out.resolve() == start.resolve():
         raise ValueError(
             f"--out and --start are both {str(out)!r}. Give --out another folder; the tower that "
@@ -89,7 +98,7 @@ def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> N
                 f"the {name} in {str(out)!r} is not that of {str(start)!r}, so --out holds another "
                 "backbone. Give --out a new folder."
             )
-    loop, accelerator = config.loop, Accelerator()
+    loop = config.loop
     parts = load_backbone(start, ("text_encoder", "tokenizer"))
     tower = parts.part("text_encoder").to(accelerator.device)
     said = parts.tokenizer(wording.sentences(), padding="max_length", return_tensors="pt")
@@ -106,7 +115,8 @@ def train_words(out: Path, run: Path, config: WordStageConfig, start: Path) -> N
 
     def read(chosen: Tensor) -> Tensor:
         """The tokens of some sentences, padding too."""
-        return tower(ids[chosen], attention_mask=mask[chosen]).last_hidden_state
+        with accelerator.autocast():
+            return tower(ids[chosen], attention_mask=mask[chosen]).last_hidden_state.float()
 
     with torch.no_grad():
         before = torch.cat([read(chosen) for chosen in torch.arange(len(ids)).split(256)])

@@ -6,14 +6,18 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
-from aid.config import TrainConfig
+from aid.config import Precision, TrainConfig
+from aid.optim import make_accelerator
 
 
-def make_accelerator(train: TrainConfig, out: Path) -> Accelerator:
-    """Devices, precision and trackers, as the launcher and the recipe say.
+def tracked_accelerator(
+    train: TrainConfig, out: Path, device: str | None, precision: Precision
+) -> Accelerator:
+    """`make_accelerator` with the recipe's trackers.
 
     Raises:
-        ValueError: a tracker is not installed, or accelerate is set to shard what is trained.
+        ValueError: a tracker is not installed, the device is not there, or accelerate is set to
+            shard what is trained.
     """
     packages = {"tensorboard": ("tensorboard", "tensorboardX")}
     for name in train.trackers:
@@ -22,10 +26,9 @@ def make_accelerator(train: TrainConfig, out: Path) -> Accelerator:
                 f"train.trackers names {name}, which is not installed. Install it: pip install "
                 f"{name}. The log in the run's folder is written without it."
             )
-    accelerator = Accelerator(
-        mixed_precision=train.mixed_precision, log_with=list(train.trackers) or None,
-        project_dir=out,
-    )  # fmt: skip
+    accelerator = make_accelerator(
+        device, precision, log_with=list(train.trackers) or None, project_dir=out
+    )
     if accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
         raise ValueError(
             f"accelerate is set to {accelerator.distributed_type.value}, whose shards aid's saved "

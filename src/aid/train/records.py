@@ -47,6 +47,7 @@ def run_record(
         "train": to_json(train),
         "sampler": to_json(sampler),
         "facts": {k: facts[k] for k in ("backbone", "data", "state_writer", "whole_batch")},
+        "precision": facts["precision"],
         "trained": num_trained(denoiser),
         "frozen_share": round(share_of_frozen(denoiser.unet), 4),
         "processes": accelerator.num_processes,

@@ -14,12 +14,13 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from aid.config import ModelConfig, SamplerConfig, TrainConfig, to_json
+from aid.config import ModelConfig, Precision, SamplerConfig, TrainConfig, to_json
 from aid.data.cache import Cache, refuse_mixed_states
 from aid.models.attention import use_plain_attention
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 from aid.models.denoiser import Denoiser
+from aid.models.devices import dtype_of
 from aid.models.spreading import spread_frozen_weights
 from aid.optim import fit, flat
 from aid.train.batches import empty_text
@@ -27,7 +28,7 @@ from aid.train.checking import Checker
 from aid.train.compiling import as_written, compile_unet, plain_errors
 from aid.train.groups import drawn_groups
 from aid.train.loading import Feed, Parts
-from aid.train.processes import make_accelerator, refuse_to_spread_alone
+from aid.train.processes import refuse_to_spread_alone, tracked_accelerator
 from aid.train.records import describe, run_record
 
 FREE = ("batch_size", "accumulate", "log_every", "check_every", "save_every", "trackers")
@@ -52,6 +53,8 @@ def train(
     held_out: Path | None = None,
     start: Path | None = None,
     accept: Sequence[str] = (),
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> Path:
     """Trains AID on `cache` and returns the checkpoint folder `out/checkpoint`.
 
@@ -64,14 +67,18 @@ def train(
         start: a checkpoint whose weights the run starts from, such as one on every second frame.
         accept: names of facts in which the run may differ from the state that it goes on from;
             "backbone" also lets `start` come from another backbone of the same sizes.
+        device: as for `choose_device`.
+        precision: in which the frozen UNet is stored and all networks compute. What is trained
+            stays float32; float16 has a gradient scaler.
 
     Raises:
-        ValueError: the cache was made with another backbone or recipe, or `out` holds another run.
+        ValueError: the device is not there, the cache was made with another backbone or recipe, or
+            `out` holds another run.
         Stopped: somebody asked the run to end; it is saved.
     """
+    accelerator = tracked_accelerator(train, out, device, precision)
     model = model or (ModelConfig() if start is None else model_of(start))
     sampler = sampler or (SamplerConfig() if start is None else read_info(start).sampler)
-    accelerator = make_accelerator(train, out)
     data = Cache(cache)
     backbone_id = backbone_hash(backbone)
     needed = {
@@ -96,7 +103,8 @@ def train(
     begun_id = backbone_id
     if start is not None and "backbone" in accept:
         begun_id = read_info(start).backbone_hash
-    denoiser = _denoiser(backbone, begun_id, data, model, train, start, accelerator)
+    unet = load_backbone(backbone, ("unet",), dtype_of(precision)).part("unet")
+    denoiser = _denoiser(unet, begun_id, data, model, start, accelerator)
     if train.use_gradient_checkpointing:
         denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
     if train.use_compile:
@@ -136,6 +144,7 @@ def train(
         "state_writer": info.state_writer,
         "model": to_json(model),
         "train": kept,
+        "precision": precision,
         "whole_batch": size,
     }
     if accelerator.is_main_process:
@@ -179,17 +188,14 @@ def _rates(train: TrainConfig) -> Callable[[str], float]:
 
 
 def _denoiser(
-    backbone: Path,
+    unet: nn.Module,
     backbone_id: str,
     data: Cache,
     model: ModelConfig,
-    train: TrainConfig,
     start: Path | None,
     accelerator: Accelerator,
 ) -> Denoiser:
     """A new one, or the one of `start`."""
-    dtype = getattr(torch, train.frozen_weights)
-    unet = load_backbone(backbone, ("unet",), dtype).part("unet")
     example = data.batch([0])
     if accelerator.device.type == "cpu":
         use_plain_attention(unet, math.prod(example.latents.shape[-2:]))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from aid.config import Precision
 from aid.predict import Prediction, Predictor, find_model, state_writer_of
 from aid.web.jobs import NEWS_EVERY, News, Progress, RequestStopped, follow, listen
 from aid.web.limits import Limits, Settings
@@ -29,12 +30,24 @@ class Model:
 
     @classmethod
     def load(
-        cls, name: str, backbone: str | None, device: str | None, states_from: str | None = None
+        cls,
+        name: str,
+        backbone: str | None = None,
+        device: str | None = None,
+        *,
+        states_from: str | None = None,
+        precision: Precision = "float32",
+        offload: bool = False,
     ) -> "Model":
-        """The checkpoint of that name or folder, its states by the writer `states_from`."""
+        """The checkpoint of that name or folder, its states by the writer `states_from`.
+
+        The other arguments are `Predictor.from_pretrained`'s.
+        """
         checkpoint, _ = find_model(name, backbone)
-        writer = state_writer_of(name, states_from)
-        predictor = Predictor.from_pretrained(name, backbone, device, state_writer=writer)
+        predictor = Predictor.from_pretrained(
+            name, backbone, device, state_writer=state_writer_of(name, states_from),
+            precision=precision, offload=offload,
+        )  # fmt: skip
         digest = hashlib.sha256(predictor.info.backbone_hash.encode())
         for path in sorted(checkpoint.glob("*")):
             if path.suffix in (".json", ".safetensors"):
