@@ -73,22 +73,24 @@ def test_a_short_episode_is_one_window_and_that_is_said():
     rows = cut_windows([episode(seconds=1.0, stop=1.0), episode(id="b")], ALL, 8, notes)
     assert spans(rows)[0] == ("a@0ms", 0.0, 1.0)
     assert rows[0].num_frames == 20
-    assert len(notes) == 1
-    assert "1 of 2 episodes are shorter than a window of 2 s" in notes[0]
-    assert "'a'" in notes[0]
+    assert notes[0] == "6 windows of 2 s are cut from 2 videos and show 100% of their time."
+    assert len(notes) == 2
+    assert "1 of 2 episodes are shorter than a window of 2 s" in notes[1]
+    assert "'a'" in notes[1]
 
 
 def test_an_episode_that_a_window_just_fits_into_is_not_called_short():
     notes = []
     assert len(cut_windows([episode(seconds=2.0, fps=15.0)], ALL, 8, notes)) == 1
-    assert notes == []
+    assert len(notes) == 1, "what windows cover, and no more"
 
 
 def test_a_rate_above_the_videos_own_is_said():
     notes = []
     cut_windows([episode(fps=3.0)], FrameConfig(fps=4.0), 8, notes)
-    assert len(notes) == 1
-    assert "fewer frames a second than the 4 of a window" in notes[0]
+    assert notes[0].endswith("show 20% of their time. --frames.windows all shows the rest, too.")
+    assert len(notes) == 2
+    assert "fewer frames a second than the 4 of a window" in notes[1]
 
 
 def test_a_rate_that_leaves_every_window_one_frame_is_refused():
@@ -129,7 +131,7 @@ def test_a_video_of_unknown_length_is_one_window_and_that_is_said():
     (row,) = cut_windows([damaged], ALL, 8, notes)
     assert (row.id, row.start, row.stop) == ("a@0ms", 0.0, None)
     assert row.states == damaged.states
-    assert "1 of 1 videos do not say how long they are" in notes[0]
+    assert "1 of 1 videos do not say how long they are" in notes[1]
 
 
 def test_frames_without_a_rate_are_refused():

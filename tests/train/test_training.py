@@ -12,7 +12,7 @@ from backbones import build_tiny_backbone
 from safetensors.torch import load_file
 from short_runs import LOOP, SAMPLER, log_of
 
-from aid.config import DQFormerConfig, tuned
+from aid.config import DQFormerConfig, FrameConfig, SourceConfig, to_json, tuned
 from aid.data.cache import Cache
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
@@ -178,6 +178,32 @@ def test_a_batch_tells_the_denoiser_the_configured_or_the_videos_own_fps(cache, 
     assert conditions_of(batch, replace(config, fps=7.0)).fps.tolist() == [7, 7]
     assert conditions_of(batch, replace(config, fps=None)).fps.tolist() == [2, 2]
     assert conditions_of(batch, config).motion_bucket_id.tolist() == [127, 127]
+
+
+def test_a_checkpoint_keeps_the_rate_and_the_settings_its_data_was_read_with(
+    run, cache, tmp_path, tiny_config, recwarn
+):
+    loop = replace(LOOP, steps=1)
+    info = read_info(run(tmp_path / "own", loop=loop))
+    assert info.fps == Cache(cache).fps == 2
+    assert info.source == to_json(SourceConfig())
+    assert info.frames == to_json(FrameConfig())
+    assert info.model.condition.fps is None, "each video's true rate is told"
+    assert not [one for one in recwarn if "condition.fps" in str(one.message)]
+    pinned = replace(tiny_config, condition=replace(tiny_config.condition, fps=7.0))
+    with pytest.warns(UserWarning, match=r"tells the model 7 frames a second .* have 2 on average"):
+        info = read_info(run(tmp_path / "pinned", model=pinned, loop=loop))
+    assert (info.fps, info.model.condition.fps) == (2, 7), "files are written at the true rate"
+
+
+def test_checks_on_windows_of_another_rate_are_refused(run, cache, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(cache, other)
+    settings = json.loads((other / "cache.json").read_text())
+    settings["fingerprint"]["frames.fps"] = 4.0
+    (other / "cache.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"made with frames\.fps = 4\.0, this run needs None"):
+        run(tmp_path / "out", held_out=other)
 
 
 def test_a_run_on_every_second_frame_starts_another_on_all_of_them(

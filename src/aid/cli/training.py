@@ -180,6 +180,7 @@ def prepare(
     from aid.conditioning.states import choose_state_writer
     from aid.data.remote import read_any_source
     from aid.data.store import is_url
+    from aid.data.windows import cut_windows
     from aid.models.devices import choose_device
     from aid.predict import find_backbone
     from aid.prepare import prepare as encode
@@ -188,17 +189,19 @@ def prepare(
         choose_device(device)  # refused before a data set is read, let alone a language model
     frozen = find_backbone(backbone)
     place, source = read_any_source(data, asked, unpack_to=unpack_to)
+    frames = frames or FrameConfig()
+    rows = cut_windows(source.rows, frames, model.num_frames, source.notes)
     for note in source.notes:
         print(f"note: {note}", file=sys.stderr)
     if is_url(place):
-        writer = choose_state_writer(states, source.rows)
+        writer = choose_state_writer(states, rows)
     else:
-        writer = recorded_states(Path(place), source.rows, states)
+        writer = recorded_states(Path(place), rows, states)
     with step_bars() as on_shard:
         result = encode(
             place, out, frozen, condition=model.condition,
             num_frames=model.num_frames, states=writer,
-            rows=source.rows, frames=frames, skip_corrupt=skip_corrupt,
+            rows=rows, asked=asked, frames=frames, skip_corrupt=skip_corrupt,
             num_workers=num_workers, engine=engine, device=device, precision=precision,
             batch_size=batch_size, licence=source.licence, on_shard=on_shard,
         )  # fmt: skip

@@ -117,9 +117,10 @@ class ConditionConfig:
     """Standard deviation of that ln(noise) (SVD)."""
     noise_aug_strength: float = 0.02
     """Noise added to the given frame when predicting (SVD)."""
-    fps: float | None = 7.0
-    """SVD's micro-condition of that name, the same for all videos. None tells each video's own,
-    which may give the instruction away where quick tasks make short videos. Ours."""
+    fps: float | None = None
+    """SVD's micro-condition of that name: None tells the true rate of each video's frames, a number
+    the same for all videos. Where whole episodes are squeezed into `num_frames` their rates tell
+    their lengths, which may give the instruction away; windows (`frames.fps`) have one. Ours."""
     motion_bucket_id: float | None = 127.0
     """SVD's micro-condition of that name, the same for all videos. None tells each video's own, by
     how much its latents change; when predicting it is then said, or 127. Ours."""

@@ -15,6 +15,7 @@ Every distinct sentence and every distinct first frame is stored once. Files are
 nothing is kept per row, so the size of a set does not matter. Nothing here knows a model.
 """
 
+import functools
 import json
 import mmap
 from collections.abc import Iterator, Sequence
@@ -148,6 +149,11 @@ class Cache:
                     f"cache {str(self.folder)!r} was made with {name} = {have!r}, this run needs "
                     f"{value!r}. Make another with aid prepare, or change the recipe."
                 )
+
+    @functools.cached_property
+    def fps(self) -> float:
+        """Frames a second of its videos, on average."""
+        return sum(row["fps"] for row in self.rows) / len(self)
 
     @property
     def states_see(self) -> list[str]:

@@ -31,7 +31,8 @@ def cut_windows(
         rows: whole episodes, with what the headers of their videos say.
         frames: how many windows of an episode, at which rate.
         num_frames: of a window.
-        notes: gets sentences that a person should read: repeated frames, unknown lengths.
+        notes: gets sentences that a person should read: what windows cover, repeated frames,
+            unknown lengths.
 
     Raises:
         ValueError: the rate of a video with a known number of frames is not known; or all episodes
@@ -47,13 +48,26 @@ def cut_windows(
                 f"{rate:g} frames a second cannot be cut from it. Say it: --fps 12"
             )
     _require_motion(rows, rate, num_frames)
-    if notes is not None:
+    starts = [window_starts(row, frames, num_frames) for row in rows]
+    if notes is not None and rows:
+        notes.append(_coverage(rows, starts, frames, num_frames))
         notes += _notes(rows, rate, num_frames)
     return [
         _window(row, first, rate, num_frames)
-        for row in rows
-        for first in window_starts(row, frames, num_frames)
+        for row, firsts in zip(rows, starts, strict=True)
+        for first in firsts
     ]
+
+
+def covered(row: VideoRow, starts: Sequence[int], frames: FrameConfig, num_frames: int) -> float:
+    """The share of a row's frames that lie in a window, 0 to 1; of an unknown length 0."""
+    rate = frames.rate(num_frames)
+    if rate is None or not row.num_frames or not row.fps:
+        return float(rate is None)
+    length = num_frames / rate * row.fps
+    ends = [*starts[1:], row.num_frames]
+    seen = sum(min(length, end - start) for start, end in zip(starts, ends, strict=True))
+    return seen / row.num_frames
 
 
 def window_starts(row: VideoRow, frames: FrameConfig, num_frames: int) -> list[int]:
@@ -130,6 +144,23 @@ def _require_motion(rows: Sequence[VideoRow], rate: float, num_frames: int) -> N
             f"first, and the longest episode lasts {max(known):g} s. Give a higher frames.fps, "
             f"such as {num_frames / max(known):.3g}, or a lower frames.seconds."
         )
+
+
+def _coverage(
+    rows: Sequence[VideoRow], starts: list[list[int]], frames: FrameConfig, num_frames: int
+) -> str:
+    """How many windows there are, and how much of the data they show."""
+    total = sum(row.num_frames for row in rows)
+    pairs = zip(rows, starts, strict=True)
+    seen = sum(row.num_frames * covered(row, own, frames, num_frames) for row, own in pairs)
+    number, rate = sum(map(len, starts)), frames.rate(num_frames)
+    said = f"{number:,} windows of {num_frames / rate:g} s are cut from {len(rows):,} videos"
+    if not total:
+        return f"{said}."
+    said += f" and show {seen / total:.0%} of their time."
+    if frames.windows != "all" and seen < 0.9 * total:
+        said += " --frames.windows all shows the rest, too."
+    return said
 
 
 def _notes(rows: Sequence[VideoRow], rate: float, num_frames: int) -> list[str]:

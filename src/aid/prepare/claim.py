@@ -32,6 +32,7 @@ def fingerprint_of(job: Job, rows: list[VideoRow], states: StateWriter) -> dict:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(row.to_json(), sort_keys=True).encode())
+    rate = job.frames.rate(job.num_frames)
     return {
         "backbone": job.backbone_id,
         "precision": job.precision,
@@ -41,6 +42,7 @@ def fingerprint_of(job: Job, rows: list[VideoRow], states: StateWriter) -> dict:
         "height": job.height,
         "width": job.width,
         "sampling": job.frames.sampling,
+        **({} if rate is None else {"frames.fps": rate}),
         "num_given_frames": job.condition.num_given_frames,
         "frame_condition": job.condition.frame_condition,
         "noise_aug": [job.condition.noise_aug_mean, job.condition.noise_aug_std, NUM_NOISED],

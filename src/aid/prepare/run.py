@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aid.conditioning.states import StateWriter
-from aid.config import ConditionConfig, FrameConfig, Precision, SourceConfig
+from aid.config import ConditionConfig, FrameConfig, Precision, SourceConfig, to_json
 from aid.data.cache import SENTENCES, SETTINGS
 from aid.data.shards import FORMAT, SHARD, open_shard, pieces
 from aid.data.sources import read_source
+from aid.data.windows import cut_windows
 from aid.models.backbone import backbone_hash
 from aid.prepare.claim import (
     CLAIM,
@@ -56,6 +57,7 @@ def prepare(
     num_frames: int,
     states: StateWriter,
     rows: list[VideoRow] | None = None,
+    asked: SourceConfig | None = None,
     limit: int | None = None,
     frames: FrameConfig | None = None,
     skip_corrupt: bool = False,
@@ -75,8 +77,9 @@ def prepare(
         backbone: folder of the backbone whose VAE and encoders are used.
         num_frames: frames per video.
         states: who says which states a video passes through.
-        rows: the data set; None reads it from `data`.
-        limit: only the first so many videos.
+        rows: what is encoded, windows as `cut_windows` makes them; None reads `data` and cuts it.
+        asked: how the data set is or was read; the cache keeps it.
+        limit: only the first so many rows, without `rows` so many of the data set's.
         frames: which frames of a video are taken, at which size.
         skip_corrupt: leaves damaged videos out instead of stopping at the first.
         num_workers: threads that decode, or processes of the cluster; by default one per core.
@@ -92,13 +95,14 @@ def prepare(
             `out` holds another or a stale cache.
         OSError: the disk is full.
     """
+    asked, frames = asked or SourceConfig(limit=limit), frames or FrameConfig()
     if rows is None:
-        source = read_source(data, SourceConfig(limit=limit))
-        data, rows = source.folder, source.rows  # the folder is another where videos were unpacked
-        licence = source.licence
-    rows = rows[:limit]
+        source = read_source(data, asked)
+        data, licence = source.folder, source.licence  # where videos were unpacked, another folder
+        rows = cut_windows(source.rows[:limit], frames, num_frames)
+    else:
+        rows = rows[:limit]
     _require_instructions(rows)
-    frames = frames or FrameConfig()
     height, width = _size(rows, frames)
     job = Job(
         data=str(data), out=str(out), backbone=str(backbone), backbone_id=backbone_hash(backbone),
@@ -118,7 +122,8 @@ def prepare(
         job.parts  # noqa: B018  loads the encoders and tries the device's memory
     encode = _here if engine == "local" else partial(on_cluster, num_workers=num_workers)
     with claimed(job, fingerprint):
-        return _make_cache(job, rows, states, fingerprint, licence, encode, on_shard)
+        about = {"source": to_json(asked), "licence": licence}
+        return _make_cache(job, rows, states, fingerprint, about, encode, on_shard)
 
 
 def _make_cache(
@@ -126,7 +131,7 @@ def _make_cache(
     rows: list[VideoRow],
     states: StateWriter,
     fingerprint: dict,
-    licence: str | None,
+    about: dict,
     encode: Callable[..., Iterator[Made]],
     on_shard: OnShard,
 ) -> Prepared:
@@ -158,7 +163,8 @@ def _make_cache(
         "filling": encode_filling(job),
         "sentence_length": length,
         "text_dim": dim,
-        "licence": licence,
+        "frames": to_json(job.frames),
+        **about,
     }
     tidy(job, settings)
     job.store.write_json(SETTINGS, settings)

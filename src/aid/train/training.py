@@ -3,6 +3,7 @@
 import gc
 import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -40,6 +41,9 @@ FREE += (
     "spread_frozen",
 )
 """Settings of `train` that may differ when a run goes on; the whole batch may not."""
+
+RATE_TOLERANCE = 0.05
+"""By which share the rate that a recipe tells may differ from the videos' without a warning."""
 
 
 def train(
@@ -90,7 +94,9 @@ def train(
     data.require(**needed)
     seen = None if held_out is None else Cache(held_out)
     if seen is not None:
-        seen.require(**needed)
+        seen.require(**needed, **{"frames.fps": data.settings["fingerprint"].get("frames.fps")})
+    if accelerator.is_main_process:
+        _warn_of_rate(model, data)
     states_see = {str(cache): data.states_see}
     if start is not None:
         states_see[str(start)] = read_info(start).states_see or ()
@@ -271,11 +277,25 @@ def _info(
         states_see=tuple(sorted({*data.states_see, *begun_on})),
         data_fingerprint=made_with["manifest"],
         data_licence=data.settings.get("licence"),
+        source=data.settings.get("source", {}),
+        frames=data.settings.get("frames", {}),
         step=train.steps,
         height=made_with["height"],
         width=made_with["width"],
-        fps=model.condition.fps or sum(row["fps"] for row in data.rows) / len(data),
+        fps=data.fps,
     )
+
+
+def _warn_of_rate(model: ModelConfig, data: Cache) -> None:
+    """Says so where the model is told another rate than that of the videos."""
+    told = model.condition.fps
+    if told is not None and abs(told / data.fps - 1) > RATE_TOLERANCE:
+        warnings.warn(
+            f"model.condition.fps tells the model {told:g} frames a second for every video, and "
+            f"those of {str(data.folder)!r} have {data.fps:.3g} on average. Leave it out to tell "
+            "each video's true rate.",
+            stacklevel=2,
+        )
 
 
 def _up_norms(denoiser: Denoiser) -> dict[str, float]:
