@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from aid.config import FrameConfig
-from aid.data import decoding
 from aid.data.frames import floats, read_frames, seer_fit, seer_trilinear, uniform_index
 from aid.types import VideoRow
+from aid.video import colour, decoding
 
 UNIFORM, SEER = FrameConfig(), FrameConfig(sampling="seer_trilinear")
 
@@ -251,7 +251,7 @@ def test_hostile_files_are_refused_each_in_one_sentence(tmp_path):
 
 def test_a_file_that_claims_a_huge_size_is_refused_unread(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp4", grey_levels(2))
-    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(colour, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="claims frames of 64 x 48 pixels"):
         numbers(path, 2)
 

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from aid.config import FrameConfig
-from aid.data.decoding import decode
 from aid.types import VideoRow
-from aid.video import fit, frame_files, read_image
+from aid.video import Note, fit, list_frames, read_picture
+from aid.video.decoding import decode, is_constant
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class Frames:
     """Sampled frames, and how many of them pass in a second.
 
     `pixels` are `f 3 H W`: uint8 as they came out of the file, or, where frames are blended,
-    float32 in [-1, 1].
+    float32 in [-1, 1]. `notes` say what was done to the file beyond plain decoding.
     """
 
     pixels: Tensor
     fps: float
+    notes: tuple[Note, ...] = ()
 
 
 def floats(pixels: Tensor) -> Tensor:
@@ -52,12 +53,6 @@ def evenly(times: Float[np.ndarray, " n"], num_frames: int) -> list[int]:
     if is_constant(times):
         return uniform_index(length, num_frames)
     return nearest(times, np.linspace(0, times[-1], num_frames))
-
-
-def is_constant(times: Float[np.ndarray, " n"]) -> bool:
-    """Whether no frame is shown more than half a frame's mean time before or after its turn."""
-    turns = np.linspace(0, times[-1], len(times))
-    return bool(np.abs(times - turns).max() <= 0.5 * times[-1] / max(1, len(times) - 1))
 
 
 def nearest(times: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " m"]) -> list[int]:
@@ -123,16 +118,23 @@ def read_frames(
         return pixels if pixels.shape[:2] == (height, width) else fit(pixels, height, width)
 
     if path.is_dir():
-        files = _span(path, frame_files(path), row)
+        found = list_frames(path)
+        files = _span(path, list(found.files), row)
         if rate is not None and not row.fps:
             raise _unknown_rate(path)
         times = np.arange(len(files)) / (row.fps or np.inf)
         chosen = choose(times)
-        made = {index: finish(read_image(files[index])) for index in set(chosen)}
+        made, said = {}, [*found.notes]
+        for index in sorted(set(chosen)):
+            pixels, more = read_picture(files[index])
+            made[index] = finish(pixels)
+            said += more
         kept, length, seconds = [made[index] for index in chosen], len(files), float(times[-1])
     else:
-        kept, ticks, per_second = decode(path, row.start, row.stop, choose, finish)
-        length, seconds = len(ticks), float(ticks[-1] - ticks[0]) / per_second
+        decoded = decode(path, row.start, row.stop, choose, finish)
+        kept, said = decoded.frames, decoded.notes
+        length, seconds = len(decoded.seconds), float(decoded.seconds[-1])
+    notes = tuple(dict.fromkeys(said))
     if is_blended:  # a blend stands for length / num_frames frames
         steps, seconds = num_frames, seconds * length / max(1, length - 1)
         pixels = seer_trilinear(np.stack(kept), num_frames)
@@ -140,11 +142,11 @@ def read_frames(
         steps = num_frames - 1
         pixels = torch.from_numpy(np.stack(kept)).permute(0, 3, 1, 2).contiguous()
     if rate is not None:
-        return Frames(pixels, rate)
+        return Frames(pixels, rate, notes)
     fps = steps / seconds if steps and seconds > 0 else row.fps
     if not fps > 0:
         raise _unknown_rate(path)
-    return Frames(pixels, fps)
+    return Frames(pixels, fps, notes)
 
 
 def _unknown_rate(path: Path) -> ValueError:

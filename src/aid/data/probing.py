@@ -9,20 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import av
-from PIL import Image
-
 from aid.data.files import inside
 from aid.types import VideoRow
 from aid.video import frame_files
+from aid.video.decoding import read_header
+from aid.video.pictures import picture_size
 
 NUM_THREADS = 8
 UNKNOWN = (0, 0.0, 0, 0)
-# Demuxers of single files; those that open other files or addresses (playlists) are not among them.
-OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,flv,gif,asf,h264,hevc",
-}
 
 Facts = tuple[int, float, int, int]
 """Number of frames, frames a second, height, width; 0 where the file does not say."""
@@ -70,31 +64,13 @@ def _facts(folder: Path, video: str) -> Facts:
     with os.scandir(path) as entries:
         for link in (entry.name for entry in entries if entry.is_symlink()):
             inside(folder, f"{video}/{link}")
-    try:
-        with Image.open(files[0]) as image:
-            return len(files), 0.0, image.height, image.width
-    except (IndexError, OSError, Image.DecompressionBombError):
-        return len(files), 0.0, 0, 0
+    height, width = picture_size(files[0]) if files else (0, 0)
+    return len(files), 0.0, height, width
 
 
 def _file_facts(path: Path) -> Facts:
     try:
-        with av.open(str(path), options=OPTIONS) as container:
-            if not container.streams.video:
-                return UNKNOWN
-            stream = container.streams.video[0]
-            fps = float(stream.average_rate or stream.guessed_rate or 0)
-            seconds = 0.0
-            if stream.duration and stream.time_base:
-                seconds = float(stream.duration * stream.time_base)
-            elif container.duration:
-                seconds = container.duration / av.time_base
-            num_frames = stream.frames or round(seconds * fps)
-            height, width = stream.height, stream.width
-            if "mov" in container.format.name:  # a telephone's: only a frame says how it is turned
-                frame = next(container.decode(stream))
-                if round(frame.rotation / 90) % 2:
-                    height, width = width, height
-            return num_frames, fps, height, width
-    except (av.FFmpegError, OSError, ValueError, StopIteration):
+        facts = read_header(path)
+    except ValueError:
         return UNKNOWN
+    return facts.num_frames, facts.fps, facts.height, facts.width

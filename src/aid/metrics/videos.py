@@ -3,17 +3,15 @@
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from aid.video import read_image, read_video
+from aid.video import Note, is_video, list_frames, read_clip, read_picture
 
 Video = UInt8[np.ndarray, "f H W 3"]
-VIDEOS = (".mp4", ".gif", ".webm", ".avi", ".mov", ".mkv")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +26,8 @@ class VideoSet:
     derived: Callable[[Video], Video] | None = None
     derived_from: str = ""
     is_sorted: bool = True
+    notes: dict[str, tuple[Note, ...]] = field(default_factory=dict, compare=False)
+    """What was done to each video beyond plain decoding, of those that have been read."""
 
     def read(self, name: str) -> Video:
         """All frames of a video.
@@ -36,7 +36,12 @@ class VideoSet:
             ValueError: it is missing, damaged, or its pictures differ in size.
         """
         path = self.paths[name]
-        video = read_pictures(path, self.is_sorted) if path.is_dir() else read_video(path)
+        if path.is_dir():
+            video, notes = read_pictures(path, self.is_sorted)
+        else:
+            clip = read_clip(path)
+            video, notes = clip.pixels, clip.notes
+        self.notes[name] = notes
         return video if self.derived is None else self.derived(video)
 
     def stamp(self, name: str) -> list[int]:
@@ -74,8 +79,10 @@ def find_videos(folder: Path, title: str, is_sorted: bool = True) -> VideoSet:
         raise ValueError(f"folder {str(folder)!r} does not exist. Give a folder of videos.")
     paths: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=_natural):
-        is_folder = path.is_dir() and any(_is(part, PICTURES) for part in path.iterdir())
-        if not is_folder and not _is(path, VIDEOS):
+        is_folder = path.is_dir() and bool(list_frames(path).files)
+        if not is_folder and (
+            path.name.startswith(".") or not path.is_file() or not is_video(path)
+        ):
             continue
         if (name := path.name if is_folder else path.stem) in paths:
             raise ValueError(
@@ -85,14 +92,14 @@ def find_videos(folder: Path, title: str, is_sorted: bool = True) -> VideoSet:
         paths[name] = path
     if not paths:
         raise ValueError(
-            f"{str(folder)!r} holds no video. Give {', '.join(VIDEOS)} files, or a folder of "
+            f"{str(folder)!r} holds no video. Give .mp4, .webm or .gif files, or a folder of "
             "pictures for each video."
         )
     return VideoSet(title=title, paths=paths, is_sorted=is_sorted)
 
 
-def read_pictures(folder: Path, is_sorted: bool = True) -> Video:
-    """The pictures of a folder as a video; 2.png comes before 10.png.
+def read_pictures(folder: Path, is_sorted: bool = True) -> tuple[Video, tuple[Note, ...]]:
+    """The pictures of a folder as a video, in the order of their numbers, and notes of them.
 
     Args:
         folder: with a picture for each frame.
@@ -101,15 +108,18 @@ def read_pictures(folder: Path, is_sorted: bool = True) -> Video:
     Raises:
         ValueError: a picture is damaged or of another size.
     """
-    paths = [path for path in folder.iterdir() if _is(path, PICTURES)]
-    pictures = [read_image(path) for path in (sorted(paths, key=_natural) if is_sorted else paths)]
+    found = list_frames(folder)
+    paths, notes = list(found.files), [*found.notes]
+    if not is_sorted:
+        paths = [path for path in folder.iterdir() if path in set(paths)]
+    pictures = []
+    for path in paths:
+        pixels, more = read_picture(path)
+        pictures.append(pixels)
+        notes += more
     if len({picture.shape for picture in pictures}) != 1:
         raise ValueError(f"{str(folder)!r} holds pictures of several sizes, or none.")
-    return np.stack(pictures)
-
-
-def _is(path: Path, endings: tuple[str, ...]) -> bool:
-    return path.suffix.lower() in endings and not path.name.startswith(".")
+    return np.stack(pictures), tuple(dict.fromkeys(notes))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

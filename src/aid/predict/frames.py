@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
-from aid.video import fit, read_image, to_float
+from aid.video import fit, image_pixels, read_image, to_float
+from aid.video.colour import Unreadable
 
 
 def as_pixels(
@@ -22,7 +23,13 @@ def as_pixels(
     if isinstance(frame, str | Path):
         return read_image(Path(frame))
     if isinstance(frame, Image.Image):
-        return np.asarray(ImageOps.exif_transpose(frame).convert("RGB"))
+        try:
+            pixels, notes = image_pixels(frame)
+        except Unreadable as error:
+            raise ValueError(f"the frame {error}.") from None
+        for note in notes:
+            warnings.warn(f"the frame: {note}.", stacklevel=3)
+        return pixels
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3:
         raise ValueError(
             f"a frame must be uint8 of shape (height, width, 3), got {frame.dtype} of shape "

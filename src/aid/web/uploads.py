@@ -5,6 +5,7 @@ file cannot choose another one (a playlist that names files of this machine, for
 read from an open file, so that there is no path or address to follow.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,13 @@ from threading import Condition
 import av
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
+from aid.video import Note
+from aid.video.colour import Unreadable, square_width
+from aid.video.decoding import first_frames
+from aid.video.packets import main_stream
+from aid.video.pictures import FIRST_OF_SEVERAL, frames_of, number_of_frames
 from aid.web.limits import Limits
 
 IMAGES = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "WEBP": "WEBP"}
@@ -118,9 +124,10 @@ class Uploads:
     def read(
         self, path: Path | None, number: int = 1, longest: int = LONGEST_SIDE
     ) -> UInt8[np.ndarray, "k H W 3"]:
-        """The first frames: `number` of a video or fewer if it ends, 1 of an image, upright.
+        """The first frames: `number` of a video or an animated image, fewer if it ends; upright.
 
-        Sides above `longest` pixels are scaled down, so that what is kept is small.
+        What was done to the file beyond plain decoding is a warning. Sides above `longest` pixels
+        are scaled down, so that what is kept is small.
 
         Raises:
             ValueError: as for `check`, or the file breaks off.
@@ -129,13 +136,15 @@ class Uploads:
         kept = number * 3 * min(facts.width * facts.height, longest**2)
         with self.budget.reserve(facts.cost + (kept if facts.is_video else 0)):
             try:
-                if facts.is_video:
-                    return self._decode_video(path, facts, number, longest)
-                with Image.open(path, formats=[facts.decoder]) as image:
-                    upright = ImageOps.exif_transpose(image).convert("RGB")
-                    return np.asarray(_small(upright, longest))[None]
+                decode = self._decode_video if facts.is_video else self._decode_image
+                frames, notes = decode(path, facts, number, longest)
+            except Unreadable as error:
+                raise ValueError(f"the file {error}.") from None
             except Exception:  # decoders raise anything on a hostile file
                 raise ValueError("the file is damaged: it could not be decoded.") from None
+        for note in dict.fromkeys(notes):
+            warnings.warn(f"the uploaded file: {note}.", stacklevel=2)
+        return frames
 
     def _image_facts(self, path: Path, decoder: str) -> Facts:
         try:
@@ -150,15 +159,14 @@ class Uploads:
     def _video_facts(self, path: Path, decoder: str) -> Facts:
         try:
             with self._opened(path, decoder) as container:
-                if not container.streams.video:
-                    raise ValueError("the video file holds no video stream.")
-                stream = container.streams.video[0]
-                if stream.codec_context is None:
-                    raise ValueError("the video's codec is not known here. Use H.264 or VP9.")
+                stream, _ = main_stream(container)
                 width, height = stream.codec_context.width, stream.codec_context.height
+                width = max(width, square_width(width, stream.sample_aspect_ratio))
                 lengths = [float(container.duration or 0) / av.time_base]
                 if stream.duration and stream.time_base:
                     lengths.append(float(stream.duration * stream.time_base))
+        except Unreadable as error:
+            raise ValueError(f"the video file {error}.") from None
         except (av.FFmpegError, OSError, UnicodeError, MemoryError):
             raise ValueError("the video file is damaged: its header is not one.") from None
         if max(lengths) > self.limits.seconds:
@@ -189,18 +197,27 @@ class Uploads:
                 one.codec_context.thread_count = 1
             yield container
 
+    def _decode_image(
+        self, path: Path, facts: Facts, number: int, longest: int
+    ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
+        notes: list[Note] = []
+        with Image.open(path, formats=[facts.decoder]) as image:
+            wanted = set(range(min(number, number_of_frames(image))))
+            frames = [_small(pixels, longest) for pixels in frames_of(image, wanted, notes)]
+            if number == 1 and number_of_frames(image) > 1:
+                notes.append(FIRST_OF_SEVERAL)
+        return np.stack(frames), notes
+
     def _decode_video(
         self, path: Path, facts: Facts, number: int, longest: int
-    ) -> UInt8[np.ndarray, "k H W 3"]:
+    ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
         frames: list[np.ndarray] = []
+        said: list[Note] = []
         with self._opened(path, facts.decoder) as container:
-            for frame in container.decode(video=0):
-                if (frame.width, frame.height) != (facts.width, facts.height):
-                    raise ValueError("the size changes within the video")
-                frames.append(np.asarray(_small(frame.to_image(), longest)))
-                if len(frames) == number:
-                    break
-        return np.stack(frames)
+            for pixels, notes in first_frames(container, number):
+                frames.append(_small(pixels, longest))
+                said += notes
+        return np.stack(frames), said
 
 
 def kind_of(head: bytes) -> str | None:
@@ -218,7 +235,9 @@ def kind_of(head: bytes) -> str | None:
     return "WebM or Matroska" if head.startswith(b"\x1a\x45\xdf\xa3") else None
 
 
-def _small(image: Image.Image, longest: int) -> Image.Image:
-    if max(image.size) > longest:
-        image.thumbnail((longest, longest))
-    return image
+def _small(pixels: np.ndarray, longest: int) -> np.ndarray:
+    if max(pixels.shape[:2]) <= longest:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest, longest))
+    return np.asarray(image)

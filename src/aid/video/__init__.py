@@ -1,0 +1,47 @@
+"""Pixels in and out of files: videos, pictures, folders of pictures, GIFs.
+
+The one package that knows uint8 and codecs. Everything outside of it holds frames as float tensors
+`f 3 H W` in [-1, 1]; here they are also uint8 arrays `f H W 3` in [0, 255]. The same file gives the
+same upright RGB pixels to every command (docs/data.md says what is done with each property of a
+file). Every file is written whole or not at all.
+"""
+
+from aid.video.decoding import (
+    VIDEO_SUFFIXES,
+    Clip,
+    is_video,
+    read_clip,
+    read_first_frame,
+    read_video,
+)
+from aid.video.folders import IMAGE_SUFFIXES, frame_files, list_frames
+from aid.video.notes import Note, summarise
+from aid.video.pictures import image_pixels, is_animated, read_image, read_picture
+from aid.video.pixels import contact_sheet, fit, to_float, to_uint8
+from aid.video.writing import whole_file, write_gif, write_mp4, write_png
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Clip",
+    "Note",
+    "contact_sheet",
+    "fit",
+    "frame_files",
+    "image_pixels",
+    "is_animated",
+    "is_video",
+    "list_frames",
+    "read_clip",
+    "read_first_frame",
+    "read_image",
+    "read_picture",
+    "read_video",
+    "summarise",
+    "to_float",
+    "to_uint8",
+    "whole_file",
+    "write_gif",
+    "write_mp4",
+    "write_png",
+]

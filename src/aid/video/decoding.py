@@ -1,0 +1,405 @@
+"""Frames of a video file: chosen ones, found by their times, or all of them.
+
+The one path of every command: `data.frames` takes chosen frames, `metrics.videos` whole videos, the
+studio the first ones. All give the same pixels (`video.colour`) and the same notes. Files are
+somebody else's: what is no video, breaks off or lies about itself is a `ValueError`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from aid.video import pictures
+from aid.video.colour import Pixels, Unreadable, check_size, to_pixels
+from aid.video.folders import frame_files
+from aid.video.notes import Note
+from aid.video.packets import Timeline, counted, main_stream, opened, timeline
+from aid.video.pictures import is_animated, read_image
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts",
+     ".wmv", ".flv", ".ogv", ".3gp", ".gif", ".apng"}
+)  # fmt: skip
+"""Endings of videos. A .webp, .png or .avif file is one if it is animated (`is_video`)."""
+ANIMATED_SUFFIXES = frozenset({".gif", ".apng", ".png", ".webp", ".avif"})
+MOST_REPEATS = 20
+"""A video of a variable rate becomes at most so many times its own number of frames."""
+
+VARIABLE_RATE = Note(
+    "the times between frames vary (a variable frame rate, or frames that are missing); frames are "
+    "taken by time"
+)
+RESIZED = Note("frames change their size within the video and are resized to that of the first")
+
+Choose = Callable[[Float[np.ndarray, " n"]], Sequence[int]]
+"""The numbers of the frames wanted, in order, given when each frame is shown, in seconds after the
+first of them."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Chosen frames of a video.
+
+    `seconds` says when each frame of the span is shown, after the span's first; `last` for how long
+    the last one is.
+    """
+
+    frames: list[Pixels]
+    seconds: Float[np.ndarray, " n"]
+    last: float
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A whole video at a constant rate.
+
+    `pixels` are uint8 RGB `f H W 3`. Where the file's own rate varies, frames are repeated as long
+    as they are shown.
+    """
+
+    pixels: UInt8[np.ndarray, "f H W 3"]
+    fps: float
+    notes: tuple[Note, ...]
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is a video by its ending; of pictures that may be animated, by its content."""
+    suffix = path.suffix.lower()
+    return suffix in VIDEO_SUFFIXES or (suffix in ANIMATED_SUFFIXES and is_animated(path))
+
+
+def is_constant(seconds: Float[np.ndarray, " n"]) -> bool:
+    """Whether no frame is shown more than half a frame's mean time before or after its turn."""
+    if len(seconds) < 3:
+        return True
+    turns = np.linspace(seconds[0], seconds[-1], len(seconds))
+    most = 0.5 * (seconds[-1] - seconds[0]) / (len(seconds) - 1)
+    return bool(np.abs(seconds - turns).max() <= most)
+
+
+def decode(
+    path: Path,
+    start: float,
+    stop: float | None,
+    choose: Choose,
+    finish: Callable[[Pixels], Pixels] = lambda pixels: pixels,
+) -> Decoded:
+    """Chosen frames of a video, upright RGB with square pixels.
+
+    Args:
+        start: seconds after the file's first frame.
+        stop: seconds, not included; None is the end.
+        choose: which frames are wanted, of those between `start` and `stop`.
+        finish: what is made of each frame at once, so that no large ones are kept.
+
+    Raises:
+        ValueError: the file is missing, damaged, no video, too large, or has no such frame.
+    """
+    if not path.is_file():
+        raise ValueError(f"video {str(path)!r} does not exist.")
+    try:
+        if _is_picture(path):
+            return _decode_animation(path, start, stop, choose, finish)
+        found = timeline(path)
+        made = _chosen(path, found, start, stop, choose, finish)
+        if made is None:  # its packets and its frames disagree: count frames instead
+            found = counted(path, len(found.ticks), found.notes)
+            made = _chosen(path, found, start, stop, choose, finish)
+        if made is None:
+            raise Unreadable("is damaged: some of its frames are missing")
+        return made
+    except Unreadable as error:
+        raise ValueError(f"video {str(path)!r} {error}.") from None
+    except (av.FFmpegError, OSError, MemoryError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"video {str(path)!r} cannot be decoded ({reason}).") from None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a video's header says of it; 0 where it does not. The size is of upright frames."""
+
+    num_frames: int
+    fps: float
+    height: int
+    width: int
+
+
+def read_header(path: Path) -> Header:
+    """What a file says of itself, at the cost of one frame.
+
+    Raises:
+        ValueError: the file is missing or is no video.
+    """
+    try:
+        if _is_picture(path):
+            height, width = pictures.picture_size(path)
+            with pictures.opened(path) as image:
+                durations = pictures.durations_of(image)
+            return Header(len(durations), len(durations) / sum(durations), height, width)
+        with opened(path) as (container, stream):
+            fps = float(stream.average_rate or stream.guessed_rate or 0)
+            pixels, _ = next(first_frames(container, 1))
+            num_frames = stream.frames or round(_length(container, stream) * fps)
+            return Header(num_frames, fps, *pixels.shape[:2])
+    except Unreadable as error:
+        raise ValueError(f"video {str(path)!r} {error}.") from None
+    except (av.FFmpegError, StopIteration, *pictures.ERRORS) as error:
+        raise ValueError(f"video {str(path)!r} cannot be decoded ({error}).") from None
+
+
+def _length(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Seconds that a stream lasts, by its header."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    seconds = (container.duration or 0) / av.time_base
+    if "matroska" in container.format.name:  # which counts from 0, whenever the first frame comes
+        seconds -= max(0, container.start_time or 0) / av.time_base
+    return max(0.0, seconds)
+
+
+def read_clip(path: Path) -> Clip:
+    """All frames of a video file, in order, at a constant rate.
+
+    Raises:
+        ValueError: the file is missing, is no video, is damaged or breaks off.
+    """
+    made = decode(path, 0.0, None, lambda seconds: range(len(seconds)))
+    seconds = made.seconds
+    length = float(seconds[-1]) + made.last
+    if is_constant(seconds):
+        fps = (len(seconds) - 1) / float(seconds[-1]) if len(seconds) > 1 else 1 / (length or 1.0)
+        return Clip(np.stack(made.frames), fps, made.notes)
+    # Few intervals are shorter than the step, and the picture at a step's time is the one shown.
+    step = max(
+        float(np.quantile(np.diff(seconds), 0.1, method="lower")),
+        length / (MOST_REPEATS * len(seconds)),
+    )
+    moments = np.arange(max(1, round(length / step))) * step
+    shown = np.searchsorted(seconds, moments + 0.01 * step, side="right") - 1
+    return Clip(np.stack(made.frames)[shown], 1 / step, made.notes)
+
+
+def read_video(path: Path) -> UInt8[np.ndarray, "f H W 3"]:
+    """All frames of a video file, in order; frames of a variable rate are repeated by time.
+
+    Raises:
+        ValueError: the file is missing, is no video, is damaged or breaks off.
+    """
+    return read_clip(path).pixels
+
+
+def read_first_frame(path: Path, start: float = 0.0) -> Pixels:
+    """The first frame at or after `start` seconds of a video; of a folder of frames the first.
+
+    Raises:
+        ValueError: the file is missing, is no video, or ends before.
+    """
+    if path.is_dir() and (files := frame_files(path)):
+        return read_image(files[0])
+    return decode(path, start, None, lambda seconds: [0]).frames[0]
+
+
+def first_frames(
+    container: av.container.InputContainer, number: int
+) -> Iterator[tuple[Pixels, list[Note]]]:
+    """The first frames of an open file that can be decoded rightly, and what is done to each.
+
+    Raises:
+        Unreadable: a frame is damaged, too large, or of another size than the first.
+    """
+    stream, notes = main_stream(container)
+    size: tuple[int, int] | None = None
+    for count, (_, frame) in enumerate(_shown(container, stream, is_timed=True)):
+        if count == number:
+            return
+        if frame.is_corrupt:
+            raise Unreadable("is damaged: a frame cannot be decoded")
+        pixels, more = to_pixels(frame, stream.sample_aspect_ratio)
+        size = size or pixels.shape[:2]
+        pixels, more = _same_size(pixels, size, more)
+        yield pixels, notes + more
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether Pillow reads a file: animated pictures, whatever their name."""
+    with path.open("rb") as stream:
+        head = stream.read(12)
+    is_webp = head.startswith(b"RIFF") and head[8:] == b"WEBP"
+    return (
+        head.startswith((b"GIF8", b"\x89PNG")) or is_webp or head[4:] in (b"ftypavis", b"ftypavif")
+    )
+
+
+def _decode_animation(
+    path: Path,
+    start: float,
+    stop: float | None,
+    choose: Choose,
+    finish: Callable[[Pixels], Pixels],
+) -> Decoded:
+    notes: list[Note] = []
+    try:
+        with pictures.opened(path) as image:
+            check_size(*image.size)
+            durations = np.array(pictures.durations_of(image))
+            ends = np.cumsum(durations)
+            found = Timeline(
+                ticks=np.arange(len(ends)), seconds=ends - durations, keys=np.array([], dtype=int),
+                horizons=np.arange(len(ends)), last=float(durations[-1]),
+            )  # fmt: skip
+            places, wanted = _wanted(found, start, stop, choose)
+            made = dict(
+                zip(
+                    sorted(set(wanted)),
+                    map(finish, pictures.frames_of(image, set(wanted), notes)),
+                    strict=True,
+                )
+            )
+    except Unreadable:
+        raise
+    except pictures.ERRORS as error:
+        raise Unreadable(f"cannot be decoded ({error})") from None
+    return _answer(found, places, [made[place] for place in wanted], notes)
+
+
+def _wanted(
+    found: Timeline, start: float, stop: float | None, choose: Choose
+) -> tuple[np.ndarray, list[int]]:
+    """The places of the span's frames, and of those chosen."""
+    places = found.span(start, stop)
+    if not len(places):
+        where = (
+            f"from {start:g} s to {stop:g} s" if stop is not None else f"at {start:g} s or later"
+        )
+        raise Unreadable(f"has no frame {where}: its last one is at {found.seconds[-1]:g} s")
+    seconds = found.seconds[places]
+    return places, [int(places[index]) for index in choose(seconds - seconds[0])]
+
+
+def _answer(
+    found: Timeline, places: np.ndarray, frames: list[Pixels], notes: list[Note]
+) -> Decoded:
+    seconds = found.seconds[places] - found.seconds[places[0]]
+    is_end = places[-1] == len(found.ticks) - 1
+    last = (
+        found.last if is_end else float(found.seconds[places[-1] + 1] - found.seconds[places[-1]])
+    )
+    if not is_constant(seconds):
+        notes.append(VARIABLE_RATE)
+    return Decoded(frames, seconds, last, tuple(dict.fromkeys([*found.notes, *notes])))
+
+
+def _chosen(
+    path: Path,
+    found: Timeline,
+    start: float,
+    stop: float | None,
+    choose: Choose,
+    finish: Callable[[Pixels], Pixels],
+) -> Decoded | None:
+    """None if the decoder does not show one of the frames."""
+    places, wanted = _wanted(found, start, stop, choose)
+    notes: list[Note] = []
+    made = _decoded(path, found, sorted(set(wanted)), finish, notes)
+    return (
+        None if made is None else _answer(found, places, [made[place] for place in wanted], notes)
+    )
+
+
+def _decoded(
+    path: Path,
+    found: Timeline,
+    wanted: list[int],
+    finish: Callable[[Pixels], Pixels],
+    notes: list[Note],
+) -> dict[int, Pixels] | None:
+    """The frames at these places, in order; None if the decoder does not show one of them."""
+    made: dict[int, Pixels] = {}
+    waiting = deque(wanted)
+    ticks, horizons = found.ticks.tolist(), found.horizons.tolist()
+    is_timed = len(found.keys) > 0
+    size: tuple[int, int] | None = None
+    with opened(path) as (container, stream):
+        aspect = stream.sample_aspect_ratio
+        while waiting:
+            key = found.key_before(ticks[waiting[0]]) if is_timed else 0
+            if is_timed and (made or key != found.keys[0]):
+                container.seek(key, stream=stream, backward=True)
+            horizon = None
+            for tick, frame in _shown(container, stream, is_timed):
+                if tick < key:
+                    continue  # a seek went further back, or what is shown before a key frame
+                if frame.is_corrupt:
+                    raise Unreadable("is damaged: a frame cannot be decoded rightly")
+                if waiting and tick > ticks[waiting[0]]:
+                    return None
+                if waiting and tick == ticks[waiting[0]]:
+                    place = waiting.popleft()
+                    pixels, more = to_pixels(frame, aspect)
+                    size = size or pixels.shape[:2]
+                    pixels, more = _same_size(pixels, size, more)
+                    notes += more
+                    made[place] = finish(pixels)
+                    horizon = horizons[place]
+                if horizon is not None and tick >= horizon:
+                    if not waiting:
+                        break
+                    if is_timed and found.key_before(ticks[waiting[0]]) > tick:
+                        break  # from there it is nearer
+            else:
+                if waiting:
+                    return None
+    return made
+
+
+def _shown(
+    container: av.container.InputContainer, stream: av.VideoStream, is_timed: bool
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The frames from the next key frame on, each with its tick, or with its number."""
+    number, key = 0, None
+    for packet in container.demux(stream):
+        if is_timed and key is None:
+            if not packet.is_keyframe:
+                continue  # what comes before refers to frames that are not there
+            key = packet.pts
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            if key is not None and packet.pts is not None and packet.pts < key:
+                continue  # a leading picture, likewise
+            raise
+        for frame in frames:
+            if not is_timed:
+                yield number, frame
+            elif frame.pts is not None:
+                yield frame.pts, frame
+            number += 1
+
+
+def _same_size(
+    pixels: Pixels, size: tuple[int, int], notes: list[Note]
+) -> tuple[Pixels, list[Note]]:
+    """The frame in the size of the first one, if it has the same shape.
+
+    Raises:
+        Unreadable: it has another one.
+    """
+    height, width = pixels.shape[:2]
+    if (height, width) == size:
+        return pixels, notes
+    if abs(Fraction(width, height) / Fraction(size[1], size[0]) - 1) > 0.02:
+        raise Unreadable(
+            f"changes its shape from {size[1]} x {size[0]} to {width} x {height} pixels. Cut it "
+            "there"
+        )
+    image = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return np.array(image), [*notes, RESIZED]

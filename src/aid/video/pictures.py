@@ -1,0 +1,205 @@
+"""Picture files as upright 8-bit sRGB, and animated ones as videos.
+
+One path for all commands: orientation and mirroring by EXIF, 16 bits scaled to 8, colour profiles
+converted to sRGB, transparency composited over white. What has no range of its own (floating point,
+32-bit integers) is refused.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from aid.video.colour import ALPHA, HLG, PQ, Pixels, Unreadable, over_white
+from aid.video.notes import Note
+
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+FIRST_OF_SEVERAL = Note("of a picture with several frames or pages the first is taken")
+NO_PROFILE = Note("a colour profile that cannot be read is ignored; colours are taken as sRGB")
+ORIENTATION = 0x0112
+"""Of EXIF: above 4, width and height are exchanged."""
+SHORTEST = 20
+"""Milliseconds: a frame that is to be shown for less is shown for `INSTEAD`, as browsers do."""
+INSTEAD = 100
+ERRORS = (
+    UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow raises of a file that is no picture, or a damaged one."""
+
+
+def read_image(path: Path) -> Pixels:
+    """An image file as RGB, upright; what there is to say about it is a warning.
+
+    Raises:
+        ValueError: the file is missing, is no image, or its values have no known range.
+    """
+    pixels, notes = read_picture(path)
+    for note in notes:
+        warnings.warn(f"{str(path)!r}: {note}.", stacklevel=2)
+    return pixels
+
+
+def read_picture(path: Path) -> tuple[Pixels, list[Note]]:
+    """An image file as RGB, upright, and what there is to say about it.
+
+    Raises:
+        ValueError: the file is missing, is no image, or its values have no known range.
+    """
+    if not path.is_file():
+        raise ValueError(f"frame {str(path)!r} does not exist. Give the path of an image file.")
+    try:
+        with opened(path) as image:
+            return image_pixels(image)
+    except Unreadable as error:
+        raise ValueError(f"frame {str(path)!r} {error}.") from None
+    except ERRORS as error:
+        raise ValueError(
+            f"frame {str(path)!r} is not a readable image ({error}). Give a PNG or JPEG file."
+        ) from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The picture, opened and not decoded yet.
+
+    Raises:
+        Unreadable: it has a high dynamic range, of which Pillow does not tell.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+        stream.seek(0)
+        if _transfer(head) in (PQ, HLG):
+            raise Unreadable("has a high dynamic range (PQ or HLG). Convert it to sRGB")
+        with Image.open(stream) as image:
+            yield image
+
+
+def _transfer(head: bytes) -> int | None:
+    """The transfer function that an AVIF or PNG file names, as a number of H.273."""
+    if (at := head.find(b"colrnclx")) >= 0:
+        return int.from_bytes(head[at + 10 : at + 12], "big")
+    if head.startswith(b"\x89PNG") and (at := head.find(b"cICP")) >= 0:
+        return head[at + 5] if at + 5 < len(head) else None
+    return None
+
+
+def image_pixels(image: Image.Image) -> tuple[Pixels, list[Note]]:
+    """Pillow's image as RGB, upright, and what there is to say about it.
+
+    Raises:
+        Unreadable: its values have no known range.
+    """
+    notes: list[Note] = []
+    if number_of_frames(image) > 1:
+        notes.append(FIRST_OF_SEVERAL)
+    return _pixels(image, notes), notes
+
+
+def _pixels(image: Image.Image, notes: list[Note]) -> Pixels:
+    """The current frame of an image."""
+    profile = image.info.get("icc_profile")
+    is_png = image.format in ("PNG", "PPM")  # whose wide integers are always of 16 bits
+    image = ImageOps.exif_transpose(image)
+    if image.mode in SIXTEEN_BITS or (image.mode == "I" and is_png):
+        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
+        grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, -1)
+    if image.mode in ("I", "F"):
+        kind = "32-bit integers" if image.mode == "I" else "floating-point numbers"
+        raise Unreadable(f"holds {kind}, and nothing says which of them are black and white")
+    if image.mode in ("LAB", "HSV", "YCbCr"):
+        image = _from_lab(image) if image.mode == "LAB" else image.convert("RGB")
+    has_alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+    if has_alpha:
+        pixels = np.array(image.convert("RGBA"))
+        colour = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+        pixels[..., :3] = np.asarray(_in_srgb(colour, profile, notes))
+        if pixels[..., 3].min() < 255:
+            notes.append(ALPHA)
+        return over_white(pixels)
+    return np.array(_in_srgb(image, profile, notes).convert("RGB"))
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None, notes: list[Note]) -> Image.Image:
+    """The image's colours as sRGB, where it brings another colour profile along."""
+    if not profile:
+        return image
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = given.profile.xcolor_space.strip()
+        if image.mode in ("1", "P"):
+            image = image.convert("RGB")
+        if {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}.get(image.mode) != space:
+            return image  # of the picture before it was converted: grey stored as RGB, say
+        if "srgb" in (given.profile.profile_description or "").lower():
+            return image
+        return ImageCms.profileToProfile(
+            image, given, ImageCms.createProfile("sRGB"), outputMode="RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )  # fmt: skip
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        notes.append(NO_PROFILE)
+        return image
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture held upright, from its header; zeros where it has none."""
+    try:
+        with opened(path) as image:
+            is_turned = image.getexif().get(ORIENTATION, 1) > 4
+            return image.size if is_turned else image.size[::-1]
+    except ERRORS:
+        return 0, 0
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a file is a GIF, WebP, PNG or AVIF picture of several frames, by its content."""
+    try:
+        with Image.open(path, formats=["GIF", "WEBP", "PNG", "AVIF"]) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except ERRORS:
+        return False
+
+
+def durations_of(image: Image.Image) -> list[float]:
+    """Seconds for which each frame of an animated picture is shown."""
+    made = []
+    for number in _numbers(image):
+        image.seek(number)
+        image.load()  # WebP says a frame's duration only then
+        shown = image.info.get("duration") or 0
+        made.append((shown if shown >= SHORTEST else INSTEAD) / 1000)
+    return made
+
+
+def frames_of(image: Image.Image, wanted: set[int], notes: list[Note]) -> Iterator[Pixels]:
+    """The frames with these numbers, in order; what there is to say of them is added to `notes`."""
+    for place, number in enumerate(_numbers(image)):
+        if place in wanted:
+            image.seek(number)
+            yield _pixels(image, notes)
+
+
+def number_of_frames(image: Image.Image) -> int:
+    """How many frames an animated picture has, or pages; 1 of all others.
+
+    The other pictures in a telephone's JPEG (MPO: depth, brightness) do not count.
+    """
+    return 1 if image.format == "MPO" else len(_numbers(image))
+
+
+def _numbers(image: Image.Image) -> range:
+    """Pillow's numbers of an animation's frames: an APNG's first picture may be no part of it."""
+    number = getattr(image, "n_frames", 1)
+    return range(1 if getattr(image, "default_image", False) and number > 1 else 0, number)

@@ -1,0 +1,91 @@
+"""Pixels into files: mp4, GIF, PNG. Every file is written whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    Raises:
+        ValueError: the folder does not exist or cannot be written to.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise ValueError(f"folder {str(folder)!r} does not exist. Create it: mkdir -p '{folder}'")
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=folder, prefix=f".{path.stem}-", suffix=f".tmp{path.suffix}"
+        )
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to folder {str(folder)!r} ({error.strerror}). Choose another --out."
+        ) from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_mp4(
+    path: Path, pixels: UInt8[np.ndarray, "f H W 3"], fps: float, lossless: bool = False
+) -> None:
+    """Writes an H.264 mp4.
+
+    Args:
+        lossless: exact RGB, for data sets; otherwise yuv420, which every player shows. Odd sizes
+            lose their last row or column there, because yuv420 halves the colour planes.
+    """
+    height, width = pixels.shape[1:3]
+    if not lossless:
+        pixels = pixels[:, : height - height % 2, : width - width % 2]
+    with whole_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264rgb" if lossless else "libx264", rate=Fraction(fps).limit_denominator(1000)
+        )
+        stream.height, stream.width = pixels.shape[1:3]
+        stream.pix_fmt = "rgb24" if lossless else "yuv420p"
+        stream.options = {"crf": "0" if lossless else "16", "preset": "veryfast"}
+        stream.thread_count = 1
+        for frame in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def write_gif(path: Path, pixels: UInt8[np.ndarray, "f H W 3"], fps: float, scale: int = 1) -> None:
+    """Writes a looping GIF, each pixel `scale` wide."""
+    images = [
+        Image.fromarray(frame).resize(
+            (frame.shape[1] * scale, frame.shape[0] * scale), Image.NEAREST
+        )
+        for frame in pixels
+    ]
+    with whole_file(path) as temporary:
+        images[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=images[1:],
+            duration=max(20, round(1000 / fps)),
+            loop=0,
+        )
+
+
+def write_png(path: Path, image: Image.Image) -> None:
+    """Writes a PNG file, whole or not at all."""
+    with whole_file(path) as temporary:
+        image.save(temporary, format="PNG")
