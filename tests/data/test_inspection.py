@@ -113,6 +113,22 @@ def test_a_sample_is_said_and_always_the_same_and_lists_are_counted_whole(mixed)
         seen(mixed, sample=0)
 
 
+def test_looking_ends_when_its_time_is_over_and_says_so(tmp_path):
+    for number in range(9):
+        write_video(tmp_path / f"{number}.mp4", num_frames=4 + number)
+    listing = list_any_source(str(tmp_path))
+    report, shown = inspect(listing, frames=FrameConfig(), num_frames=4, seconds=0.0, num_threads=2)
+    assert report["num_videos"] == 9
+    assert report["looked_at"]["number"] == 2
+    assert report["looked_at"]["drawn"] == "by digests of the ids, as many as 0 s allow"
+    assert report["lengths"]["known"] == 2
+    assert shown[0][0].startswith("0.mp4"), "the first video says the size"
+    listing = list_any_source(str(tmp_path))
+    report, shown = inspect(listing, frames=FrameConfig(), num_frames=4, seconds=60.0)
+    assert report["looked_at"]["drawn"] == "all"
+    assert [caption[:5] for caption, _ in shown] == [f"{n}.mp4" for n in range(9)]
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "mjpeg"])
 def test_small_motion_is_never_taken_for_a_codecs_noise_nor_noise_for_motion(tmp_path, codec):
     """A square of 12 pixels moves by one; the flicker of poor MPEG-4 and MJPEG counts as motion."""

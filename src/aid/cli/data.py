@@ -11,13 +11,15 @@ from aid.cli.terminal import check_output, print_facts, step_bars
 from aid.config import FrameConfig, ModelConfig, SamplerConfig, SourceConfig, TrainConfig
 
 GB, NUM_NAMED = 1e9, 5
+MOST_VIDEOS, MOST_SECONDS = 500, 20.0
+"""Videos that are looked at if nobody says, and about how long."""
 
 
 def data(
     action: Literal["inspect"],
     source: str,
     asked: SourceConfig,
-    sample: int | Literal["all"] = 500,
+    sample: int | Literal["all"] | None = None,
     json: bool = False,
     sheet: Path | None = Path("inspection.png"),
     backbone: str = "tabletop",
@@ -34,7 +36,8 @@ def data(
         source: a data set in any format of docs/data.md, or the URL of a folder with a
             manifest.jsonl.
         asked: which of its videos.
-        sample: how many videos are decoded and looked at, or "all"; lists are counted whole.
+        sample: how many videos are decoded and looked at, or "all"; by default at most 500, and as
+            many as 20 seconds allow. Lists are counted whole.
         json: print JSON instead of a table.
         sheet: contact sheet to write, a .png; "null" writes none.
         backbone: "tabletop", a folder, or a published name, which need not be downloaded.
@@ -63,7 +66,8 @@ def data(
     with step_bars() as on_step:
         report, shown = inspect(
             listing, frames=frames, num_frames=model.num_frames,
-            sample=None if sample == "all" else sample, count_tokens=count_tokens,
+            sample={"all": None, None: MOST_VIDEOS}.get(sample, sample),
+            seconds=MOST_SECONDS if sample is None else None, count_tokens=count_tokens,
             max_tokens=sizes.num_text_tokens, num_threads=num_workers or os.cpu_count() or 1,
             on_step=on_step,
         )  # fmt: skip
@@ -242,7 +246,7 @@ def _time(forecast: dict[str, Any]) -> str:
         return f"{decoding}; encoding not measured: the backbone is not on this machine"
     both = forecast["decoding_seconds"] + forecast["encoding_seconds"]
     encoding = f"encoding {_minutes(forecast['encoding_seconds'])}"
-    return f"at most {_minutes(both)} on this machine ({decoding}, {encoding})"
+    return f"about {_minutes(both)} on this machine ({decoding}, {encoding})"
 
 
 def _minutes(seconds: float) -> str:

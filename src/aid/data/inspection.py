@@ -46,6 +46,7 @@ def inspect(
     frames: FrameConfig,
     num_frames: int,
     sample: int | None = None,
+    seconds: float | None = None,
     count_tokens: CountTokens | None = None,
     max_tokens: int = 77,
     num_threads: int = 2,
@@ -58,6 +59,7 @@ def inspect(
         frames: the size at which videos are looked at; None in it takes the first one's.
         num_frames: that are decoded of each, evenly from first to last.
         sample: how many videos are looked at, drawn by digests of their ids; None is all.
+        seconds: after which no more videos are looked at; None looks at the whole sample.
         count_tokens: tokens of sentences, start and end included.
         max_tokens: that the text tower reads.
         num_threads: that decode.
@@ -79,12 +81,16 @@ def inspect(
                 on_step("reading lists", number, None)
         num_rows = ledger.num_rows()
         total = min(sample or num_rows, num_rows)
-        looker = _Looker(frames, num_frames, num_threads, total)
-        for some in ledger.chosen(sample):
-            for piece in pieces(some, AT_HAND):
-                for place, row, seen in looker.look_at(listing, piece):
-                    ledger.add_glance(place, row, seen)
-                on_step("looking at videos", looker.number, total)
+        is_digested = len(ledger.numbers_of("split")) > 1
+        spread = total if seconds is None else min(total, NUM_SHOWN)
+        looker = _Looker(frames, num_frames, num_threads, spread, is_digested)
+        at_once = AT_HAND if seconds is None else num_threads
+        for piece in _pieces(ledger.chosen(sample, is_by_draw=seconds is not None), at_once):
+            if seconds is not None and looker.number and looker.seconds >= seconds:
+                break
+            for place, row, seen in looker.look_at(listing, piece):
+                ledger.add_glance(place, row, seen)
+            on_step("looking at videos", looker.number, total)
         compared = _compare_bytes(ledger, listing, num_threads, on_step)
         report = {
             "source": listing.place,
@@ -93,23 +99,44 @@ def inspect(
             **_counts(ledger),
             "instructions": _instructions(ledger, count_tokens, max_tokens, on_step),
             "looked_at": {
-                "number": total,
-                "drawn": "all" if total == num_rows else "by digests of the ids",
+                "number": looker.number,
+                "drawn": _drawn(looker.number, total, num_rows, seconds),
                 **looker.report(),
             },
             **_findings(ledger, compared),
         }
-        return report, looker.shown
+        return report, [shown for _, shown in sorted(looker.shown, key=lambda pair: pair[0])]
+
+
+def _pieces(
+    chosen: Iterator[list[tuple[int, VideoRow]]], size: int
+) -> Iterator[list[tuple[int, VideoRow]]]:
+    return (piece for some in chosen for piece in pieces(some, size))
+
+
+def _drawn(number: int, total: int, num_rows: int, seconds: float | None) -> str:
+    if number == num_rows:
+        return "all"
+    allowed = f", as many as {seconds:g} s allow" if number < total else ""
+    return f"by digests of the ids{allowed}"
 
 
 class _Looker:
     """Looks at videos, all in one size, and keeps a few for the contact sheet."""
 
-    def __init__(self, frames: FrameConfig, num_frames: int, num_threads: int, total: int) -> None:
+    def __init__(
+        self,
+        frames: FrameConfig,
+        num_frames: int,
+        num_threads: int,
+        total: int,
+        is_digested: bool,
+    ) -> None:
         self.frames, self.num_frames, self.num_threads = frames, num_frames, num_threads
+        self.is_digested = is_digested
         self.height, self.width = frames.height or 0, frames.width or 0
         self.number, self.total, self.seconds = 0, total, 0.0
-        self.shown: list[Shown] = []
+        self.shown: list[tuple[int, Shown]] = []
 
     def look_at(
         self, listing: Listing, piece: list[tuple[int, VideoRow]]
@@ -123,15 +150,15 @@ class _Looker:
             self._settle_size(rows)
             one = partial(
                 glance, frames=self.frames, num_frames=self.num_frames,
-                height=self.height, width=self.width,
+                height=self.height, width=self.width, is_digested=self.is_digested,
             )  # fmt: skip
             seen = list(pool.map(one, [paths[row.video] for row in rows], rows))
         self.seconds += time.monotonic() - start
         for (place, _), row, saw in zip(piece, rows, seen, strict=True):
             self.number += 1
             is_due = len(self.shown) * self.total < self.number * NUM_SHOWN
-            if is_due and saw.frames is not None:
-                self.shown.append(_small(row, saw.frames))
+            if is_due and saw.frames is not None and len(self.shown) < NUM_SHOWN:
+                self.shown.append((place, _small(row, saw.frames)))
             yield place, row, saw
 
     def _settle_size(self, rows: list[VideoRow]) -> None:

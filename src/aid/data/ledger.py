@@ -81,17 +81,25 @@ class Ledger:
         self._db.execute(
             "INSERT INTO files VALUES (?, NULL, ?) "
             "ON CONFLICT (video) DO UPDATE SET digest = excluded.digest",
-            (row.video, None if seen.reason else seen.digest),
+            (row.video, None if seen.reason else seen.digest or None),
         )
 
-    def chosen(self, number: int | None) -> Iterator[list[tuple[int, VideoRow]]]:
-        """Rows to look at, in the order of the source, drawn by digests of their ids; None: all."""
+    def chosen(
+        self, number: int | None, *, is_by_draw: bool = False
+    ) -> Iterator[list[tuple[int, VideoRow]]]:
+        """Rows to look at, drawn by digests of their ids; None: all.
+
+        They come in the order of the source, or, for who may stop at any of them, of the draw
+        after the first.
+        """
         self._db.execute("CREATE TABLE chosen (place INTEGER PRIMARY KEY)")
         self._db.execute(
             "INSERT INTO chosen SELECT place FROM rows ORDER BY draw, place LIMIT ?",
             (-1 if number is None else number,),
         )
-        query = "SELECT place, line FROM rows JOIN chosen USING (place) ORDER BY place"
+        first = "place = (SELECT MIN(place) FROM chosen)"
+        order = f"{first} DESC, draw, place" if is_by_draw else "place"
+        query = f"SELECT place, line FROM rows JOIN chosen USING (place) ORDER BY {order}"
         for some in self._streamed(query):
             yield [(place, VideoRow.from_json(json.loads(line))) for place, line in some]
 

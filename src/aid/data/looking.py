@@ -41,14 +41,21 @@ class Glance:
 
 
 def glance(
-    path: Path, row: VideoRow, frames: FrameConfig, num_frames: int, height: int, width: int
+    path: Path,
+    row: VideoRow,
+    frames: FrameConfig,
+    num_frames: int,
+    height: int,
+    width: int,
+    is_digested: bool = True,
 ) -> Glance:
     """Decodes what a cache would hold of a row, and looks at it.
 
     Args:
         path: where the row's video is.
+        is_digested: whether all bytes of the file are read for its digest, which is "" otherwise.
     """
-    digest = video_digest(path)
+    digest = video_digest(path) if is_digested else ""
     asked = replace(row, fps=row.fps or 1.0)  # whoever lacks a rate can still be looked at
     try:
         seen = read_frames(path, asked, replace(frames, sampling="uniform_index"), num_frames,

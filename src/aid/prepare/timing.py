@@ -1,9 +1,11 @@
-"""How long encoding takes on this machine: the frozen encoders at work on noise, timed.
+"""About how long encoding takes on this machine: the frozen encoders timed on a little noise.
 
-Called by the command that inspects a data set, before `prepare` spends that time.
+Called by the command that inspects a data set, before `prepare` spends that time. A small picture
+is timed and the time is multiplied by the pixels, so that it takes seconds at any size.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,6 +15,9 @@ from aid.data.forecast import NUM_NOISED
 from aid.models.backbone import load_backbone
 
 NUM_TIMED = 2
+"""How often each is timed."""
+SIDE = 128
+"""Pixels; a larger picture is timed at the size of a square of this side, in its own shape."""
 
 
 def encoding_seconds(
@@ -20,22 +25,30 @@ def encoding_seconds(
 ) -> tuple[float, float]:
     """Seconds for the latents of a video, and for a distinct first frame; text takes next to none.
 
+    An estimate: the autoencoder's attention, which grows with the square of the pixels, is counted
+    in proportion to them.
+
     Raises:
         ValueError: the backbone is not whole.
     """
     parts = load_backbone(backbone, ("vae", "image_encoder"))
     generator = torch.Generator().manual_seed(0)
-    frames = torch.randn(NUM_TIMED, num_frames, 3, height, width, generator=generator)
-    given = frames[:, : condition.num_given_frames].contiguous()
+    scale = min(1.0, SIDE / (height * width) ** 0.5)
+    small = [max(64, round(side * scale / 64) * 64) if scale < 1 else side
+             for side in (height, width)]  # fmt: skip
+    ratio = height * width / (small[0] * small[1])
+    num_given = condition.num_given_frames
+    frame = torch.randn(1, num_given, 3, *small, generator=generator)
+    latents = _seconds(lambda: parts.encode(frame[:, :1]))
+    given = _seconds(lambda: parts.encode_condition(frame, num_given, "zero_latents"))
+    image = _seconds(lambda: parts.encode_image(frame[:, 0]))
+    return ratio * num_frames * latents, ratio * NUM_NOISED * given + image
 
-    def encode_first() -> None:
-        for _ in range(NUM_NOISED):
-            parts.encode_condition(given, condition.num_given_frames, "zero_latents")
-        parts.encode_image(given[:, 0])
 
-    parts.encode(frames[:1, :1])  # the first call of all sets things up
+def _seconds(work: Callable[[], object]) -> float:
+    """Of one run; the first of all, which sets things up, is not timed."""
+    work()
     start = time.monotonic()
-    parts.encode(frames)
-    between = time.monotonic()
-    encode_first()
-    return (between - start) / NUM_TIMED, (time.monotonic() - between) / NUM_TIMED
+    for _ in range(NUM_TIMED):
+        work()
+    return (time.monotonic() - start) / NUM_TIMED
