@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from aid.data.manifest import read_manifest
-from aid.evaluate.questions import questions_of
+from aid.evaluate.tabletop import alternatives_of, require_facts, task_of
 from aid.metrics.instruction import judge
 from aid.metrics.reading import read_outcome
 from aid.models.backbone import load_backbone
@@ -32,13 +32,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200)
     options = parser.parse_args()
     try:
-        questions = questions_of(read_manifest(options.data)[: options.limit], ["true"], 0)
+        rows = require_facts(read_manifest(options.data)[: options.limit])
     except ValueError as error:
         parser.error(str(error))
     backbone = load_backbone(find_model()[1], ("vae",))
     obeyed = dict.fromkeys(NOISE, 0)
-    for at, question in enumerate(questions):
-        world, video = question.row.world, read_video(options.data / question.row.video)
+    for at, row in enumerate(rows):
+        world, video = row.world, read_video(options.data / row.video)
         names = [item["name"] for item in world["items"]]
         latents = backbone.encode(to_float(video)[None])
         noise = torch.randn(latents.shape, generator=generator_for(0, at))
@@ -46,10 +46,10 @@ def main() -> None:
             shown = to_uint8(backbone.decode(latents + level * noise)[0])
             shown[0] = video[0]
             reading = read_outcome(shown, names, world["camera"])
-            obeyed[level] += judge(reading, question.asked, question.alternatives).is_obeyed
+            obeyed[level] += judge(reading, task_of(row), alternatives_of(row)).is_obeyed
     print("| noise on the latents | obey | of |\n| --- | --- | --- |")
     for level, number in obeyed.items():
-        print(f"| {level:g} | {number} | {len(questions)} |")
+        print(f"| {level:g} | {number} | {len(rows)} |")
 
 
 if __name__ == "__main__":

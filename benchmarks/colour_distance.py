@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from aid.data.manifest import read_manifest
-from aid.evaluate.questions import questions_of
+from aid.evaluate.tabletop import require_facts
 from aid.metrics.reading import OutcomeReader
 from aid.models.backbone import load_backbone
 from aid.predict import find_model
@@ -31,13 +31,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="test, forks or combos")
     options = parser.parse_args()
     try:
-        questions = questions_of(read_manifest(options.data), ["true"], 0)
+        rows = require_facts(read_manifest(options.data))
     except ValueError as error:
         parser.error(str(error))
     backbone = load_backbone(find_model()[1], ("vae",))
     objects: dict[str, list[Tensor]] = {}
     behind: dict[str, list[Tensor]] = {"table": []}
-    scenes = {question.row.world["scene"]: question.row for question in questions}
+    scenes = {row.world["scene"]: row for row in rows}
     for row in list(scenes.values())[:NUM_SCENES]:
         frame = read_video(options.data / row.video)[:1]
         latents = backbone.encode(to_float(frame)[None])[0, 0]  # c h w

@@ -19,7 +19,7 @@ from typing import Any, get_args
 from aid.config import Precision, SamplerConfig
 from aid.data.manifest import read_manifest
 from aid.diffusion.edm import karras_sigmas
-from aid.evaluate import MODES, evaluate
+from aid.evaluate import MODES, TabletopJudge, evaluate
 from aid.metrics.extractors import TabletopR3D
 from aid.metrics.protocol import choose_protocol
 from aid.predict import Predictor
@@ -69,11 +69,11 @@ def measured(
     if not report.is_file():
         rows = read_manifest(arguments.data)[: arguments.limit]
 
-        def predict(frames: list, instructions: list[str], seeds: list[int]) -> list:
-            return predictor.predict_many(frames, instructions, seeds, sampler=sampler)
+        def predict(given: list, instructions: list, seeds: list, fps: list) -> list:
+            return predictor.predict_many(given, instructions, seeds, fps=fps, sampler=sampler)
 
         evaluate(
-            rows, arguments.data, predict, out=out, title=out.name,
+            rows, arguments.data, predict, out=out, title=out.name, judge=TabletopJudge(),
             made_with={"sampler": json.loads(json.dumps(asdict(sampler)))},
             protocol=choose_protocol("strict", rows[0].num_frames, 1),
             extractor=TabletopR3D(arguments.weights),

@@ -18,7 +18,7 @@ from aid.data.cache import Cache
 from aid.data.manifest import read_manifest
 from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS
-from aid.evaluate.questions import questions_of
+from aid.evaluate.tabletop import alternatives_of, require_facts, task_of
 from aid.metrics.instruction import judge, wilson_interval
 from aid.metrics.reading import read_outcome
 from aid.models.denoiser import guided_denoise
@@ -41,13 +41,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100)
     options = parser.parse_args()
     try:
-        questions = questions_of(read_manifest(options.data)[: options.limit], ["true"], 0)
+        rows = require_facts(read_manifest(options.data)[: options.limit])
         cache = Cache(options.cache)
         predictor = Predictor.from_pretrained(options.model, options.backbone)
     except ValueError as error:
         parser.error(str(error))
-    held = [row["id"] for row in cache.rows][: len(questions)]
-    if held != [question.row.id for question in questions]:
+    held = [row["id"] for row in cache.rows][: len(rows)]
+    if held != [row.id for row in rows]:
         parser.error(f"{str(options.cache)!r} does not hold the videos of {str(options.data)!r}.")
     sampler, denoiser = predictor.sampler, predictor.denoiser
     own = karras_sigmas(sampler.num_steps, sampler.sigma_min, sampler.sigma_max, sampler.rho)
@@ -56,8 +56,8 @@ def main() -> None:
         levels[f"{start:g}"] = torch.cat([torch.tensor([start]), own[own < start]])
     obeyed, lost = dict.fromkeys(levels, 0), dict.fromkeys(levels, 0)
     empty = denoiser.null_text(empty_text(cache))
-    for at in range(0, len(questions), BATCH_SIZE):
-        indices = list(range(at, min(at + BATCH_SIZE, len(questions))))
+    for at in range(0, len(rows), BATCH_SIZE):
+        indices = list(range(at, min(at + BATCH_SIZE, len(rows))))
         batch = cache.batch(indices)
         conditions = conditions_of(batch, denoiser.config.condition)
         shape = batch.latents.shape[1:]
@@ -69,20 +69,20 @@ def main() -> None:
             start = noise * sigmas[0] + (0 if sigmas is own else batch.latents)
             videos = predictor.backbone.decode(SOLVERS[sampler.solver](denoise, start, sigmas))
             for index, video in zip(indices, videos, strict=True):
-                question, shown = questions[index], to_uint8(video)
-                world = question.row.world
-                shown[0] = read_video(options.data / question.row.video)[0]
+                row, shown = rows[index], to_uint8(video)
+                world = row.world
+                shown[0] = read_video(options.data / row.video)[0]
                 reading = read_outcome(
                     shown, [item["name"] for item in world["items"]], world["camera"]
                 )
-                verdict = judge(reading, question.asked, question.alternatives)
+                verdict = judge(reading, task_of(row), alternatives_of(row))
                 obeyed[name] += verdict.is_obeyed
                 lost[name] += verdict.num_lost
     print("| drawn from sigma | obey | of | 95 % | items lost |\n| --- | --- | --- | --- | --- |")
     for name in levels:
-        low, high = wilson_interval(obeyed[name], len(questions))
+        low, high = wilson_interval(obeyed[name], len(rows))
         interval = f"{low:.1%} to {high:.1%}"
-        print(f"| {name} | {obeyed[name]} | {len(questions)} | {interval} | {lost[name]} |")
+        print(f"| {name} | {obeyed[name]} | {len(rows)} | {interval} | {lost[name]} |")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import pytest
 import torch
 from blobs import camera_facts, video
 
-from aid.evaluate import evaluate
+from aid.evaluate import TabletopJudge
+from aid.evaluate import evaluate as evaluate_any
 from aid.metrics.extractors import TabletopR3D
 from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
 from aid.metrics.protocol import choose_protocol
@@ -27,6 +28,13 @@ ENDS = {
     Task("put", "red block", "blue bowl"): (0.36, 0.08, 0.004),
     Task("put", "green can", "blue bowl"): (0.36, 0.08, 0.004),
 }
+
+
+def evaluate(*args, **settings):
+    """As the command does on rows that the table-top's judge can judge."""
+    return evaluate_any(*args, judge=TabletopJudge(), **settings)
+
+
 REAL, COPIED, TRUE = "real videos", "first frame, repeated", "the instruction"
 OTHER, EMPTY = "another instruction of the same frame", "no instruction"
 
@@ -67,7 +75,7 @@ def split(tmp_path):
 def obedient(split):
     """A model that does what it is told; told nothing, it does nothing."""
 
-    def predict(frames, told, seeds):
+    def predict(frames, told, seeds, fps):
         assert len(frames) == len(told) == len(seeds)
         return [
             split[2].get((frame.tobytes(), words), np.repeat(frame[None], 4, 0))
@@ -98,7 +106,8 @@ def test_an_obedient_model_is_scored_by_its_words(split, obedient, tmp_path):
     assert card.scores[TRUE].families == {"put": (4, 4)}
     assert steps[-1] == (20, 20)
 
-    names = ["predictions", "report.html", "report.json", "report.md", "sheet.png"]
+    names = ["features", "predictions", "real", "report.html", "report.json", "report.md"]
+    names += ["sheet.png", "videos"]
     assert sorted(path.name for path in out.iterdir()) == names
     report = json.loads((out / "report.json").read_text())
     assert report["scores"][TRUE]["num_obeyed"] == 4
@@ -114,9 +123,9 @@ def test_every_mode_draws_with_the_same_seeds(split, obedient, tmp_path):
     rows, folder, _ = split
     calls = []
 
-    def predict(frames, told, seeds):
+    def predict(frames, told, seeds, fps):
         calls.append((told, seeds))
-        return obedient(frames, told, seeds)
+        return obedient(frames, told, seeds, fps)
 
     evaluate(rows, folder, predict, out=tmp_path, modes=("true", "empty"), seed=5, batch_size=2)
     assert [seeds for _, seeds in calls] == [[5, 6], [5, 6], [7, 8], [7, 8]]
@@ -127,12 +136,12 @@ def test_a_second_call_draws_only_what_is_missing_and_scores_the_same(split, obe
     rows, folder, _ = split
     drawn = []
 
-    def predict(frames, told, seeds):
+    def predict(frames, told, seeds, fps):
         if len(drawn) == 1:
             drawn.append(())
             raise RuntimeError("killed")
         drawn.append(seeds)
-        return obedient(frames, told, seeds)
+        return obedient(frames, told, seeds, fps)
 
     settings = {"out": tmp_path, "batch_size": 2, "made_with": {"trained": "a"}}
     with pytest.raises(RuntimeError, match="killed"):
@@ -154,9 +163,9 @@ def test_the_textless_backbone_is_a_line_of_its_own(split, obedient, tmp_path):
     rows, folder, _ = split
     told = []
 
-    def textless(frames, words, seeds):
+    def textless(frames, words, seeds, fps):
         told.extend(words)
-        return obedient(frames, words, seeds)
+        return obedient(frames, words, seeds, fps)
 
     card = evaluate(rows, folder, obedient, textless=textless, out=tmp_path)
     assert [*card.scores] == [REAL, COPIED, TRUE, "the backbone alone, without words"]
@@ -191,7 +200,7 @@ def test_with_an_extractor_the_card_says_how_like_and_what_the_words_do(split, o
     assert card.lift.retrieval[TRUE].value == 1 and card.lift.chance == 0.5
     assert card.lift.retrieval[EMPTY].value == 0.5  # one still video for both
     assert card.lift.moves[f"{TRUE} -> {OTHER}"].value == pytest.approx(1)
-    assert read[0] == ("read real videos", 4, 4)
+    assert read[0] == ("real videos", 4, 4) and ("read real videos", 4, 4) in read
     table = (tmp_path / "report.md").read_text()
     assert "## What the words do" in table and "Fréchet (tabletop-r3d)" in table
     assert json.loads((tmp_path / "report.json").read_text())["lift"]["chance"] == 0.5
@@ -212,16 +221,28 @@ def test_a_split_with_one_instruction_per_frame_cannot_be_shuffled(split, obedie
     assert not (tmp_path / "out").exists()
 
 
-def test_rows_without_the_facts_are_refused_before_anything_is_drawn(split, tmp_path):
+def test_rows_without_the_facts_are_scored_without_the_judge(split, obedient, tmp_path):
     rows, folder, _ = split
     world = {key: value for key, value in rows[1].world.items() if key != "alternatives"}
     rows[1] = replace(rows[1], world=world)
-    with pytest.raises(ValueError, match=r"forks-7-1' does not say alternatives.*test, forks"):
-        evaluate(rows, folder, lambda *_: pytest.fail("drawn"), out=tmp_path)
+    card = evaluate(rows, folder, obedient, out=tmp_path / "some")
+    assert card.scores[TRUE].num_videos == 3 and card.comparison.likeness[TRUE].num_videos == 4
+    assert any("1 of 4 rows do not say what the table-top's outcome" in n for n in card.notes)
+    plain = [replace(row, world={}) for row in rows]
+    card = evaluate(plain, folder, obedient, out=tmp_path / "none")
+    assert card.scores == {} and card.comparison.likeness[TRUE].psnr_predicted.value == 100
+    assert "instruction accuracy" not in card.to_markdown()
+
+
+def test_nothing_to_evaluate_and_unknown_modes_are_refused_before_anything_is_written(
+    split, tmp_path
+):
+    rows, folder, _ = split
     with pytest.raises(ValueError, match="no videos to evaluate"):
-        evaluate([], folder, None, out=tmp_path)
+        evaluate([], folder, None, out=tmp_path / "out")
     with pytest.raises(ValueError, match="mode 'swapped' is unknown"):
-        evaluate(rows[:1], folder, None, out=tmp_path, modes=("swapped",))
+        evaluate(rows[:1], folder, None, out=tmp_path / "out", modes=("swapped",))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_that_returns_too_little_or_another_size_is_refused(split, tmp_path):

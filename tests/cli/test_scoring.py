@@ -1,6 +1,7 @@
 """`aid evaluate`: what it hands on, whose states it tells, and what it refuses."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,8 +23,9 @@ def test_evaluate_hands_rows_and_predictor_on(
     seen = {}
 
     def score(rows, folder, predict, **settings):
-        frames = [read_video(folder / row.video)[0] for row in rows]
-        seen.update(settings, videos=predict(frames, [row.instruction for row in rows], [4, 5]))
+        frames = [read_video(Path(folder) / row.video)[0] for row in rows]
+        told = [row.instruction for row in rows]
+        seen.update(settings, videos=predict(frames, told, [4, 5], [4.0, 4.0]))
         return SimpleNamespace(to_markdown=lambda: "the table")
 
     monkeypatch.setattr(aid.evaluate, "evaluate", score)
@@ -33,10 +35,9 @@ def test_evaluate_hands_rows_and_predictor_on(
     assert aid.cli.main(["evaluate", "--predictor", kind, *map(str, flags)]) == 0
     assert [video.shape[1:] for video in seen["videos"]] == [(64, 64, 3)] * 2
     assert seen["modes"] == ["true", mode]
-    # Real videos are cut down to the model's frames, not the model's to theirs.
-    frames = 3 if kind == "model" else len(read_video(tiny_manifest / "videos/0.mp4"))
-    assert seen["protocol"].num_frames == len(seen["videos"][0]) == frames
-    bare = seen["textless"]([read_video(tiny_manifest / "videos/0.mp4")[0]], [""], [4])
+    # Real videos of 5 frames are cut down to the model's frames, not the model's to theirs.
+    assert seen["protocol"].num_frames == len(seen["videos"][0]) == seen["frames"].num_frames == 3
+    bare = seen["textless"]([read_video(tiny_manifest / "videos/0.mp4")[0]], [""], [4], [4.0])
     assert np.array_equal(bare[0], seen["videos"][0]) == (kind == "backbone")
     assert seen["made_with"].keys() == {"precision", "trained", "backbone", "sampler"}
     assert "the table" in capsys.readouterr().out
@@ -51,10 +52,9 @@ def test_evaluate_takes_the_states_from_whom_it_is_told(
     seen = []
 
     def score(rows, folder, predict, **settings):
-        frame = read_video(folder / rows[0].video)[0]
-        seen.append(
-            (settings["made_with"].get("states"), predict([frame], ["lift the red ball"], [4])[0])
-        )
+        frame = read_video(Path(folder) / rows[0].video)[0]
+        video = predict([frame], ["lift the red ball"], [4], [4.0])[0]
+        seen.append((settings["made_with"].get("states"), video))
         return SimpleNamespace(to_markdown=lambda: "")
 
     monkeypatch.setattr(aid.evaluate, "evaluate", score)

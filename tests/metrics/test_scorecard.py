@@ -1,7 +1,8 @@
 import pytest
 
+from aid.evaluate import ScoreCard
 from aid.metrics.instruction import Judgement
-from aid.metrics.scorecard import ScoreCard, scores_of
+from aid.metrics.scorecard import scores_of
 from aid.wording import Task
 
 PUT, LIFT = Task("put", "red block", "blue bowl"), Task("lift", "red block")

@@ -23,7 +23,16 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from aid import __version__
-from aid.cli import checking, drawing, recipes, scoring, serving, studies, training
+from aid.cli import (
+    checking,
+    drawing,
+    evaluating,
+    recipes,
+    scoring,
+    serving,
+    studies,
+    training,
+)
 from aid.cli.data import data, join
 from aid.cli.states import states
 from aid.config import SourceConfig
@@ -40,7 +49,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": training.prepare,
     "train": training.train,
     "report": training.report,
-    "evaluate": scoring.evaluate,
+    "evaluate": evaluating.evaluate,
     "score": scoring.score,
     "card": scoring.card,
     "extractor": studies.extractor,
@@ -166,7 +175,9 @@ def _with_values(arguments: list[str]) -> list[str]:
     """
     if arguments[0] == "plan" and arguments[1:2] and not arguments[1].startswith("-"):
         arguments = ["plan", "--config", *arguments[1:]]
-    switches = {f"--{name}" for name, kind in flags_of(arguments[0]).items() if kind is bool}
+    switches = {
+        f"--{name}" for name, kind in flags_of(arguments[0]).items() if kind in (bool, bool | None)
+    }
     made = []
     for argument, following in pairwise([*arguments, ""]):
         if argument.startswith("--"):

@@ -1,65 +1,47 @@
 """How like the real videos the predicted ones are, and what the words do to them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from aid.evaluate.questions import MODES, Question
-from aid.metrics.baselines import baselines
 from aid.metrics.extractors import Extractor
 from aid.metrics.features import features_of
 from aid.metrics.lift import Lift, lift_of
-from aid.metrics.likeness import Comparison, compare, feature_path
-from aid.metrics.paired import Perceptual
+from aid.metrics.likeness import feature_path
 from aid.metrics.protocol import Protocol
 from aid.metrics.videos import VideoSet
 
 OnVideo = Callable[[str, int, int], None]
 
 
-def likeness_to_real(
+def lift_in_features(
     real: VideoSet,
-    made: Sequence[VideoSet],
-    questions: Sequence[Question],
+    made: Mapping[str, VideoSet],
+    siblings: Sequence[str],
     protocol: Protocol,
     extractor: Extractor,
     folder: Path,
-    *,
-    perceptual: Perceptual | None = None,
-    on_video: OnVideo | None = None,
-) -> tuple[Comparison, Lift | None]:
-    """The comparison of predicted and trivial videos with the real ones, and the lift.
+) -> Lift | None:
+    """What the words do, in the space of an extractor's features.
 
     Args:
-        real: the rows' videos, by the rows' ids.
-        made: predicted sets, likewise.
-        questions: of the rows, in order.
+        real: the rows' videos, by the rows' names.
+        made: predicted sets by their modes, likewise.
+        siblings: of each row a text that is equal for rows with the same first frame.
         protocol: which frames.
-        extractor: makes the features.
+        extractor: made the features.
         folder: where they are kept.
-        perceptual: LPIPS, if its weights are at hand.
-        on_video: called with (what is done, videos done, all of them).
     """
-    trivial, missing = baselines(real, protocol)
-    comparison = compare(
-        real, [*made, *trivial], protocol, extractor, folder, perceptual=perceptual,
-        not_run=missing, on_video=on_video,
-    )  # fmt: skip
 
     def features(videos: VideoSet):
         path = feature_path(folder, videos, protocol, extractor)
         return features_of(videos, protocol, extractor, path).only(list(real.paths))
 
-    if comparison.unreadable:
-        return comparison, None
-    if not made:
-        return comparison, None
-    sets = {videos.title: features(videos) for videos in made}
-    true = MODES["true"]
+    arrays = {mode: features(videos) for mode, videos in made.items()}
+    title = {mode: videos.title for mode, videos in made.items()}
     changed = {
-        f"{true} -> {MODES[mode]}": (sets[true], sets[MODES[mode]])
+        f"{title['true']} -> {title[mode]}": (arrays["true"], arrays[mode])
         for mode in ("shuffled", "empty")
-        if {true, MODES[mode]} <= sets.keys()
+        if {"true", mode} <= arrays.keys()
     }
-    told = {name: array for name, array in sets.items() if name != MODES["shuffled"]}
-    scenes = [question.row.world["scene"] for question in questions]
-    return comparison, lift_of(features(real), told, changed, scenes)
+    told = {title[mode]: array for mode, array in arrays.items() if mode != "shuffled"}
+    return lift_of(features(real), told, changed, siblings)

@@ -1,7 +1,7 @@
 """The predicted videos of an evaluation as files, so that a killed one goes on where it stopped.
 
-Every video is one lossless file, written whole or not at all; `predictions.json` beside them says
-what they were made with, and a folder made with anything else is refused.
+`predictions.json` says what they were made with, and a folder made with anything else is refused.
+Every video has a record beside it: words, seed, given frames, and its checksum (`kept.py`).
 """
 
 import hashlib
@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from aid.evaluate.kept import KeptVideos, Wanted
 from aid.evaluate.questions import Question
-from aid.video import read_video, whole_file, write_mp4
+from aid.video import whole_file
 
-Frame = UInt8[np.ndarray, "_ _ 3"]
+Given = UInt8[np.ndarray, "..."]
 Video = UInt8[np.ndarray, "_ _ _ 3"]
-Predict = Callable[[list[Frame], list[str], list[int]], list[Video]]
-"""(first frames, instructions, seeds) -> a video for each."""
+Predict = Callable[[list[Given], list[str], list[int], list[float]], list[Video]]
+"""(given frames, instructions, seeds, frames per second) -> a video for each.
+
+Given is one frame `H W 3`, or `k H W 3` where k frames are given.
+"""
 
 
 class Predictions:
@@ -28,13 +32,14 @@ class Predictions:
     Args:
         folder: made if it does not exist.
         made_with: plain JSON values that say what the videos come from: model, sampler, seed.
+        num_given_frames: how many frames of the real video the model is given.
 
     Raises:
         ValueError: the folder holds predictions that were made with something else.
     """
 
-    def __init__(self, folder: Path, made_with: dict[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, made_with: dict[str, Any], num_given_frames: int = 1) -> None:
+        self.folder, self.num_given_frames = folder, num_given_frames
         note = folder / "predictions.json"
         made_with = json.loads(json.dumps(made_with))
         if note.is_file():
@@ -53,14 +58,18 @@ class Predictions:
 
     def path(self, name: str, question: Question, mode: str) -> Path:
         """Where the video of one row of one set is, once made; told something else, elsewhere."""
-        words = f"{question.seed} {question.told[mode]}".encode()
-        told = hashlib.sha256(words).hexdigest()[:8]
-        return self.folder / name / f"{question.row.id}-{told}.mp4"
+        return self._kept(name).path(_file_name(question, mode))
+
+    def has(self, name: str, question: Question, mode: str) -> bool:
+        """Whether some process has made it."""
+        return self._kept(name).has(_file_name(question, mode))
 
     def of_batch(
         self, name: str, predict: Predict, batch: Sequence[Question], real: list[Video], mode: str
     ) -> list[Video]:
-        """The videos of a batch; those that do not exist yet are made in one call of `predict`.
+        """The videos of a batch; those that are not there yet are made in one call of `predict`.
+
+        A kept one that is damaged is named in a warning and made again.
 
         Args:
             name: of the set; becomes a folder.
@@ -70,21 +79,46 @@ class Predictions:
             mode: which of the instructions is told.
 
         Raises:
-            ValueError: `predict` returns another number of videos.
+            ValueError: `predict` returns another number of videos, or another size.
         """
-        (self.folder / name).mkdir(parents=True, exist_ok=True)
-        paths = [self.path(name, question, mode) for question in batch]
-        missing = [index for index, path in enumerate(paths) if not path.is_file()]
-        if missing:
-            made = predict(
-                [real[index][0] for index in missing],
-                [batch[index].told[mode] for index in missing],
-                [batch[index].seed for index in missing],
+        number = self.num_given_frames
+        given = [video[0] if number == 1 else video[:number] for video in real]
+        wanted = [
+            Wanted(
+                name=_file_name(question, mode),
+                made_from={
+                    "told": question.told[mode], "seed": question.seed, "fps": question.real.fps,
+                    "given": hashlib.sha256(frames.tobytes()).hexdigest()[:32],
+                },
+                fps=question.real.fps,
+                row_id=question.row.id,
             )
-            if len(made) != len(missing):
+            for question, frames in zip(batch, given, strict=True)
+        ]  # fmt: skip
+
+        def make(places: list[int]) -> list[Video]:
+            asked = [wanted[n].made_from for n in places]
+            told, seeds, fps = ([one[key] for one in asked] for key in ("told", "seed", "fps"))
+            made = predict([given[n] for n in places], told, seeds, fps)
+            if len(made) != len(places):
                 raise ValueError(
-                    f"predict must return a video for each frame, {len(missing)}, got {len(made)}."
+                    f"predict must return a video for each frame, {len(places)}, got {len(made)}."
                 )
-            for index, video in zip(missing, made, strict=True):
-                write_mp4(paths[index], video, batch[index].row.fps, lossless=True)
-        return [read_video(path) for path in paths]
+            for n, video in zip(places, made, strict=True):
+                if video.shape[1:] != real[n].shape[1:]:
+                    (height, width), (h, w) = video.shape[1:3], real[n].shape[1:3]
+                    raise ValueError(
+                        f"predict returned a video of {width}x{height} pixels, but its given frame "
+                        f"is {w}x{h}. Predict at the size of the given frames."
+                    )
+            return made
+
+        return self._kept(name).ensure(wanted, make)
+
+    def _kept(self, name: str) -> KeptVideos:
+        return KeptVideos(self.folder / name)
+
+
+def _file_name(question: Question, mode: str) -> str:
+    words = f"{question.seed} {question.told[mode]}".encode()
+    return f"{question.real.name}-{hashlib.sha256(words).hexdigest()[:8]}"

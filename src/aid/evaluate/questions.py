@@ -1,11 +1,11 @@
-"""What is asked of a model about every row: instructions, seeds, and what the frame allows."""
+"""What is asked of a model about every row: with which words and which seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
 
+from aid.evaluate.real import RealVideo
 from aid.types import VideoRow
-from aid.wording import Task
 
 MODES = {
     "true": "the instruction",
@@ -13,77 +13,105 @@ MODES = {
     "empty": "no instruction",
 }
 """What each mode gives the model, as the report says it."""
+OTHER_ROW = "another row's instruction"
+"""What the mode "shuffled" is called where some row has no sibling."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One row: what is asked, what the frame allows, and what the model is told in each mode."""
+    """One row: its real video, what the model is told in each mode, and with which seed.
 
-    row: VideoRow
-    asked: Task
-    alternatives: list[Task]
+    `other` is the row whose instruction the mode "shuffled" tells. `is_sibling` is whether that
+    one has the same first frame.
+    """
+
+    real: RealVideo
     told: dict[str, str]
-    told_task: Task | None
-    """The task of the shuffled instruction."""
     seed: int
+    other: VideoRow | None = None
+    is_sibling: bool = False
+
+    @property
+    def row(self) -> VideoRow:
+        """The manifest's row."""
+        return self.real.row
 
 
-def questions_of(rows: Sequence[VideoRow], modes: Sequence[str], seed: int) -> list[Question]:
-    """What is asked about every row, checked before anything is predicted; row i has seed + i.
+def questions_of(real: Sequence[RealVideo], modes: Sequence[str], seed: int) -> list[Question]:
+    """What is asked about every row; row number i has seed + i.
 
     Raises:
-        ValueError: there are no rows, a row lacks facts about the world, a mode is unknown, or
-            "shuffled" is asked of a split with one instruction per frame.
+        ValueError: as `check_modes`.
     """
-    if not rows:
-        raise ValueError("there are no videos to evaluate. Give the rows of a split.")
+    check_modes([one.row for one in real], modes)
+    others = _others(real) if "shuffled" in modes else [None] * len(real)
+    return [
+        Question(
+            real=one,
+            told={"true": one.row.instruction, "empty": ""}
+            | ({} if other is None else {"shuffled": other.row.instruction}),
+            seed=seed + one.number,
+            other=None if other is None else other.row,
+            is_sibling=other is not None and other.first_frame == one.first_frame,
+        )
+        for one, other in zip(real, others, strict=True)
+    ]
+
+
+def titles_of(questions: Sequence[Question]) -> dict[str, str]:
+    """What each mode is called on the card."""
+    if all(question.is_sibling for question in questions):
+        return MODES
+    return MODES | {"shuffled": OTHER_ROW}
+
+
+def can_shuffle(rows: Sequence[VideoRow]) -> bool:
+    """Whether there is another instruction to tell for every row."""
+    return _lonely(rows) is None
+
+
+def check_modes(rows: Sequence[VideoRow], modes: Sequence[str]) -> None:
+    """Refuses ways to tell the model something that these rows do not have.
+
+    Raises:
+        ValueError: a mode is unknown, or "shuffled" is asked and all rows say the same.
+    """
     if unknown := [mode for mode in modes if mode not in MODES]:
         raise ValueError(f"mode {unknown[0]!r} is unknown. Modes: {', '.join(MODES)}.")
-    for row in rows:
-        needed = {"items", "camera", "task", "alternatives", "scene"}
-        if missing := sorted(needed - row.world.keys()):
-            raise ValueError(
-                f"row {row.id!r} does not say {', '.join(missing)}, which judging it needs. "
-                "Evaluate a table-top split with a closed list of tasks: test, forks or combos."
-            )
-    others = _other_rows(rows) if "shuffled" in modes else [None] * len(rows)
-    questions = []
-    for index, (row, other) in enumerate(zip(rows, others, strict=True)):
-        told: dict[str, str] = {"true": row.instruction, "empty": ""}
-        if other is not None:
-            told["shuffled"] = other.instruction
-        questions.append(
-            Question(
-                row=row,
-                asked=_task(row.world["task"]),
-                alternatives=[_task(one) for one in row.world["alternatives"]],
-                told=told,
-                told_task=None if other is None else _task(other.world["task"]),
-                seed=seed + index,
-            )
+    if "shuffled" in modes and (row := _lonely(rows)) is not None:
+        raise ValueError(
+            f"row {row.id!r} is the only one of its first frame, or all its siblings say the same, "
+            "and no other row says anything else: there is no other instruction to tell. Evaluate "
+            "more rows (of the table-top: the split forks), or leave out --shuffled."
         )
-    return questions
 
 
-def _other_rows(rows: Sequence[VideoRow]) -> list[VideoRow]:
-    """For each row the next one of the same scene that asks something else, in a circle."""
-    scenes: dict[Any, list[VideoRow]] = {}
-    for row in rows:
-        scenes.setdefault(row.world["scene"], []).append(row)
+def _lonely(rows: Sequence[VideoRow]) -> VideoRow | None:
+    """A row for which no row says anything else."""
+    said = {_plain(row.instruction) for row in rows}
+    return next((row for row in rows if not said - _own_words(row)), None)
+
+
+def _others(real: Sequence[RealVideo]) -> list[RealVideo]:
+    """For each row the next sibling that says something else, else the next row that does."""
+    siblings: dict[str, list[int]] = {}
+    for index, one in enumerate(real):
+        siblings.setdefault(one.first_frame, []).append(index)
     others = []
-    for row in rows:
-        scene = scenes[row.world["scene"]]
-        at = next(i for i, one in enumerate(scene) if one is row)
-        after = [*scene[at + 1 :], *scene[:at]]
-        different = [one for one in after if _task(one.world["task"]) != _task(row.world["task"])]
-        if not different:
-            raise ValueError(
-                f"row {row.id!r} is the only one of its first frame, so there is no other "
-                "instruction to give. Use the split forks (or test), and whole scenes of it."
-            )
-        others.append(different[0])
+    for index, one in enumerate(real):
+        own = siblings[one.first_frame]
+        at = own.index(index)
+        own_words = _own_words(one.row)
+        in_order = chain(own[at + 1 :], own[:at], range(index + 1, len(real)), range(index))
+        other = next(n for n in in_order if _plain(real[n].row.instruction) not in own_words)
+        others.append(real[other])
     return others
 
 
-def _task(facts: dict[str, Any]) -> Task:
-    return Task(facts["family"], facts["object"], facts.get("target"), facts.get("direction"))
+def _own_words(row: VideoRow) -> set[str]:
+    """All ways to say what a row asks."""
+    return {_plain(words) for words in [row.instruction, *row.wordings]}
+
+
+def _plain(words: str) -> str:
+    return " ".join(words.casefold().split())

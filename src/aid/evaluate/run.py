@@ -1,38 +1,47 @@
-"""Predicts, reads and judges every row of a split, batch by batch, and writes the score card."""
+"""Predicts every row of a split, batch by batch, scores that, and writes the score card."""
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aid.evaluate.likeness import OnVideo, likeness_to_real
-from aid.evaluate.predictions import Frame, Predict, Predictions, Video
-from aid.evaluate.questions import MODES, Question, questions_of
+from aid.config import FrameConfig
+from aid.evaluate.baselines import ENCODED, Autoencode, encoded_videos, trivial_videos
+from aid.evaluate.card import ScoreCard
+from aid.evaluate.judge import Judge, Verdict
+from aid.evaluate.likeness import OnVideo, lift_in_features
+from aid.evaluate.predictions import Predict, Predictions, Video
+from aid.evaluate.questions import Question, check_modes, questions_of, titles_of
+from aid.evaluate.ranks import ALONE, Ranks
+from aid.evaluate.real import FrameSettings, read_real_videos
+from aid.evaluate.showing import write_sheet, write_side_by_side
+from aid.evaluate.words import effects_of
 from aid.metrics.baselines import COPIED
 from aid.metrics.extractors import Extractor
-from aid.metrics.instruction import Judgement, OutcomeReader, judge
+from aid.metrics.likeness import compare
 from aid.metrics.paired import Perceptual
-from aid.metrics.protocol import Protocol
-from aid.metrics.scorecard import ScoreCard, scores_of
+from aid.metrics.protocol import Protocol, choose_protocol
 from aid.metrics.videos import VideoSet
 from aid.types import VideoRow
-from aid.video import contact_sheet, read_video, whole_file, write_png
-from aid.wording import instructions
+from aid.video import whole_file
 
 REAL = "real videos"
 TEXTLESS = "the backbone alone, without words"
 NUM_PICTURES = 12
+FEWEST_FOR_DISTANCES = 4
+"""Videos from which on sets can be compared with each other: two halves of two."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     """One set of predictions: who predicts, told what."""
 
-    name: str
+    title: str
     folder: str
     predict: Predict
     mode: str
@@ -40,12 +49,16 @@ class _Asked:
 
 def evaluate(
     rows: Sequence[VideoRow],
-    folder: Path,
+    folder: Path | str,
     predict: Predict | None,
     *,
     out: Path,
+    frames: FrameSettings | None = None,
     textless: Predict | None = None,
+    autoencode: Autoencode | None = None,
+    judge: Judge | None = None,
     modes: Sequence[str] = ("true",),
+    mean: Video | None = None,
     seed: int = 0,
     batch_size: int = 8,
     made_with: dict[str, Any] | None = None,
@@ -53,150 +66,262 @@ def evaluate(
     protocol: Protocol | None = None,
     extractor: Extractor | None = None,
     perceptual: Perceptual | None = None,
+    notes: Sequence[str] = (),
+    ranks: Ranks = ALONE,
     on_video: Callable[[int, int], None] | None = None,
     on_read: OnVideo | None = None,
-) -> ScoreCard:
-    """The score card of a model; also written as report.json, .md and .html, and sheet.png.
+) -> ScoreCard | None:
+    """The score card of a model on any rows; also written as report.json, .md and .html.
 
-    Row number i is predicted with seed `seed` + i in every mode, so that only the words differ.
-    Every prediction stays in `out/predictions`, and is not made again by a second call.
+    Of every row the given frames of its real video and an instruction go in. Row number i is
+    predicted with seed `seed` + i in every mode, so that only the words differ. Everything that is
+    made stays in `out` (real videos in `real`, predictions in `predictions`, each beside a record
+    with its checksum), and is not made again by a second call. sheet.png and the folder `videos`
+    show the first rows.
 
     Args:
-        rows: of a split whose world says which tasks each frame allows: test, forks or combos.
-        folder: the split's folder, to which the rows' videos are relative.
-        predict: the model; None scores only the real videos and the copied first frame.
+        rows: windows of a data set, in any order.
+        folder: folder or URL that the rows' videos are in.
+        predict: the model; None scores only the real videos and trivial ones.
         out: where the report goes; made if it does not exist.
+        frames: which frames of the rows, in which size; None takes each whole video of the first
+            row's number of frames and size.
         textless: the model's backbone without words, as one more line.
-        modes: what the model is told: the row's instruction; another one of the same frame (both
-            are judged by the row's own); nothing.
+        autoencode: the backbone's autoencoder, as one more line: encodes and decodes.
+        judge: reads what a video shows, of the rows that it can judge.
+        modes: what the model is told: the row's instruction; another one, of a row with the same
+            first frame where there is one (both are judged by the row's own); nothing.
+        mean: the mean of the training videos; None takes, for each row, the mean of the others.
         seed: of the first row.
         batch_size: rows that are handed to `predict` at once.
         made_with: plain values that identify model and sampler; predictions in `out` that were made
             with others are refused.
         title: heading of the report, such as the model's name and the split.
-        protocol: which frames are compared with the real ones; needed with `extractor`.
+        protocol: which frames are compared, and how many were given; None compares all but the
+            first.
         extractor: what videos are compared with; None leaves all distances out.
         perceptual: LPIPS, if its weights are at hand.
+        notes: sentences for the card that the caller knows: what was left out before.
+        ranks: the processes of a launcher, which share the rows.
         on_video: called with (videos scored, all of them).
         on_read: called with (what is compared, videos done, all of them).
 
+    Returns:
+        The card; None in the processes that only draw their share.
+
     Raises:
-        ValueError: there are no rows, a row lacks facts about the world, "shuffled" is asked of a
-            split with one instruction per frame, `predict` returns something else, or `out` holds
-            other predictions.
+        ValueError: there are no rows, none can be read, "shuffled" is asked where all rows say the
+            same, `predict` returns something else, or `out` holds other predictions.
     """
-    questions = questions_of(rows, modes, seed)
+    if not rows:
+        raise ValueError("there are no videos to evaluate. Give the rows of a split.")
+    frames = frames or _whole_videos(rows[0])
+    protocol = protocol or choose_protocol("strict", frames.num_frames, 1)
+    check_modes(rows, modes)
     out.mkdir(parents=True, exist_ok=True)
-    asked = [_Asked(name=MODES[m], folder=m, predict=predict, mode=m) for m in modes if predict]
+    real, unreadable = read_real_videos(
+        folder, rows, out / "real", frames, ranks=ranks, on_video=on_read
+    )
+    questions, notes = questions_of(real, modes, seed), list(notes)
+    notes += [f"Left out: {row_id}: {reason}" for row_id, reason in unreadable.items()]
+    titles = titles_of(questions)
+    asked = [_Asked(title=titles[m], folder=m, predict=predict, mode=m) for m in modes if predict]
     if textless is not None:
-        asked.append(_Asked(name=TEXTLESS, folder="textless", predict=textless, mode="empty"))
-    predictions = Predictions(out / "predictions", made_with or {}) if asked else None
-    tally = _Tally(names=[REAL, COPIED, *(one.name for one in asked)])
+        asked.append(_Asked(title=TEXTLESS, folder="textless", predict=textless, mode="empty"))
+    predictions = None
+    if asked:
+        given = protocol.num_given_frames
+        predictions = Predictions(out / "predictions", made_with or {}, given)
+    by = str((made_with or {}).get("backbone"))
+
+    def show(batch: Sequence[Question]) -> dict[str, list[Video]]:
+        """All videos of a batch, made where they are not there yet."""
+        videos = [question.real.read() for question in batch]
+        shown = {REAL: videos, COPIED: [np.repeat(video[:1], len(video), 0) for video in videos]}
+        for one in asked:
+            shown[one.title] = predictions.of_batch(
+                one.folder, one.predict, batch, videos, one.mode
+            )
+        if autoencode is not None:
+            shown[ENCODED] = encoded_videos(out / "encoded", autoencode, batch, videos, by)
+        return shown
+
+    names = [REAL, COPIED, *(one.title for one in asked), *([ENCODED] if autoencode else [])]
+    if ranks.number > 1 and asked:
+        _draw_share(show, questions, asked, predictions, batch_size, ranks, on_video)
+    if not ranks.is_first:
+        return None
+    tally = _Tally(names=names, titles=titles, judge=judge)
     for start in range(0, len(questions), batch_size):
         batch = questions[start : start + batch_size]
-        real = [read_video(folder / question.row.video) for question in batch]
-        shown = {REAL: real, COPIED: [np.repeat(video[:1], len(video), 0) for video in real]}
-        for one in asked:
-            shown[one.name] = predictions.of_batch(one.folder, one.predict, batch, real, one.mode)
+        shown = show(batch)
         for index, question in enumerate(batch):
-            videos = {name: shown[name][index] for name in tally.names}
-            tally.add(question, real[index][0], videos)
+            tally.add(question, {name: shown[name][index] for name in names})
         if on_video is not None:
-            on_video(len(tally.videos), len(questions) * len(tally.names))
-    card = tally.score_card(title, seed)
-    if extractor is not None and protocol is not None:
-        real_set = VideoSet(title=REAL, paths={q.row.id: folder / q.row.video for q in questions})
-        sets = [
-            VideoSet(title=one.name, paths={q.row.id: predictions.path(one.folder, q, one.mode)
-                                            for q in questions})
-            for one in asked
-        ]  # fmt: skip
-        comparison, lift = likeness_to_real(
-            real_set, sets, questions, protocol, extractor, out / "features",
-            perceptual=perceptual, on_video=on_read,
-        )  # fmt: skip
-        card = replace(card, comparison=comparison, lift=lift)
-    _write(out, card, tally.pictures)
+            on_video((start + len(batch)) * len(names), len(questions) * len(names))
+    if judge is not None and (unjudged := len(questions) - tally.num_judged):
+        notes.append(
+            f"{unjudged} of {len(questions)} rows do not say what {judge.name} needs, so they are "
+            "scored without it."
+        )
+
+    def video_set(title: str, path_of: Callable[[Question], Path]) -> VideoSet:
+        return VideoSet(title=title, paths={q.row.id: path_of(q) for q in questions})
+
+    real_set = video_set(REAL, lambda q: q.real.path)
+    made = {
+        one.folder: video_set(one.title, lambda q, o=one: predictions.path(o.folder, q, o.mode))
+        for one in asked
+    }
+    trivial, not_run = trivial_videos(real_set, protocol, mean)
+    if autoencode is not None:
+        trivial.append(video_set(ENCODED, lambda q: out / "encoded" / q.real.path.name))
+    if extractor is not None and len(questions) < FEWEST_FOR_DISTANCES:
+        not_run["distances"] = (
+            f"sets of at least {FEWEST_FOR_DISTANCES} videos can be compared, there are "
+            f"{len(questions)}"
+        )
+        extractor = None
+    kept = out / "features"
+    comparison = compare(
+        real_set, [*made.values(), *trivial], protocol, extractor, kept, perceptual=perceptual,
+        not_run=not_run, on_video=on_read,
+    )  # fmt: skip
+    of_words = {mode: made[mode] for mode in modes if mode in made}
+    words, lift = {}, None
+    if "true" in of_words:
+        others = [videos for mode, videos in of_words.items() if mode != "true"]
+        true = of_words["true"]
+        words = effects_of(real_set, trivial[0], true, others, protocol, kept, perceptual)
+    if extractor is not None and made and not comparison.unreadable:
+        siblings = [question.real.first_frame for question in questions]
+        lift = lift_in_features(real_set, made, siblings, protocol, extractor, kept)
+    card = ScoreCard(
+        title=title, seed=seed, comparison=comparison, words=words, lift=lift,
+        scores=tally.scores(), videos=tally.videos, notes=notes,
+    )  # fmt: skip
+    _write(out, card, tally)
     return card
 
 
-@dataclass(frozen=True, kw_only=True)
+def _whole_videos(row: VideoRow) -> FrameSettings:
+    """All frames of videos like this one, as they are."""
+    if not (row.num_frames and row.height and row.width):
+        raise ValueError(
+            f"row {row.id!r} does not say how many frames of which size it has. Say which to take."
+        )
+    return FrameSettings(
+        frames=FrameConfig(), num_frames=row.num_frames, height=row.height, width=row.width
+    )
+
+
+def _draw_share(
+    show: Callable[[Sequence[Question]], Any],
+    questions: Sequence[Question],
+    asked: Sequence[_Asked],
+    predictions: Predictions,
+    batch_size: int,
+    ranks: Ranks,
+    on_video: Callable[[int, int], None] | None,
+) -> None:
+    """Draws this process's rows; the first one then waits for the others, not for ever."""
+    own, slowest, total = ranks.share(questions), 0.0, len(questions) * len(asked)
+
+    def count() -> int:
+        return sum(predictions.has(o.folder, q, o.mode) for o in asked for q in questions)
+
+    for start in range(0, len(own), batch_size):
+        before = time.monotonic()
+        show(own[start : start + batch_size])
+        slowest = max(slowest, time.monotonic() - before)
+        if on_video is not None:
+            on_video(count(), total)
+    if ranks.is_first:
+        ranks.wait(count, total, slowest, on_video)
+
+
+@dataclass(kw_only=True)
 class _Tally:
     """The verdicts so far, and the videos of the first rows."""
 
     names: list[str]
-    judged: dict[str, list[Judgement]] = field(default_factory=lambda: defaultdict(list))
-    by_told: list[Judgement] = field(default_factory=list)
+    titles: dict[str, str]
+    judge: Judge | None
+    num_judged: int = 0
+    verdicts: dict[str, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
     videos: list[dict[str, Any]] = field(default_factory=list)
-    pictures: list[tuple[str, Video]] = field(default_factory=list)
+    pictures: list[tuple[Question, list[tuple[str, Video]]]] = field(default_factory=list)
+    """Of the first rows the videos under their captions, the real one first."""
 
-    def add(self, question: Question, given_frame: Frame, shown: dict[str, Video]) -> None:
-        """Reads and judges every video of one row."""
-        reader = _reader(question.row, given_frame)
-        has_picture = len(self.judged[REAL]) < NUM_PICTURES
-        pictured = [REAL, *self.names[2:3]]
+    def add(self, question: Question, shown: dict[str, Video]) -> None:
+        """Judges every video of one row, if there is a judge for it."""
+        row, given_frame = question.row, shown[REAL][0]
+        is_judged = self.judge is not None and self.judge.can_judge(row)
+        self.num_judged += is_judged
+        panels = []
         for name, video in shown.items():
-            reading = reader.read(video)
-            verdict = judge(reading, question.asked, question.alternatives)
-            self.judged[name].append(verdict)
-            self.videos.append(_record(name, question, verdict))
-            if name == MODES["shuffled"]:
-                assert question.told_task is not None
-                self.by_told.append(judge(reading, question.told_task, question.alternatives))
-            if has_picture and name in pictured:
-                self.pictures.append((_caption(name, question, verdict), video))
+            verdict = None
+            if is_judged:
+                told = question.other if name == self.titles["shuffled"] else None
+                verdict = self.judge.judge(row, given_frame, video, told)
+                self.verdicts[name].append(verdict)
+            self.videos.append(self._record(name, question, verdict))
+            if name != COPIED:
+                panels.append((self._caption(name, question, verdict), video))
+        if len(self.pictures) < NUM_PICTURES:
+            self.pictures.append((question, panels))
 
-    def score_card(self, title: str, seed: int) -> ScoreCard:
-        """All verdicts as numbers."""
-        scores = {
-            name: scores_of(self.judged[name], self.by_told if name == MODES["shuffled"] else None)
-            for name in self.names
+    def scores(self) -> dict[str, Any]:
+        """The judge's numbers of each set."""
+        if self.judge is None or not self.num_judged:
+            return {}
+        return {name: self.judge.scores(self.verdicts[name]) for name in self.names}
+
+    def _told(self, name: str, question: Question) -> str | None:
+        """What the model was told for a video of this set; None if there was no model."""
+        told = {self.titles[mode]: text for mode, text in question.told.items()}
+        return told.get(name)
+
+    def _record(self, name: str, question: Question, verdict: Verdict | None) -> dict[str, Any]:
+        """One line about one video for report.json."""
+        line = {
+            "set": name,
+            "id": question.row.id,
+            "asked": question.row.instruction,
+            "told": self._told(name, question),
+            "seed": question.seed,
+            "fps": question.real.fps,
         }
-        return ScoreCard(title=title, seed=seed, scores=scores, videos=self.videos)
+        if verdict is not None:
+            line |= {"shown": verdict.shown, "is_obeyed": verdict.is_obeyed, **verdict.facts}
+        return line
+
+    def _caption(self, name: str, question: Question, verdict: Verdict | None) -> str:
+        if name == REAL:
+            return f"real, asked: {question.row.instruction or 'nothing'}"
+        told = self._told(name, question)
+        if told is None or (verdict is not None and name == self.titles["true"]):
+            words = "" if told is not None else name
+        else:
+            words = f"told {told or 'nothing'!r}"
+        if verdict is None:
+            return words
+        mark = "yes" if verdict.is_obeyed else "no"
+        shown = verdict.shown or "none of the tasks"
+        return f"{mark}{', ' * bool(words)}{words}: it shows {shown}"
 
 
-def _reader(row: VideoRow, given_frame: Frame) -> OutcomeReader:
-    names = [item["name"] for item in row.world["items"]]
-    try:
-        return OutcomeReader(given_frame, names, row.world["camera"])
-    except ValueError as error:
-        raise ValueError(f"row {row.id!r}: {error}") from None
-
-
-def _record(name: str, question: Question, verdict: Judgement) -> dict[str, Any]:
-    """One line about one video for report.json."""
-    told = {MODES[mode]: text for mode, text in question.told.items()}
-    return {
-        "set": name,
-        "id": question.row.id,
-        "asked": question.row.instruction,
-        "told": told.get(name),
-        "seed": question.seed,
-        "shown": None if verdict.shown is None else instructions(verdict.shown)[0],
-        "is_obeyed": verdict.is_obeyed,
-        **{
-            key: value
-            for key, value in asdict(verdict).items()
-            if key not in ("asked", "shown", "num_items")
-        },
+def _write(out: Path, card: ScoreCard, tally: _Tally) -> None:
+    written = {
+        "report.json": json.dumps(card.to_json(), indent=1) + "\n",
+        "report.md": card.to_markdown(),
+        "report.html": card.to_html(),
     }
-
-
-def _caption(name: str, question: Question, verdict: Judgement) -> str:
-    record = _record(name, question, verdict)
-    if name == REAL:
-        return f"asked: {record['asked']}"
-    told = "" if name == MODES["true"] else f", told {record['told'] or 'nothing'!r}"
-    mark = "yes" if verdict.is_obeyed else "no"
-    return f"{mark}{told}: it shows {record['shown'] or 'none of the tasks'}"
-
-
-def _write(out: Path, card: ScoreCard, pictures: list[tuple[str, Video]]) -> None:
-    with whole_file(out / "report.json") as temporary:
-        temporary.write_text(json.dumps(card.to_json(), indent=1) + "\n", encoding="utf-8")
-    with whole_file(out / "report.md") as temporary:
-        temporary.write_text(card.to_markdown(), encoding="utf-8")
-    with whole_file(out / "report.html") as temporary:
-        temporary.write_text(card.to_html(), encoding="utf-8")
-    scale = max(1, 128 // pictures[0][1].shape[1])
-    write_png(out / "sheet.png", contact_sheet(pictures, scale=scale))
+    for name, text in written.items():
+        with whole_file(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    write_sheet(out / "sheet.png", [one for _, panels in tally.pictures for one in panels[:2]])
+    (out / "videos").mkdir(exist_ok=True)
+    for question, panels in tally.pictures:
+        path = out / "videos" / f"{question.real.name}.mp4"
+        write_side_by_side(path, panels, question.real.fps)

@@ -1,0 +1,445 @@
+"""The command that predicts and scores a split of any data set.
+
+Imports what it needs when it runs, so that `aid --help` does not pay for torch.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal
+
+from aid.cli.memory import keep_freed_memory
+from aid.cli.states import ask_about
+from aid.cli.terminal import check_folder, step_bars
+from aid.config import FrameConfig, Precision, SamplerConfig, SourceConfig, to_json
+from aid.config.data import HELD_OUT, TRAIN
+
+if TYPE_CHECKING:
+    from aid.data.sources import Source
+    from aid.evaluate import FrameSettings
+    from aid.models.checkpoint import CheckpointInfo
+    from aid.predict import Predictor
+    from aid.types import VideoRow
+
+MOST_FOR_MEAN = 100
+"""Training videos whose mean is the baseline "mean video"."""
+
+
+def evaluate(
+    data: str,
+    out: Path,
+    asked: SourceConfig,
+    predictor: Literal["model", "backbone", "none"] = "model",
+    model: str = "tabletop",
+    backbone: str | None = None,
+    shuffled: bool | None = None,
+    empty: bool | None = None,
+    with_backbone: bool = False,
+    num_videos: int | None = None,
+    frames: FrameConfig | None = None,
+    steps: int | None = None,
+    image_guidance: float | None = None,
+    text_guidance: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
+    states_from: str | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    protocol: Literal["strict", "seer-legacy"] = "strict",
+    extractor: str | None = None,
+    weights: Path | None = None,
+    lpips: Path | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
+    offload: bool = False,
+) -> None:
+    """Scores a model's videos of a split next to real and trivial ones. Run again, it goes on.
+
+    Under torchrun or accelerate launch the processes share the rows.
+
+    Args:
+        data: a data set in any format of docs/data.md, or the URL of a folder with a
+            manifest.jsonl.
+        out: folder of the score card and the predictions; made if only its parent exists.
+        asked: which of its videos; what is not said is as the checkpoint was trained.
+        predictor: the model, its bare backbone (which reads no instruction), or none.
+        model: as for `aid predict`, or the folder of a training run.
+        backbone: as for `aid predict`.
+        shuffled: also tell the model another instruction: of a row with the same first frame where
+            there is one, else of another row.
+        empty: also tell it nothing. Where neither is asked for, both are done for data whose
+            outcome no judge can read.
+        with_backbone: also score the model's bare backbone, which reads no instruction.
+        num_videos: only so many videos, evenly from the whole split; --limit takes the first ones.
+        frames: which frames of a video, at which rate; what is not said is as the checkpoint was
+            trained.
+        steps: sampling steps.
+        image_guidance: s_V.
+        text_guidance: s_T.
+        guidance_interval: as for `aid predict`.
+        states_from: as for `aid predict`.
+        seed: of the first video; the next ones count up.
+        batch_size: videos drawn at once; a seed gives the same video in any batch.
+        protocol: as for `aid score`.
+        extractor: as for `aid score`; none leaves the distances out. By default tabletop-r3d for
+            the table-top and none for other data.
+        weights: as for `aid score`.
+        lpips: as for `aid score`.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+        offload: as for `aid predict`.
+    """
+    check_folder(out if out.exists() else out.parent)
+    if states_from is not None:
+        _check_states(states_from, predictor)
+    if guidance_interval is not None:
+        SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
+    keep_freed_memory(device)
+    from aid.data.windows import cut_windows
+    from aid.evaluate import Ranks, TabletopJudge, can_shuffle, check_modes
+    from aid.evaluate import evaluate as score
+    from aid.metrics.extractors.choice import choose_extractor
+    from aid.metrics.lpips import load_lpips
+    from aid.metrics.protocol import choose_protocol
+    from aid.models.devices import choose_device
+    from aid.predict import find_checkpoint, find_model
+
+    ranks = Ranks.from_launcher()
+    chosen_device = str(choose_device(device))
+    info = None
+    if predictor == "model":
+        from aid.models.checkpoint import read_info
+
+        info = read_info(find_checkpoint(model))
+    asked, frames, taken = _as_trained(asked, frames or FrameConfig(), info)
+    place, source = _read(data, asked, taken)
+    rows, notes = source.rows, list(source.notes)
+    reads_text = info is not None and info.model.dqformer.branches != "none"
+    if reads_text:
+        rows = _with_words(rows, notes)
+    bare = find_model(model, backbone)[1] if predictor == "backbone" else None
+    settings = _settings(rows[0], frames, info, bare)
+    rows = cut_windows(rows, frames, settings.frames.num_frames, notes)
+    rows = _evenly(_long_enough(rows, settings.num_given, notes), num_videos)
+    judge = TabletopJudge()
+    judged = [row for row in rows if judge.can_judge(row)]
+    if extractor is None:
+        extractor = "tabletop-r3d" if judged else "none"
+    seen_by = None
+    if extractor != "none":
+        seen_by = choose_extractor(extractor, weights, chosen_device)
+    perceptual = load_lpips(lpips) if lpips else None
+    modes = ["true", *["shuffled"] * bool(shuffled), *["empty"] * bool(empty)]
+    check_modes(rows, modes)
+    if shuffled is None and empty is None and reads_text and not judged:
+        if can_shuffle(rows):
+            modes.append("shuffled")
+        else:
+            notes.append("No other instruction was told: all rows say the same.")
+        modes.append("empty")
+    if ranks.is_first:
+        for line in settings.describe(place, asked, len(rows)):
+            print(line)
+        if taken:
+            print(f"as trained       {', '.join(taken)}")
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+    timed, textless, title, made_with = None, None, "no model", {"precision": precision}
+    autoencode = None
+    if predictor != "none":
+        make = partial(
+            _predictor, model=model, backbone=backbone, device=chosen_device, data=source.folder,
+            rows=rows, states_from=states_from, settings=settings, precision=precision,
+            offload=offload,
+        )  # fmt: skip
+        loaded = make(predictor)
+        sampler = loaded.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
+        if ranks.is_first:
+            print(loaded.describe(sampler))
+        timed = _Timed(loaded, sampler, batch_size)
+        autoencode = partial(_autoencode, loaded)
+        made_with |= _identity(loaded, find_model(model, backbone)[1])
+        made_with["sampler"] = to_json(sampler)
+        title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
+        if states_from is not None:
+            made_with["states"] = states_from
+            title += f", states by {states_from}"
+        if with_backbone:
+            textless = _Timed(make("backbone"), sampler, batch_size)
+    mean = None
+    if ranks.is_first:
+        mean = _mean_of_training(data, asked, settings, notes)
+    name = Path(data).name or data
+    title = f"{title} on {name}" + (f", split {asked.split}" if asked.split else "")
+    with step_bars() as on_read:
+        card = score(
+            rows, place, timed, out=out, frames=settings.frames, textless=textless,
+            autoencode=autoencode, judge=judge if judged else None, modes=modes, mean=mean,
+            seed=seed, batch_size=batch_size, made_with=made_with, title=title,
+            protocol=choose_protocol(protocol, settings.frames.num_frames, settings.num_given),
+            extractor=seen_by, perceptual=perceptual, notes=notes, ranks=ranks,
+            on_video=partial(on_read, "videos"), on_read=on_read,
+        )  # fmt: skip
+    if card is None:
+        return
+    print(card.to_markdown())
+    for name, one in {"the model": timed, "the bare backbone": textless}.items():
+        if one is not None and one.num_videos:
+            print(f"{one.seconds / one.num_videos:.2f} s per video of {name}, {one.num_videos} new")
+    print(out / "sheet.png")
+    print(out / "report.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """Which frames a model is given and asked for."""
+
+    frames: "FrameSettings"
+    num_given: int
+
+    def describe(self, place: str, asked: SourceConfig, number: int) -> list[str]:
+        """What is evaluated, a line each."""
+        named = {
+            "split": asked.split, "camera": asked.camera, "format": asked.format,
+            "hold_out": asked.hold_out or None,
+        }  # fmt: skip
+        said = ", ".join(f"{name} {value}" for name, value in named.items() if value is not None)
+        one, rate = self.frames, self.frames.frames.rate(self.frames.num_frames)
+        how = "evenly over each video" if rate is None else f"at {rate:g} a second"
+        return [
+            f"data             {place}{', ' * bool(said)}{said}: {number} videos",
+            f"frames           {one.num_frames} of {one.width}x{one.height} {how}, "
+            f"{self.num_given} given",
+        ]
+
+
+def _settings(
+    first: "VideoRow", frames: FrameConfig, info: "CheckpointInfo | None", backbone: Path | None
+) -> _Settings:
+    """The checkpoint's frames; without one what the backbone was made for; else the first video's.
+
+    A backbone is asked for no more frames than the first video has.
+    """
+    from aid.evaluate import FrameSettings
+
+    num_given = 1
+    if info is not None:
+        num_frames, height, width = info.model.num_frames, info.height, info.width
+        num_given = info.model.condition.num_given_frames
+    elif backbone is not None:
+        unet, vae = (json.loads((backbone / part / "config.json").read_text("utf-8"))
+                     for part in ("unet", "vae"))  # fmt: skip
+        height = width = unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
+        num_frames = min(unet["num_frames"], first.num_frames or unet["num_frames"])
+    else:
+        num_frames, height, width = first.num_frames, first.height, first.width
+    height, width = frames.height or height, frames.width or width
+    if not (num_frames and height and width):
+        raise ValueError(
+            f"nobody knows how many frames of which size to take of {first.id!r}. Evaluate a model "
+            "(--predictor model), which says so."
+        )
+    return _Settings(
+        frames=FrameSettings(frames=frames, num_frames=num_frames, height=height, width=width),
+        num_given=num_given,
+    )
+
+
+def _as_trained(
+    asked: SourceConfig, frames: FrameConfig, info: "CheckpointInfo | None"
+) -> tuple[SourceConfig, FrameConfig, list[str]]:
+    """What was asked, and for what was not said the settings that the checkpoint was trained with.
+
+    With held-out episodes the split is "held_out" unless another one is asked for. Also returns
+    what was taken from the checkpoint, in words.
+    """
+    trained = {} if info is None else dict(info.source)
+    for name in ("split", "limit"):
+        trained.pop(name, None)
+    if asked.hold_out or asked.split not in (None, TRAIN, HELD_OUT):
+        trained.pop("hold_out", None)
+        trained.pop("hold_out_seed", None)
+    asked, taken = _filled(asked, trained)
+    if asked.hold_out and asked.split is None:
+        asked = replace(asked, split=HELD_OUT)
+    of_frames = {} if info is None else dict(info.frames)
+    if frames.fps or frames.seconds:
+        of_frames.pop("fps", None)
+        of_frames.pop("seconds", None)
+    frames, more = _filled(frames, of_frames)
+    return asked, frames, [*taken, *(f"frames.{words}" for words in more)]
+
+
+def _filled(config: Any, trained: dict[str, Any]) -> tuple[Any, list[str]]:
+    """A config whose settings at their defaults are taken from `trained`, and which ones were."""
+    defaults = type(config)()
+    taken = {
+        one.name: trained[one.name]
+        for one in fields(config)
+        if one.name in trained
+        and getattr(config, one.name) == getattr(defaults, one.name)
+        and trained[one.name] != getattr(defaults, one.name)
+    }
+    return replace(config, **taken), [f"{name} {value}" for name, value in taken.items()]
+
+
+def _read(data: str, asked: SourceConfig, taken: list[str]) -> tuple[str, "Source"]:
+    """The place of the videos and the data set."""
+    from aid.data.remote import read_any_source
+
+    try:
+        return read_any_source(data, asked)
+    except ValueError as error:
+        if not taken:
+            raise
+        raise ValueError(
+            f"{error} (As the checkpoint was trained: {', '.join(taken)}; flags of the same names "
+            "say otherwise.)"
+        ) from None
+
+
+def _with_words(rows: list["VideoRow"], notes: list[str]) -> list["VideoRow"]:
+    """The rows that have an instruction."""
+    without = [row.id for row in rows if not row.instruction.strip()]
+    if len(without) == len(rows):
+        raise ValueError(
+            f"none of the {len(rows)} videos has an instruction, and the model reads one. Give a "
+            "data set with words (docs/data.md says where they are looked for), or evaluate the "
+            "backbone alone: --predictor backbone"
+        )
+    if without:
+        notes.append(
+            f"{len(without)} of {len(rows)} videos have no instruction and are left out, the first "
+            f"is {without[0]!r}."
+        )
+    return [row for row in rows if row.instruction.strip()]
+
+
+def _long_enough(rows: list["VideoRow"], num_given: int, notes: list[str]) -> list["VideoRow"]:
+    """The rows that have more frames than are given, as far as that is known."""
+    short = [row for row in rows if 0 < row.num_frames <= num_given]
+    if len(short) == len(rows):
+        raise ValueError(
+            f"none of the {len(rows)} videos has more than {max(r.num_frames for r in rows)} "
+            f"frame{'s' * (num_given > 1)}, and the model is given {num_given}: nothing is left to "
+            "predict. Give longer videos."
+        )
+    if short:
+        notes.append(
+            f"{len(short)} of {len(rows)} videos have no more frames than the model is given "
+            f"({num_given}) and are left out, the first is {short[0].id!r}."
+        )
+    return [row for row in rows if not 0 < row.num_frames <= num_given]
+
+
+def _evenly(rows: list["VideoRow"], number: int | None) -> list["VideoRow"]:
+    """So many of the rows, evenly from the first to the last."""
+    if number is None or number >= len(rows):
+        return rows
+    if number < 1:
+        raise ValueError(f"num_videos must be at least 1, got {number}.")
+    return [rows[i * len(rows) // number] for i in range(number)]
+
+
+def _mean_of_training(data: str, asked: SourceConfig, settings: _Settings, notes: list[str]) -> Any:
+    """The mean of some videos of the split "train"; None where there is no such split."""
+    from aid.data.remote import read_any_source
+    from aid.data.windows import cut_windows
+    from aid.evaluate import mean_of
+
+    mean = None
+    if asked.split not in (None, TRAIN):
+        try:
+            place, source = read_any_source(data, replace(asked, split=TRAIN, limit=MOST_FOR_MEAN))
+        except ValueError:  # there is no such split
+            source = None
+        if source is not None:
+            rows = cut_windows(source.rows, settings.frames.frames, settings.frames.num_frames)
+            mean, number = mean_of(place, rows[:MOST_FOR_MEAN], settings.frames)
+    if mean is None:
+        notes.append("Mean video: for each row the mean of all other rows.")
+    else:
+        notes.append(f"Mean video: the mean of {number} videos of the split {TRAIN!r}.")
+    return mean
+
+
+def _check_states(states_from: str, predictor: str) -> None:
+    if predictor != "model":
+        raise ValueError(
+            f"--states_from {states_from} has no effect: with --predictor {predictor} nothing "
+            "reads states. Leave one of the two out."
+        )
+    if states_from == "replay" or states_from.startswith("column:"):
+        raise ValueError(
+            f"--states_from {states_from} tells the model what happens in the videos that it is to "
+            "predict. Use tabletop-rules, none or a language model."
+        )
+
+
+def _predictor(
+    kind: str, *, model: str, backbone: str | None, device: str | None, data: Path, rows: list,
+    settings: _Settings, states_from: str | None, precision: Precision, offload: bool,
+) -> "Predictor":  # fmt: skip
+    """The model, or its bare backbone for so many frames."""
+    from aid.models.checkpoint import read_info
+    from aid.predict import Predictor, find_checkpoint, find_model, state_writer_of
+    from aid.states.writing import BOOK
+
+    loading = {
+        "device": device, "precision": precision, "offload": offload,
+        "height": settings.frames.height, "width": settings.frames.width,
+    }  # fmt: skip
+    if kind == "model":
+        reads_states = read_info(find_checkpoint(model)).model.dqformer.reads_states
+        if states_from is not None and not reads_states:
+            raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
+        writer = state_writer_of(model, states_from, data / BOOK)
+        ask_about(writer, data, rows)
+        return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
+    folder = backbone or find_model(model)[1]
+    return Predictor.backbone_only(folder, num_frames=settings.frames.num_frames, **loading)
+
+
+def _identity(predictor: "Predictor", backbone: Path) -> dict[str, str]:
+    """What a prediction depends on besides the sampler: hashes of trained and frozen tensors."""
+    from aid.models.backbone import backbone_hash
+    from aid.models.checkpoint import trained_hash
+
+    trained = trained_hash(predictor.denoiser.trained_state_dict())
+    return {"trained": trained, "backbone": backbone_hash(backbone)}
+
+
+def _autoencode(predictor: "Predictor", videos: list) -> list:
+    """Videos through the backbone's autoencoder, one at a time."""
+    import torch
+
+    from aid.video import to_float, to_uint8
+
+    made, backbone = [], predictor.backbone
+    with torch.no_grad():
+        for video in videos:
+            frames = to_float(video)[None].to(predictor.denoiser.device)
+            made.append(to_uint8(backbone.decode(backbone.encode(frames))[0]))
+    return made
+
+
+class _Timed:
+    """A predictor as `evaluate` calls it, with a clock."""
+
+    def __init__(self, predictor: "Predictor", sampler: SamplerConfig, batch_size: int) -> None:
+        self.predictor, self.sampler, self.batch_size = predictor, sampler, batch_size
+        self.seconds, self.num_videos = 0.0, 0
+
+    def __call__(
+        self, given: list, instructions: list[str], seeds: list[int], fps: list[float]
+    ) -> list:
+        """A video for each row's given frames, instruction, seed and rate."""
+        start = monotonic()
+        videos = self.predictor.predict_many(
+            given, instructions, seeds, fps=fps, sampler=self.sampler, batch_size=self.batch_size
+        )
+        self.seconds += monotonic() - start
+        self.num_videos += len(videos)
+        return videos

@@ -1,0 +1,107 @@
+"""The table-top's judge: reads from the pixels of a video which task it shows.
+
+Called by the command line where rows state what the simulator knows of the first frame.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from aid.evaluate.judge import Verdict
+from aid.metrics.instruction import OutcomeReader, judge
+from aid.metrics.scorecard import Scores, scores_of
+from aid.types import VideoRow
+from aid.wording import Task, instructions
+
+NEEDED = {"items", "camera", "task", "alternatives", "scene"}
+"""What a row's `world` must say; its splits test, forks and combos do."""
+
+
+class TabletopJudge:
+    """Judges videos of the splits test, forks and combos."""
+
+    name = "the table-top's outcome reader"
+
+    def __init__(self) -> None:
+        self._known: tuple[VideoRow, bytes, OutcomeReader] | None = None
+
+    def can_judge(self, row: VideoRow) -> bool:
+        """Whether the row says which items the frame shows and which tasks it allows."""
+        return row.world.keys() >= NEEDED
+
+    def judge(
+        self,
+        row: VideoRow,
+        given_frame: UInt8[np.ndarray, "H W 3"],
+        video: UInt8[np.ndarray, "f H W 3"],
+        told: VideoRow | None = None,
+    ) -> Verdict:
+        """The verdict on one video; see `evaluate.judge.Judge`.
+
+        Raises:
+            ValueError: the frame does not show the row's items, or the video has another size.
+        """
+        reading = self._reader(row, given_frame).read(video)
+        asked, alternatives = task_of(row), alternatives_of(row)
+        finding, by_told = judge(reading, asked, alternatives), None
+        if told is not None and told.world.get("scene") == row.world["scene"]:
+            by_told = judge(reading, task_of(told), alternatives)
+        left_out = ("asked", "shown", "num_items")
+        facts = {key: value for key, value in asdict(finding).items() if key not in left_out}
+        return Verdict(
+            is_obeyed=finding.is_obeyed,
+            shown=None if finding.shown is None else instructions(finding.shown)[0],
+            obeys_told=None if by_told is None else by_told.is_obeyed,
+            facts=facts,
+            finding=(finding, by_told),
+        )
+
+    def scores(self, verdicts: Sequence[Verdict]) -> Scores:
+        """Instruction accuracy and what stands beside it."""
+        by_told = [one for _, one in (v.finding for v in verdicts) if one is not None]
+        return scores_of([v.finding[0] for v in verdicts], by_told or None)
+
+    def _reader(self, row: VideoRow, frame: UInt8[np.ndarray, "H W 3"]) -> OutcomeReader:
+        """A reader for one given frame; several videos of a row share it."""
+        pixels = frame.tobytes()
+        if self._known is not None and self._known[0] is row and self._known[1] == pixels:
+            return self._known[2]
+        names = [item["name"] for item in row.world["items"]]
+        try:
+            reader = OutcomeReader(frame, names, row.world["camera"])
+        except ValueError as error:
+            raise ValueError(f"row {row.id!r}: {error}") from None
+        self._known = (row, pixels, reader)
+        return reader
+
+
+def require_facts(rows: Sequence[VideoRow]) -> Sequence[VideoRow]:
+    """The rows, if the table-top's judge can judge all of them.
+
+    Raises:
+        ValueError: a row lacks facts about the world.
+    """
+    for row in rows:
+        if missing := sorted(NEEDED - row.world.keys()):
+            raise ValueError(
+                f"row {row.id!r} does not say {', '.join(missing)}, which judging it needs. "
+                "Give a table-top split with a closed list of tasks: test, forks or combos."
+            )
+    return rows
+
+
+def task_of(row: VideoRow) -> Task:
+    """The task that a row asks for."""
+    return _task(row.world["task"])
+
+
+def alternatives_of(row: VideoRow) -> list[Task]:
+    """All tasks that a row's first frame allows."""
+    return [_task(one) for one in row.world["alternatives"]]
+
+
+def _task(facts: dict[str, Any]) -> Task:
+    return Task(facts["family"], facts["object"], facts.get("target"), facts.get("direction"))
