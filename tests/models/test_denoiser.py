@@ -103,6 +103,51 @@ def test_sampling_without_text_equals_the_stock_pipeline(build, tiny_backbone, g
     torch.testing.assert_close(ours, stock, atol=1e-5, rtol=1e-5)
 
 
+# Padding ----------------------------------------------------------------------------------------
+
+
+def test_the_image_token_stands_first_under_its_own_mask(build, conditions):
+    """An instruction whose first token is padding tells the order of the two masks."""
+    denoiser = build(dqformer={"branches": "multimodal"})
+    mask = torch.tensor([[False, True, True, False], [False, False, False, True]])
+    text = replace(conditions.text, instruction_mask=mask)
+    context = denoiser.context(replace(conditions, text=text))
+    assert torch.equal(context.shared[:, :1], conditions.image_embedding)
+    assert torch.equal(context.shared_mask, torch.cat([mask.new_ones(2, 1), mask], dim=1))
+
+
+def test_neither_padding_of_the_instruction_nor_its_place_changes_the_output(
+    build, conditions, latents, sigma
+):
+    denoiser = build(is_random=True)
+    with torch.no_grad():
+        found = denoiser.model_output(latents, sigma, conditions)
+        padded = torch.where(conditions.text.instruction_mask[..., None],
+                             conditions.text.instruction_tokens, 100.0)  # fmt: skip
+        text = replace(conditions.text, instruction_tokens=padded)
+        other = denoiser.model_output(latents, sigma, replace(conditions, text=text))
+        without = replace(conditions, image_embedding=conditions.image_embedding + 1)
+        seen = denoiser.model_output(latents, sigma, without)
+    torch.testing.assert_close(other, found)
+    assert not torch.allclose(seen, found)
+
+
+@pytest.mark.parametrize("branches", ["multimodal", "both"])
+@pytest.mark.parametrize("prepend", [True, False])
+def test_zeros_for_the_dropped_text_give_numbers_in_every_setting(
+    build, conditions, latents, sigma, noise, branches, prepend
+):
+    denoiser = build(
+        condition={"null_text": "zeros"}, dqformer={"branches": branches},
+        cross_attention={"prepend_image_token": prepend},
+    ).train()  # fmt: skip
+    nothing = conditions.without_text(denoiser.null_text(None))
+    losses = denoiser.loss(latents, nothing, sigma, noise)
+    losses.sum().backward()
+    assert losses.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in denoiser.trained.parameters() if p.grad is not None)
+
+
 # SVD's four traps -------------------------------------------------------------------------------
 
 

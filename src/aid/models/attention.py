@@ -20,7 +20,10 @@ def attend(
     mask: Bool[Tensor, "b 1 1 m"] | None = None,
     is_causal: bool = False,
 ) -> Float[Tensor, "b h n d"]:
-    """Softmax(q k^T / sqrt(d)) v, over the keys that `mask` shows."""
+    """Softmax(q k^T / sqrt(d)) v, over the keys that `mask` shows; 0 where it shows none."""
+    if mask is not None:
+        has_any = mask.any(dim=-1, keepdim=True)  # b 1 1 1
+        mask, v = mask | ~has_any, v * has_any  # a softmax over nothing is not a number
     if q.device.type != "cpu" or not q.requires_grad or is_causal:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # b h n m

@@ -71,14 +71,9 @@ class Attention(nn.Module):
             rearrange(t, "b n (h d) -> b h n d", h=self.num_heads)
             for t in (self.to_q(x), self.to_k(y), self.to_v(y))
         )
-        if mask is None:
-            read = attend(q, k, v)
-            return self.to_out(rearrange(read, "b h n d -> b n (h d)"))
-        has_any = mask.any(dim=1)[:, None]  # b 1
-        visible = rearrange(mask | ~has_any, "b m -> b 1 1 m")
-        read = attend(q, k, v, visible)
+        read = attend(q, k, v, None if mask is None else mask[:, None, None])
         read = self.to_out(rearrange(read, "b h n d -> b n (h d)"))
-        return read * has_any[:, None]  # b n d
+        return read if mask is None else read * mask.any(dim=1)[:, None, None]
 
 
 class FeedForward(nn.Sequential):
