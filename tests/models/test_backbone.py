@@ -170,6 +170,47 @@ def test_decoding_equals_the_stock_pipeline(tiny_backbone, backbone, generator):
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("chunk", "sizes"), [(1, [1] * 6), (2, [2, 1, 2, 1]), (3, [3, 3])])
+@pytest.mark.parametrize("more", [0, 1])
+def test_so_many_frames_are_decoded_at_a_time_whatever_the_batch(
+    backbone, generator, monkeypatch, chunk, sizes, more
+):
+    decode, seen = backbone.vae.decode, []
+    monkeypatch.setattr(
+        backbone.vae, "decode", lambda z, **rest: seen.append(len(z)) or decode(z, **rest)
+    )
+    latents = torch.randn(2, 3, 4, 8, 8, generator=generator)
+    backbone.decode(latents, chunk=chunk)
+    assert seen == sizes
+    seen.clear()
+    backbone.decode(latents, chunk=6 + more)
+    assert seen == [6]
+
+
+def test_a_float16_vae_encodes_in_float32_as_the_stock_pipeline_does(
+    tiny_backbone, backbone, frames
+):
+    # In float32 the weights are those of the float16 file; only the arithmetic is exact.
+    half = load_backbone(tiny_backbone, ("vae",), torch.float16)
+    exact = load_backbone(tiny_backbone, ("vae",), torch.float16).to("cpu", torch.float32)
+    assert half.vae.config.force_upcast
+    assert torch.equal(half.encode(frames), exact.encode(frames))
+    found = half.encode_condition(frames[:, :1], 3, "grey_pixels")
+    assert torch.equal(found, exact.encode_condition(frames[:, :1], 3, "grey_pixels"))
+    assert half.vae.dtype == torch.float16, "it decodes in float16"
+    pipeline = StableVideoDiffusionPipeline.from_pretrained(tiny_backbone)
+    pipeline.vae.to(torch.float16).to(torch.float32)  # as the pipeline itself upcasts
+    stock = pipeline._encode_vae_image(frames[:, 0], "cpu", 1, do_classifier_free_guidance=False)
+    torch.testing.assert_close(found[:, 0], stock, atol=1e-5, rtol=1e-4)
+
+
+def test_a_float16_vae_without_force_upcast_encodes_in_float16(tiny_backbone, frames):
+    half = load_backbone(tiny_backbone, ("vae",), torch.float16)
+    half.vae.register_to_config(force_upcast=False)
+    exact = load_backbone(tiny_backbone, ("vae",), torch.float16).to("cpu", torch.float32)
+    assert not torch.equal(half.encode(frames), exact.encode(frames))
+
+
 def test_videos_of_a_batch_are_decoded_apart(backbone, generator):
     latents = torch.randn(2, 3, 4, 8, 8, generator=generator)
     alone = backbone.decode(latents[1:], chunk=2)

@@ -36,7 +36,8 @@ PARTS = (*NETWORKS, "tokenizer")
 class Backbone:
     """The loaded parts; a part that was not asked for is None and using it is an error.
 
-    `decode_chunk` is how many frames of a video are decoded at a time: fewer take less memory.
+    `decode_chunk` is how many frames are decoded at a time, of all videos together: fewer take less
+    memory.
     `image_mean` and `image_std` are the feature extractor's, per colour of an image in [0, 1].
     """
 
@@ -101,10 +102,23 @@ class Backbone:
         offload([network for network in networks if network is not None], device)
 
     def _mode(self, frames: Float[Tensor, "n 3 H W"], chunk: int) -> Float[Tensor, "n c h w"]:
-        """The most likely latents of each frame, not scaled."""
+        """The most likely latents of each frame, not scaled.
+
+        As in the stock pipeline a float16 VAE with `force_upcast` encodes in float32, because the
+        encoder's activations overflow; it decodes in float16.
+        """
         vae = self.part("vae")
-        parts = [vae.encode(part.to(vae.dtype)).latent_dist.mode() for part in frames.split(chunk)]
-        return torch.cat(parts).float()
+        is_upcast = vae.dtype == torch.float16 and vae.config.force_upcast
+        if is_upcast:
+            vae.to(dtype=torch.float32)
+        try:
+            frames = frames.to(vae.dtype)
+            return torch.cat(
+                [vae.encode(p).latent_dist.mode() for p in frames.split(chunk)]
+            ).float()
+        finally:
+            if is_upcast:
+                vae.to(dtype=torch.float16)
 
     @torch.no_grad()
     def encode(
@@ -161,19 +175,22 @@ class Backbone:
     ) -> Float[Tensor, "b f 3 H W"]:
         """Frames in [-1, 1] of scaled latents.
 
-        Frames of one video are decoded `chunk` at a time (None: `decode_chunk`); the decoder mixes
-        those over time.
+        At most `chunk` frames are decoded at a time (None: `decode_chunk`): several whole videos,
+        or a part of one. The decoder mixes the frames of a part over time, never those of two
+        videos.
         """
         chunk = chunk or self.decode_chunk
         vae = self.part("vae")
         latents = (latents / vae.config.scaling_factor).to(vae.dtype)
-        parts = []
-        for part in latents.split(chunk, dim=1):
-            n = part.shape[1]
-            flat = rearrange(part, "b n c h w -> (b n) c h w")
-            frames = vae.decode(flat, num_frames=n).sample
-            parts.append(rearrange(frames, "(b n) c h w -> b n c h w", n=n))
-        return torch.cat(parts, dim=1).float().clamp(-1, 1)
+        videos = []
+        for some in latents.split(max(1, chunk // latents.shape[1])):
+            parts = []
+            for part in some.split(chunk, dim=1):
+                flat = rearrange(part, "b n c h w -> (b n) c h w")
+                frames = vae.decode(flat, num_frames=part.shape[1]).sample
+                parts.append(rearrange(frames, "(b n) c h w -> b n c h w", b=len(some)))
+            videos.append(torch.cat(parts, dim=1).float().clamp(-1, 1))
+        return torch.cat(videos)
 
     @torch.no_grad()
     def encode_image(
