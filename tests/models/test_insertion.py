@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aid.config import CrossAttentionConfig, ModelConfig
+from aid.config import CrossAttentionConfig, LoraConfig, ModelConfig
 from aid.models.denoiser import Denoiser
 from aid.models.dqformer import Context
 from aid.models.sites import attention_sites, check_seams, residual_blocks
@@ -63,6 +63,16 @@ def test_fresh_denoiser_equals_svd(unet, tiny_config, arguments, adapter, cross_
     )
     Denoiser(unet, 16, 24, config)
     assert torch.equal(run(unet, arguments), stock)
+
+
+def test_a_fresh_default_model_differs_from_svd_by_what_cross_attention_reads_alone(
+    unet, tiny_config, arguments, context
+):
+    stock = run(unet, arguments)
+    denoiser = Denoiser(unet, 16, 24, replace(tiny_config, lora=LoraConfig(rank=2)))
+    assert torch.equal(run(unet, arguments), stock)
+    with denoiser.insertion.reading(context):
+        assert not torch.allclose(run(unet, arguments), stock)
 
 
 def test_detached_unet_is_stock_again(unet, tiny_config, arguments):

@@ -2,7 +2,7 @@
 
     W x + (alpha / rank) W_up W_down x                                           (Hu et al. 2021)
 
-W_up starts at zero, so a new model is Stable Video Diffusion. `insertion.py` is the only caller and
+W_up starts at zero, so new updates change nothing. `insertion.py` is the only caller and
 this the only file that knows peft. While attached, peft's layers stand where the frozen projections
 stood (as their `base_layer`); detached, the UNet is stock again.
 
