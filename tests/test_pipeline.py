@@ -67,6 +67,43 @@ def test_the_pipeline_takes_micro_conditions_for_all_or_for_each(model, tiny_bac
         made(frame, INSTRUCTIONS, states=states, motion_bucket_id=[1.0, 2.0, 3.0])
 
 
+@pytest.mark.filterwarnings("ignore:.*cut off", "ignore:.*not in the grammar")
+def test_a_generator_that_is_passed_twice_gives_two_videos(model, tiny_backbone, frame):
+    made = aid.AIDPipeline.from_pretrained(model, tiny_backbone)
+    made.set_progress_bar_config(disable=True)
+
+    def draw(generator):
+        return made(
+            frame, INSTRUCTIONS[0], generator=generator, states=[["left"]], output_type="np"
+        ).frames[0]
+
+    generator = torch.Generator().manual_seed(3)
+    first, second = draw(generator), draw(generator)
+    assert not np.array_equal(first, second)
+    again = torch.Generator().manual_seed(3)
+    assert np.array_equal(draw(again), first)
+    assert np.array_equal(draw(again), second)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_dtype_is_for_the_frozen_weights_and_lora_keeps_its_own(
+    tmp_path, tiny_backbone, tiny_config, dtype
+):
+    config = replace(tiny_config, lora=LoraConfig(rank=2))
+    model = write_tiny_model(tmp_path / "model", tiny_backbone, config)
+    made = aid.AIDPipeline.from_pretrained(model, tiny_backbone)
+    before = {n: p.clone() for n, p in made.predictor.denoiser.trained_state_dict().items()}
+    made.to(dtype)
+    after = made.predictor.denoiser.trained_state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    inside = {p.dtype for n, p in made.unet.named_parameters() if "lora" in n}
+    frozen = {p.dtype for n, p in made.unet.named_parameters() if "lora" not in n}
+    assert (inside, frozen) == ({torch.float32}, {dtype})
+    loaded = aid.AIDPipeline.from_pretrained(model, tiny_backbone, torch_dtype=dtype)
+    for name, tensor in loaded.unet.state_dict().items():
+        assert torch.equal(tensor, made.unet.state_dict()[name]), name
+
+
 def test_components_are_the_stock_ones_and_moving_keeps_trained_weights_in_float32(
     model, tiny_backbone
 ):

@@ -19,9 +19,10 @@ from PIL import Image
 from aid.conditioning.states import write_and_release
 from aid.models.checkpoint import save_checkpoint
 from aid.models.hub import is_name
+from aid.predict.encodings import FrameEncodings
 from aid.predict.figures import figures_of
 from aid.predict.frames import as_pixels
-from aid.predict.loading import find_model
+from aid.predict.loading import find_model, merge_where_exact
 from aid.predict.predictor import Predictor
 
 Frame = str | Path | Image.Image | np.ndarray
@@ -90,8 +91,13 @@ class AIDPipeline(DiffusionPipeline):
 
     def to(self, *args: Any, **kwargs: Any) -> "AIDPipeline":
         """As in diffusers. A dtype is for the frozen weights; trained ones stay float32."""
+        insertion = self.predictor.denoiser.insertion
+        insertion.detach()  # else LoRA, inside of the UNet, would be cast with it
         super().to(*args, **kwargs)
+        insertion.attach()
         self.predictor.denoiser.trained.to(self.unet.device)
+        merge_where_exact(self.predictor.denoiser)
+        self.predictor.encodings = FrameEncodings()  # those that are kept are of another precision
         return self
 
     def enable_model_cpu_offload(
@@ -139,7 +145,8 @@ class AIDPipeline(DiffusionPipeline):
             motion_bucket_id: likewise: how much SVD is told that moves, 0 to 255.
             noise_aug_strength: likewise: of the noise on the given frame.
             num_videos_per_prompt: for each frame and instruction.
-            generator: its seed is the first video's; the next ones count up. None is seed 0.
+            generator: a new one's seed is the first video's, and the next ones count up; one that
+                was used before, here or elsewhere, gives other seeds each time. None is seed 0.
             batch_size: videos drawn at once.
             decode_chunk_size: frames decoded at once; fewer take less memory.
             output_type: PIL images or uint8 arrays.
@@ -164,7 +171,7 @@ class AIDPipeline(DiffusionPipeline):
             "fps": fps, "motion_bucket_id": motion_bucket_id,
             "noise_aug_strength": noise_aug_strength,
         }  # fmt: skip
-        first = 0 if generator is None else generator.initial_seed()
+        seeds = _seeds(generator, len(times))
         self.predictor.backbone.decode_chunk = decode_chunk_size
         sampler = self.predictor.sampler_with(
             num_inference_steps, image_guidance, text_guidance, guidance_interval
@@ -179,7 +186,7 @@ class AIDPipeline(DiffusionPipeline):
             videos = self.predictor.predict_many(
                 [pixels[i] for i in times],
                 [said[i] for i in times],
-                range(first, first + len(times)),
+                seeds,
                 states=[states[i] for i in times],
                 **{name: _of_each(name, value, times) for name, value in micro.items()},
                 sampler=sampler,
@@ -218,6 +225,17 @@ class AIDPipeline(DiffusionPipeline):
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / "aid", score)
             return upload_folder(repo_id=name, folder_path=Path(folder) / "aid", token=token)
+
+
+def _seeds(generator: torch.Generator | None, number: int) -> list[int]:
+    """One for each video; the generator moves on, as in diffusers."""
+    first = 0 if generator is None else generator.initial_seed()
+    if generator is not None:
+        fresh = torch.Generator(generator.device).manual_seed(first)
+        is_new = torch.equal(generator.get_state(), fresh.get_state())
+        drawn = torch.randint(2**62, (), generator=generator, device=generator.device)
+        first = first if is_new else int(drawn)
+    return [first + video for video in range(number)]
 
 
 def _of_each(
