@@ -38,6 +38,28 @@ def test_a_table_says_what_is_there_and_what_to_see_to(videos, tiny_backbone, ca
         assert sheet.size[1] > 2 * 96
 
 
+def test_long_episodes_squeezed_into_a_few_frames_are_warned_about_with_the_remedy(
+    tmp_path, monkeypatch, tiny_backbone, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "set/a.mp4", num_frames=48, fps=4)
+    write_video(tmp_path / "set/b.mp4", num_frames=160, fps=4)
+    whole = inspected(capsys, "set", "--backbone", tiny_backbone)
+    said = " ".join(whole.split())
+    assert "whole episodes of 12 to 40 s, each as 16 frames 0.783 to 2.65 s apart" in said
+    assert "2 episodes are squeezed" in said
+    assert "--frames.fps 5 --frames.windows all" in said
+    settings = ["--frames.fps", 2, "--frames.windows", "all", "--backbone", tiny_backbone]
+    said = " ".join(inspected(capsys, "set", *settings).split())
+    assert "6 of 8 s, 1 to 5 of each video of 12 to 40 s, showing 92% of the time" in said
+    assert "frames 0.5 s apart (every 2 frames)" in said
+    report = json.loads(inspected(capsys, "set", *settings, "--json"))
+    one = json.loads(inspected(capsys, "set", "--frames.fps", 2, "--backbone", tiny_backbone,
+                               "--json"))  # fmt: skip
+    sizes = [r["forecast"]["bytes"]["latents"] for r in (one, report)]
+    assert sizes[1] == 3 * sizes[0], "of six windows, not of two videos"
+
+
 def test_json_is_json_and_the_cache_that_is_forecast_is_the_one_that_is_made(
     videos, tiny_backbone, tmp_path, capsys
 ):

@@ -72,6 +72,8 @@ def test_everything_is_counted_and_every_fault_has_a_name(mixed):
     assert report["seconds"]["least"] == pytest.approx(0.3)
     assert report["rates"] == [(4.0, 3), (30.0, 2), (12.0, 1)]
     assert report["sizes"] == [(64, 48, 7)]
+    assert (report["windows"]["number"], report["windows"]["known"]) == (10, 6)
+    assert report["windows"]["seconds"] == pytest.approx([0.3, 1.25])
     assert report["instructions"] == {
         "distinct": 3, "empty": 2, "sentences": 5, "max_tokens": 6, "longest": 9, "too_long": 1,
         "words": "lift the small red box up now", "tokens": 2 + 4 + 6 + 3 + 2 + 4,

@@ -3,7 +3,7 @@
 import pytest
 
 from aid.config import FrameConfig
-from aid.data.windows import cut_windows, episode_of, window_starts
+from aid.data.windows import cut_windows, episode_of, window_report, window_starts
 from aid.types import State, VideoRow
 
 ALL = FrameConfig(fps=4.0, windows="all")
@@ -52,7 +52,7 @@ def test_a_stride_says_where_windows_start():
     starts = [row.start for row in cut_windows([episode()], overlapping, 8)]
     assert starts == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     tiny = FrameConfig(fps=4.0, windows="all", stride_seconds=1e-9)
-    starts = window_starts(episode(), tiny, 8)
+    starts = window_starts(200, 20.0, tiny, 8)
     assert starts == list(range(starts[-1] + 1)), "no frame starts two windows"
 
 
@@ -181,3 +181,27 @@ def test_cameras_and_scenes_share_an_episode(changes, episode_name):
 def test_settings_that_cannot_be_met_are_refused(settings, said):
     with pytest.raises(ValueError, match=said):
         FrameConfig(**settings)
+
+
+def test_a_report_says_what_whole_episodes_and_windows_show():
+    counted = [(240, 20.0, 3), (800, 20.0, 1), (0, 0.0, 2)]
+    whole = window_report(counted, FrameConfig(), 16)
+    assert (whole["number"], whole["known"], whole["squeezed"]) == (6, 4, 4)
+    assert whole["seconds"] == [12, 40]
+    assert whole["apart"] == pytest.approx([239 / 20 / 15, 799 / 20 / 15])
+    assert (whole["share"], whole["repeated"]) == (1, 0)
+    some = window_report(counted, FrameConfig(fps=4.0), 16)
+    assert (some["number"], some["per_episode"], some["squeezed"]) == (6, [1, 1], 0)
+    assert some["own_apart"] == [5, 5]
+    assert some["share"] == pytest.approx(16 / 76)
+    every = window_report(counted, FrameConfig(fps=4.0, windows="all"), 16)
+    assert (every["number"], every["per_episode"]) == (3 * 3 + 10 + 2, [3, 10])
+    assert every["share"] == pytest.approx(1)
+
+
+def test_a_report_counts_frames_that_repeat_others():
+    assert window_report([(10, 10.0, 1)], FrameConfig(fps=20.0), 4)["repeated"] == 0.25
+    assert window_report([(10, 10.0, 1)], FrameConfig(fps=2.0), 4)["repeated"] == 0.25
+    assert window_report([(2, 10.0, 1)], FrameConfig(), 4)["repeated"] == 0.5
+    nothing = window_report([], FrameConfig(fps=2.0), 4)
+    assert (nothing["number"], nothing["share"], nothing["repeated"]) == (0, None, None)

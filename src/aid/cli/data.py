@@ -13,6 +13,8 @@ from aid.config import FrameConfig, ModelConfig, SamplerConfig, SourceConfig, Tr
 GB, NUM_NAMED = 1e9, 5
 MOST_VIDEOS, MOST_SECONDS = 500, 20.0
 """Videos that are looked at if nobody says, and about how long."""
+SUGGESTED_FPS = 5.0
+"""For windows of robots' episodes, which last from some seconds to a minute. Ours."""
 
 
 def data(
@@ -80,7 +82,7 @@ def data(
     if json:
         print(json_format.dumps(report, indent=1))
     else:
-        print_facts(_facts(report))
+        print_facts(_facts(report, frames))
 
 
 def join(folder: Path, names: list[str]) -> None:
@@ -121,12 +123,13 @@ def _forecast(
     from aid.data.forecast import cache_size
     from aid.prepare.timing import encoding_seconds
 
-    looked, number = report["looked_at"], report["num_videos"]
+    looked, number = report["looked_at"], report["windows"]["number"]
     size = {key: looked[key] for key in ("num_frames", "height", "width")}
     tokens = report["instructions"]["tokens"]
     if tokens is None:
         tokens = report["instructions"]["sentences"] * sizes.num_text_tokens
-    firsts = report["num_scenes"] or number
+    is_whole = number == report["num_videos"]
+    firsts = report["num_scenes"] or number if is_whole else number
     room = cache_size(
         sizes, num_videos=number, num_firsts=firsts, num_tokens=tokens,
         num_given_frames=model.condition.num_given_frames, **size,
@@ -144,7 +147,7 @@ def _forecast(
     }
 
 
-def _facts(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
+def _facts(report: dict[str, Any], frames: FrameConfig) -> list[tuple[str, str, bool]]:
     """Lines of the table: name, what is said, whether a person should see to it."""
     looked, said, many = report["looked_at"], report["instructions"], report["num_videos"]
     is_part = looked["number"] < many
@@ -161,6 +164,7 @@ def _facts(report: dict[str, Any]) -> list[tuple[str, str, bool]]:
         ("cameras", _numbers(report["cameras"]), False),
         ("frames", _spread(report["lengths"], many), False),
         ("seconds", _spread(report["seconds"], many), False),
+        ("windows", *_windows(report, frames)),
         ("frames a second", _pairs(report["rates"]), not report["rates"]),
         ("sizes", ", ".join(f"{w}x{h} ({n:,})" for w, h, n in report["sizes"]) or "-", False),
         ("instructions", f"{said['distinct']:,} distinct", False),
@@ -196,6 +200,34 @@ def _spread(spread: dict[str, int | float], many: int) -> str:
         return "nobody knows"
     of = "" if spread["known"] == many else f"; known of {spread['known']:,}"
     return f"{spread['least']:g} to {spread['most']:g}, median {spread['median']:g}{of}"
+
+
+def _windows(report: dict[str, Any], frames: FrameConfig) -> tuple[str, bool]:
+    """What is seen of an episode, and whether a person should see to it."""
+    found, number = report["windows"], report["looked_at"]["num_frames"]
+    if not found["known"]:
+        return "nobody knows", False
+    apart = f"{_range(found['apart'])} s apart (every {_range(found['own_apart'])} frames)"
+    repeats = f"; {found['repeated']:.0%} of them repeat another" if found["repeated"] else ""
+    seconds = _range(found["seconds"])
+    if frames.rate(number) is None:
+        said = f"whole episodes of {seconds} s, each as {number} frames {apart}{repeats}"
+        if not found["squeezed"]:
+            return said, False
+        return (
+            f"{said}; {found['squeezed']:,} episodes are squeezed. See them through windows of "
+            f"one rate: --frames.fps {SUGGESTED_FPS:g} --frames.windows all"
+        ), True
+    lasts, each = number / frames.rate(number), _range(found["per_episode"])
+    return (
+        f"{found['number']:,} of {lasts:g} s, {each} of each video of {seconds} s, "
+        f"showing {found['share']:.0%} of the time; frames {apart}{repeats}"
+    ), found["share"] < 0.5
+
+
+def _range(spread: list[int] | list[float]) -> str:
+    least, most = (f"{value:.3g}" for value in spread)
+    return least if least == most else f"{least} to {most}"
 
 
 def _longest(said: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def inside(folder: Path, name: str) -> Path:
         if any(len(os.fsencode(part)) > MAX_NAME for part in Path(name).parts):
             raise ValueError(f"a part of it has more than {MAX_NAME} bytes")
         path = (folder / name).resolve()
-        is_inside = path.is_relative_to(_root(folder))
+        is_inside = path.is_relative_to(_root(folder.absolute()))
     except (OSError, RuntimeError, ValueError) as error:  # too long, a NUL, a ring of links
         raise ValueError(f"{_short(name)} is no path below {str(folder)!r} ({error}).") from None
     if not is_inside:

@@ -24,6 +24,7 @@ from aid.data.remote import at_hand
 from aid.data.shards import pieces, video_digest
 from aid.data.sources import Listing
 from aid.data.store import is_url
+from aid.data.windows import window_report
 from aid.types import VideoRow
 
 AT_HAND = 32
@@ -97,6 +98,7 @@ def inspect(
             "format": listing.format.name,
             "notes": listing.notes,
             **_counts(ledger),
+            "windows": window_report(ledger.lengths(), frames, num_frames),
             "instructions": _instructions(ledger, count_tokens, max_tokens, on_step),
             "looked_at": {
                 "number": looker.number,

@@ -140,6 +140,11 @@ class Ledger:
         query = f"SELECT {value}, COUNT(*) FROM rows WHERE {value} > 0 GROUP BY 1 "
         return self._all(query + "ORDER BY 2 DESC, 1 LIMIT ?", MAX_GROUPS)
 
+    def lengths(self) -> Iterator[tuple[int, float, int]]:
+        """Frames and frames a second, 0 where nobody knows, and how many rows are so."""
+        for some in self._streamed("SELECT num_frames, fps, COUNT(*) FROM rows GROUP BY 1, 2"):
+            yield from some
+
     def sizes(self) -> list[tuple[int, int, int]]:
         """Width, height and number of rows, most frequent first."""
         query = "SELECT width, height, COUNT(*) FROM rows WHERE width > 0 AND height > 0 "

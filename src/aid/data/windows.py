@@ -4,13 +4,17 @@ Called after a data set's rows are read. A window is a span of its episode's vid
 rows needs to know nothing of windows; `data.frames` takes its frames by their times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from aid.config import FrameConfig
 from aid.types import State, VideoRow
+
+SQUEEZED_FROM = 0.5
+"""Seconds between two frames from which on a whole episode counts as squeezed. Ours."""
 
 
 def cut_windows(
@@ -48,45 +52,98 @@ def cut_windows(
                 f"{rate:g} frames a second cannot be cut from it. Say it: --fps 12"
             )
     _require_motion(rows, rate, num_frames)
-    starts = [window_starts(row, frames, num_frames) for row in rows]
     if notes is not None and rows:
-        notes.append(_coverage(rows, starts, frames, num_frames))
+        notes.append(_coverage(rows, frames, num_frames))
         notes += _notes(rows, rate, num_frames)
     return [
         _window(row, first, rate, num_frames)
-        for row, firsts in zip(rows, starts, strict=True)
-        for first in firsts
+        for row in rows
+        for first in window_starts(row.num_frames, row.fps, frames, num_frames)
     ]
 
 
-def covered(row: VideoRow, starts: Sequence[int], frames: FrameConfig, num_frames: int) -> float:
-    """The share of a row's frames that lie in a window, 0 to 1; of an unknown length 0."""
-    rate = frames.rate(num_frames)
-    if rate is None or not row.num_frames or not row.fps:
-        return float(rate is None)
-    length = num_frames / rate * row.fps
-    ends = [*starts[1:], row.num_frames]
-    seen = sum(min(length, end - start) for start, end in zip(starts, ends, strict=True))
-    return seen / row.num_frames
+def window_starts(length: int, fps: float, frames: FrameConfig, num_frames: int) -> list[int]:
+    """Numbers of an episode's own frames at which its windows start; [0] where it is one.
 
+    A window fits if the episode has a frame within half a frame of the window's last one.
 
-def window_starts(row: VideoRow, frames: FrameConfig, num_frames: int) -> list[int]:
-    """Numbers of the row's own frames at which its windows start; [0] where a whole row is one.
-
-    A window fits if the row has a frame within half a frame of the window's last one.
+    Args:
+        length: frames of the episode; 0 if nobody knows.
+        fps: the episode's own; likewise.
+        frames: how many windows, at which rate.
+        num_frames: of a window.
     """
     rate = frames.rate(num_frames)
-    if rate is None or not row.num_frames or not row.fps:
+    if rate is None or not length or not fps:
         return [0]
-    room = row.num_frames - 1 - (num_frames - 1) / rate * row.fps
+    room = length - 1 - (num_frames - 1) / rate * fps
     if room <= 0:
         return [0]
     if frames.windows == "all":
         seconds = frames.stride_seconds or num_frames / rate
-        starts = np.arange(0, room + 0.5, max(1.0, seconds * row.fps))
+        starts = np.arange(0, room + 0.5, max(1.0, seconds * fps))
     else:
         starts = np.linspace(0, room, frames.windows)
     return np.unique(starts.round().astype(int)).tolist()
+
+
+def window_report(
+    counted: Iterable[tuple[int, float, int]], frames: FrameConfig, num_frames: int
+) -> dict[str, Any]:
+    """What windows show of the episodes of a data set, as JSON values.
+
+    Args:
+        counted: frames and frames a second of episodes, and how many episodes are so; 0 where
+            nobody knows.
+        frames: how many windows of each, at which rate.
+        num_frames: of a window.
+
+    Returns:
+        `number` of windows; `known`, of how many episodes length and rate are known. Of those,
+        each as [least, most]: `per_episode`, windows; `seconds`, of the episodes; `apart`, seconds
+        from one frame to the next; `own_apart`, likewise in frames of the episode. `share` of their
+        time that windows show and `repeated`, the share of windows' frames that repeat another, 0
+        to 1. `squeezed`, whole episodes with more than half a second from one frame to the next.
+    """
+    rate = frames.rate(num_frames)
+    spreads: dict[str, list[float]] = {}
+    number, known, squeezed, time, seen, shown, repeated = 0, 0, 0, 0.0, 0.0, 0, 0
+    for length, fps, count in counted:
+        starts = window_starts(length, fps, frames, num_frames)
+        number += count * len(starts)
+        if not length or not fps:
+            continue
+        whole = (length - 1) / fps / max(1, num_frames - 1)
+        apart = 1 / rate if rate else whole
+        wanted = np.arange(num_frames) * apart * fps
+        distinct = len(np.unique(np.minimum(wanted.round(), length - 1)))
+        known += count
+        squeezed += count * (rate is None and apart > SQUEEZED_FROM)
+        time += count * length / fps
+        seen += count * length / fps * _share(length, fps, starts, frames, num_frames)
+        shown += count * len(starts) * num_frames
+        repeated += count * len(starts) * (num_frames - distinct)
+        facts = {"per_episode": len(starts), "seconds": length / fps, "apart": apart,
+                 "own_apart": apart * fps}  # fmt: skip
+        for name, value in facts.items():
+            least, most = spreads.get(name, (value, value))
+            spreads[name] = [min(least, value), max(most, value)]
+    return {
+        "number": number, "known": known, **spreads, "squeezed": squeezed,
+        "share": seen / time if time else None, "repeated": repeated / shown if shown else None,
+    }  # fmt: skip
+
+
+def _share(
+    length: int, fps: float, starts: Sequence[int], frames: FrameConfig, num_frames: int
+) -> float:
+    """The share of an episode's frames that lie in one of its windows."""
+    rate = frames.rate(num_frames)
+    if rate is None:
+        return 1.0
+    each = num_frames / rate * fps
+    ends = [*starts[1:], length]
+    return sum(min(each, end - at) for at, end in zip(starts, ends, strict=True)) / length
 
 
 def episode_of(row: VideoRow) -> str:
@@ -146,19 +203,16 @@ def _require_motion(rows: Sequence[VideoRow], rate: float, num_frames: int) -> N
         )
 
 
-def _coverage(
-    rows: Sequence[VideoRow], starts: list[list[int]], frames: FrameConfig, num_frames: int
-) -> str:
+def _coverage(rows: Sequence[VideoRow], frames: FrameConfig, num_frames: int) -> str:
     """How many windows there are, and how much of the data they show."""
-    total = sum(row.num_frames for row in rows)
-    pairs = zip(rows, starts, strict=True)
-    seen = sum(row.num_frames * covered(row, own, frames, num_frames) for row, own in pairs)
-    number, rate = sum(map(len, starts)), frames.rate(num_frames)
-    said = f"{number:,} windows of {num_frames / rate:g} s are cut from {len(rows):,} videos"
-    if not total:
+    counted = ((row.num_frames, row.fps, 1) for row in rows)
+    report = window_report(counted, frames, num_frames)
+    seconds = num_frames / frames.rate(num_frames)
+    said = f"{report['number']:,} windows of {seconds:g} s are cut from {len(rows):,} videos"
+    if report["share"] is None:
         return f"{said}."
-    said += f" and show {seen / total:.0%} of their time."
-    if frames.windows != "all" and seen < 0.9 * total:
+    said += f" and show {report['share']:.0%} of their time."
+    if frames.windows != "all" and report["share"] < 0.9:
         said += " --frames.windows all shows the rest, too."
     return said
 
