@@ -5,13 +5,16 @@ import json
 import os
 import subprocess
 import sys
+import types
+from dataclasses import replace
 
 import pytest
 from prepared import SCRIPT, contents
 
 from aid.config import ConditionConfig, FrameConfig
 from aid.prepare.cluster import _Worker, on_cluster
-from aid.prepare.job import Job, Made
+from aid.prepare.job import Job, Made, Spent
+from aid.types import VideoRow
 
 JOB = Job(
     data="data", out="cache", backbone="tiny", backbone_id="0", condition=ConditionConfig(),
@@ -33,7 +36,7 @@ for attempt in range(4):  # Ray waits 30 s for itself, which a busy machine may 
         ray.shutdown()
 marker = sys.argv[4]
 
-def killing(job, shards, encode=videos_module.encode_videos):
+def killing(job, shards, tell, encode=videos_module.encode_videos):
     # Runs in a worker: the first that comes here dies in the middle of its first write.
     import os, signal
     from aid.data import store
@@ -49,7 +52,7 @@ def killing(job, shards, encode=videos_module.encode_videos):
 
     store.save_file = kill
     try:
-        yield from encode(job, shards)
+        yield from encode(job, shards, tell)
     finally:
         store.save_file = save
 """
@@ -89,20 +92,52 @@ def test_workers_of_which_one_is_killed_make_the_cache_that_one_process_makes(
     assert contents(tmp_path / "out") == contents(finished)
 
 
+GPUS = (
+    CLUSTER.replace("num_cpus=2", "num_cpus=2, num_gpus=2")
+    + """
+def noting(job, shards, tell, encode=videos_module.encode_videos):
+    # Runs in a worker.
+    import ray
+    with open(marker, "a") as file:
+        file.write(f"{len(ray.get_gpu_ids())}\\n")
+    yield from encode(job, shards, tell)
+
+run_module.encode_videos = noting
+make("--engine", "ray")
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray Data: pip install -e '.[ray]'"
+)
+def test_every_worker_has_a_gpu_to_itself_where_the_cluster_declares_some(
+    finished, tiny_manifest, tiny_backbone, tmp_path
+):
+    """The GPUs are declared and not there, so the workers compute on their CPUs."""
+    urls = [f"file://{tiny_manifest}", f"file://{tmp_path}/out"]
+    done = run(GPUS, *urls, tiny_backbone, tmp_path / "gpus")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "gpus").read_text().split() == ["1"] * 3
+    assert contents(tmp_path / "out") == contents(finished)
+
+
 @pytest.mark.parametrize(
     ("error", "is_users"), [(ValueError("video 'a' is damaged"), True), (OSError("full"), False)]
 )
 def test_what_a_worker_meets_is_said_and_not_thrown(error, is_users):
-    def encode(job, shards):
+    def encode(job, shards, tell):
         raise error
         yield
 
     answer = _Worker(encode, JOB, dict)({"number": 3, "rows": "[{}]"})
-    assert answer == {"number": 3, "made": "", "error": str(error), "is_users": is_users}
+    said = {"made": "", "spent": "", "error": str(error), "is_users": is_users}
+    assert answer == {"number": 3, **said}
 
 
 def test_a_worker_says_what_it_made_as_json():
-    def encode(job, shards):
+    def encode(job, shards, tell):
         (rows,) = shards
         yield Made(name=f"{job.out}-{rows[0]['id']}", num_rows=len(rows), skipped=[("b", "torn")])
 
@@ -115,4 +150,67 @@ def test_a_worker_says_what_it_made_as_json():
 def test_without_ray_the_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install 'aid-video\[ray\]'"):
-        list(on_cluster(lambda *_: iter(()), JOB, [[]], dict, num_workers=2))
+        list(on_cluster(lambda *_: iter(()), JOB, [[]], dict, print, num_workers=2, device=None))
+
+
+class FakeRay(types.ModuleType):
+    """A cluster in this process, which notes what workers are asked for."""
+
+    def __init__(self, resources):
+        super().__init__("ray")
+        self.resources, self.asked, self.data = resources, [], self
+        self.DataContext = types.SimpleNamespace(get_current=types.SimpleNamespace)
+
+    def is_initialized(self):
+        return True
+
+    def cluster_resources(self):
+        return self.resources
+
+    def from_items(self, lines, override_num_blocks):
+        self.lines = lines
+        return self
+
+    def map(self, worker, fn_constructor_args, **asked):
+        self.asked.append((asked, fn_constructor_args[1].device))
+        made = worker(*fn_constructor_args)
+        return types.SimpleNamespace(iter_rows=lambda: map(made, self.lines))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "asked", "of_worker"),
+    [
+        (None, None, {"concurrency": 4, "num_cpus": 1, "num_gpus": 0}, None),
+        (2, None, {"concurrency": 2, "num_cpus": 1, "num_gpus": 1}, None),
+        (2, "cuda:1", {"concurrency": 2, "num_cpus": 1, "num_gpus": 1}, "cuda"),
+        (8, "cuda", {"concurrency": 4, "num_cpus": 1, "num_gpus": 1}, "cuda"),
+        (2, "cpu", {"concurrency": 4, "num_cpus": 1, "num_gpus": 0}, "cpu"),
+    ],
+)
+def test_workers_ask_for_gpus_where_there_are_any(monkeypatch, gpus, device, asked, of_worker):
+    def encode(job, shards, tell):
+        for rows in shards:
+            tell(Spent(done=len(rows), encoded=len(rows), seconds=2.0, waited=1.0))
+            yield Made(name=rows[0]["id"], num_rows=len(rows))
+
+    ray = FakeRay({"CPU": 4.0} | ({"GPU": float(gpus)} if gpus else {}))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", ray)
+    row = VideoRow(id="", video="", instruction="", num_frames=1, fps=1.0, height=8, width=8)
+    shards = [[replace(row, id=str(number))] for number in range(6)]
+    told = []
+    made = list(on_cluster(encode, JOB, shards, dict, told.append, num_workers=None, device=device))
+    assert [one.name for one in made] == ["0", "1", "2", "3", "4", "5"]
+    assert ray.asked == [(asked, of_worker)]
+    assert sum(told, Spent()) == Spent(done=6, encoded=6, seconds=12.0, waited=6.0)
+
+
+def test_a_gpu_that_the_cluster_has_not_is_refused(monkeypatch):
+    ray = FakeRay({"CPU": 4.0})
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", ray)
+    with pytest.raises(ValueError, match="device 'cuda': the Ray cluster has no GPU"):
+        made = on_cluster(
+            lambda *_: iter(()), JOB, [[]], dict, print, num_workers=None, device="cuda"
+        )
+        list(made)

@@ -33,8 +33,9 @@ def check_folder(folder: Path) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar with the time left; it takes (done, all). In a log, a line twice a minute.
+def progress_bar(title: str) -> Iterator[Callable[..., None]]:
+    """A progress bar with the time left; it takes (done, all) and, if there is something to say of
+    the speed, words. In a log, a line twice a minute.
 
     All is None where nobody knows.
     """
@@ -42,13 +43,18 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
         yield _Lines(title)
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TextColumn
 
     # Paths that go into a file or a pipe stay out of the bar's way.
     settings = {"transient": True, "redirect_stdout": sys.stdout.isatty()}
-    with Progress(console=Console(stderr=True), **settings) as progress:
-        bar = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[speed]}"))
+    with Progress(*columns, console=Console(stderr=True), **settings) as progress:
+        bar = progress.add_task(title, total=None, speed="")
+
+        def show(done: int, total: int | None, speed: str = "") -> None:
+            progress.update(bar, completed=done, total=total, speed=speed)
+
+        yield show
 
 
 class _Lines:
@@ -57,7 +63,7 @@ class _Lines:
     def __init__(self, title: str) -> None:
         self.title, self.start, self.said = title, monotonic(), monotonic()
 
-    def __call__(self, done: int, total: int | None) -> None:
+    def __call__(self, done: int, total: int | None, speed: str = "") -> None:
         now = monotonic()
         if now - self.said < SECONDS_BETWEEN_LINES:
             return
@@ -66,20 +72,21 @@ class _Lines:
             print(f"{self.title} {done}", file=sys.stderr)
         else:
             left = (now - self.start) / max(1, done) * (total - done) / 60
-            print(f"{self.title} {done} of {total}, {left:.0f} min left", file=sys.stderr)
+            words = f", {speed}" if speed else ""
+            print(f"{self.title} {done} of {total}, {left:.0f} min left{words}", file=sys.stderr)
 
 
 @contextmanager
-def step_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar, or lines, for each step of a command; it takes (step, done, all)."""
+def step_bars() -> Iterator[Callable[..., None]]:
+    """A bar, or lines, for each step of a command; it takes (step, done, all), maybe the speed."""
     with ExitStack() as open_bars:
-        bars: dict[str, Callable[[int, int | None], None]] = {}
+        bars: dict[str, Callable[..., None]] = {}
 
-        def on_step(step: str, done: int, total: int | None) -> None:
+        def on_step(step: str, done: int, total: int | None, speed: str = "") -> None:
             if step not in bars:
                 open_bars.close()  # the step before it
                 bars[step] = open_bars.enter_context(progress_bar(step))
-            bars[step](done, total)
+            bars[step](done, total, speed)
 
         yield on_step
 

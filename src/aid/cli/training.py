@@ -183,32 +183,46 @@ def prepare(
     from aid.data.windows import cut_windows
     from aid.models.devices import choose_device
     from aid.predict import find_backbone
+    from aid.prepare import help_out, joined
     from aid.prepare import prepare as encode
 
-    if engine == "local":
-        choose_device(device)  # refused before a data set is read, let alone a language model
-    frozen = find_backbone(backbone)
-    place, source = read_any_source(data, asked, unpack_to=unpack_to)
-    frames = frames or FrameConfig()
-    rows = cut_windows(source.rows, frames, model.num_frames, source.notes)
-    for note in source.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if is_url(place):
-        writer = choose_state_writer(states, rows)
-    else:
-        writer = recorded_states(Path(place), rows, states)
-    with step_bars() as on_shard:
-        result = encode(
-            place, out, frozen, condition=model.condition,
-            num_frames=model.num_frames, states=writer,
-            rows=rows, asked=asked, frames=frames, skip_corrupt=skip_corrupt,
-            num_workers=num_workers, engine=engine, device=device, precision=precision,
-            batch_size=batch_size, licence=source.licence, on_shard=on_shard,
-        )  # fmt: skip
-    for name, reason in result.skipped:
-        print(f"skipped {name}: {reason}", file=sys.stderr)
-    print(f"{result.num_videos} videos, {len(result.skipped)} skipped")
-    print(out)
+    with joined() as ranks:
+        if ranks is not None and ranks.rank:
+            try:
+                help_out(ranks)
+            except ValueError:  # rank 0 has said why
+                raise SystemExit(2) from None
+            return
+        if engine == "local":
+            choose_device(device)  # refused before a data set is read, let alone a language model
+        frozen = find_backbone(backbone)
+        place, source = read_any_source(data, asked, unpack_to=unpack_to)
+        frames = frames or FrameConfig()
+        rows = cut_windows(source.rows, frames, model.num_frames, source.notes)
+        for note in source.notes:
+            print(f"note: {note}", file=sys.stderr)
+        if is_url(place):
+            writer = choose_state_writer(states, rows)
+        else:
+            writer = recorded_states(Path(place), rows, states)
+        with step_bars() as on_step:
+            result = encode(
+                place, out, frozen, condition=model.condition,
+                num_frames=model.num_frames, states=writer,
+                rows=rows, asked=asked, frames=frames, skip_corrupt=skip_corrupt,
+                num_workers=num_workers, engine=engine, device=device, precision=precision,
+                batch_size=batch_size, licence=source.licence, on_step=on_step,
+            )  # fmt: skip
+        for name, reason in result.skipped:
+            print(f"skipped {name}: {reason}", file=sys.stderr)
+        print(f"{result.num_videos} videos, {len(result.skipped)} skipped")
+        if result.num_encoded:
+            print(
+                f"{result.num_encoded} encoded in {result.seconds:.1f} s "
+                f"({result.num_encoded / result.seconds:.2f} a second); the encoders waited for "
+                f"decoding {result.waited_share:.0%} of their time"
+            )
+        print(out)
 
 
 def train(

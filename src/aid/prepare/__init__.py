@@ -4,6 +4,7 @@
 """
 
 from aid.prepare.job import Job
+from aid.prepare.ranks import help_out, joined
 from aid.prepare.run import Prepared, prepare
 
-__all__ = ["Job", "Prepared", "prepare"]
+__all__ = ["Job", "Prepared", "help_out", "joined", "prepare"]

@@ -2,49 +2,59 @@
 
 import queue
 import threading
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from time import monotonic
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 _END = object()
 
 
-def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+class Ahead(Generic[T]):
     """The same items in the same order, made up to `depth` ahead.
 
     An error of the items is raised here, in its turn. When the caller stops early, the thread ends.
+    `waited` is how many seconds the caller has stood still because the next item was not made yet.
     """
-    waiting: queue.Queue[Any] = queue.Queue(depth)
-    is_over = threading.Event()
 
-    def offer(item: Any) -> bool:
-        while not is_over.is_set():
+    def __init__(self, items: Iterable[T], depth: int) -> None:
+        self.waited = 0.0
+        self._items = items
+        self._queue: queue.Queue[Any] = queue.Queue(depth)
+        self._is_over = threading.Event()
+
+    def _offer(self, item: Any) -> bool:
+        while not self._is_over.is_set():
             try:
-                waiting.put(item, timeout=0.1)
+                self._queue.put(item, timeout=0.1)
             except queue.Full:
                 continue
             return True
         return False
 
-    def work() -> None:
+    def _work(self) -> None:
         try:
-            for item in items:
-                if not offer((item, None)):
+            for item in self._items:
+                if not self._offer((item, None)):
                     return
-            offer((_END, None))
+            self._offer((_END, None))
         except BaseException as error:  # whatever it is, the caller must see it
-            offer((_END, error))
+            self._offer((_END, error))
 
-    thread = threading.Thread(target=work, name="decode", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = waiting.get()
-            if error is not None:
-                raise error
-            if item is _END:
-                return
-            yield item
-    finally:
-        is_over.set()
-        thread.join()
+    def __iter__(self) -> Iterator[T]:
+        """The items, once."""
+        thread = threading.Thread(target=self._work, name="decode", daemon=True)
+        thread.start()
+        try:
+            while True:
+                asked = monotonic()
+                item, error = self._queue.get()
+                self.waited += monotonic() - asked
+                if error is not None:
+                    raise error
+                if item is _END:
+                    return
+                yield item
+        finally:
+            self._is_over.set()
+            thread.join()

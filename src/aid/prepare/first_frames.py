@@ -6,6 +6,7 @@ noise is a function of the pixels: whoever holds the kept frames can make it aga
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from time import monotonic
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from aid.config import ConditionConfig
 from aid.data.forecast import NUM_NOISED
 from aid.data.frames import floats
 from aid.data.shards import open_shard, pieces, shard_name
-from aid.prepare.job import Job, Made
+from aid.prepare.job import Job, Made, Spent, Tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,22 +42,26 @@ def noised(
     return given + strength[:, None, None, None, None] * noise, strength
 
 
-def encode_first_frames(job: Job, shards: Iterable[list[First]]) -> Iterator[Made]:
+def encode_first_frames(job: Job, shards: Iterable[list[First]], tell: Tell) -> Iterator[Made]:
     """Image tokens, and the given frames' latents under several noise augmentations."""
     for firsts in shards:
         c = job.condition
         digests = [first.digest for first in firsts]
         noise = [NUM_NOISED, c.noise_aug_mean, c.noise_aug_std]
         name = shard_name("first_frames", [job.arithmetic(), job.decoding(), noise, digests])
-        if not job.has_whole(name):
+        if job.has_whole(name):
+            tell(Spent(done=len(firsts)))
+        else:
             with job.store.local({first.shard for first in firsts}) as paths:
                 kept = {shard: open_shard(path)[0]["given_frames"] for shard, path in paths.items()}
                 made: dict[str, list[Tensor]] = {}
                 size = max(1, job.batch_size // job.condition.num_given_frames)
                 for batch in pieces(firsts, size):
+                    since = monotonic()
                     given = torch.stack([floats(kept[f.shard][f.place]) for f in batch])
                     for key, tensor in facts_of(job, given, [f.digest for f in batch]).items():
                         made.setdefault(key, []).append(tensor.half().cpu())
+                    tell(Spent(done=len(batch), seconds=monotonic() - since))
             tensors = {key: torch.cat(parts) for key, parts in made.items()}
             job.store.write_tensors(name, tensors)
         yield Made(name=name, num_rows=len(firsts))

@@ -1,9 +1,10 @@
 """What `prepare` was asked for, as plain values."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,46 @@ class Made:
     name: str
     num_rows: int
     skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a process has done since it last said so.
+
+    `done` rows need no more work; `encoded` of them were encoded now, which took `seconds`, of
+    which the encoders `waited` so many for frames to be decoded.
+    """
+
+    done: int = 0
+    encoded: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def __add__(self, more: "Spent") -> "Spent":
+        """Both together."""
+        return Spent(
+            done=self.done + more.done, encoded=self.encoded + more.encoded,
+            seconds=self.seconds + more.seconds, waited=self.waited + more.waited,
+        )  # fmt: skip
+
+    def __sub__(self, less: "Spent") -> "Spent":
+        """What has come since."""
+        return Spent(
+            done=self.done - less.done, encoded=self.encoded - less.encoded,
+            seconds=self.seconds - less.seconds, waited=self.waited - less.waited,
+        )  # fmt: skip
+
+
+Tell = Callable[[Spent], None]
+"""Called whenever a batch or a shard is done."""
+
+
+def line_of(row: Any) -> dict[str, Any]:
+    """A row as JSON values, as far as a process elsewhere needs it to make its shard."""
+    values = asdict(row)
+    for name in ("world", "wordings", "states"):  # only the command itself needs them
+        values.pop(name, None)
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,3 +201,7 @@ class Job:
             except ValueError:
                 return False
         return True
+
+
+Encode = Callable[[Job, Iterable[list[Any]], Tell], Iterator[Made]]
+"""Makes shards of rows."""

@@ -4,10 +4,11 @@ Finished shards are kept, so a killed run goes on where it stopped; `cache.json`
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
 from aid.conditioning.states import StateWriter
@@ -28,24 +29,30 @@ from aid.prepare.claim import (
 )
 from aid.prepare.cluster import on_cluster
 from aid.prepare.first_frames import First, encode_filling, encode_first_frames
-from aid.prepare.job import Job, Made
+from aid.prepare.job import Encode, Job, Made, Spent, Tell
+from aid.prepare.ranks import Ranks, help_out, joined, on_ranks, share
 from aid.prepare.text import encode_text, sentence_sizes, write_rows, write_states
 from aid.prepare.videos import encode_videos
 from aid.types import VideoRow
 
-THREADS_ON_CLUSTER = 2
-"""That decode in each process of a cluster, while it encodes."""
 Engine = Literal["local", "ray"]
-OnShard = Callable[[str, int, int], None]
-"""Told the step, how many rows are done and how many there are."""
+OnStep = Callable[[str, int, int, str], None]
+"""Told the step, how many rows are done, how many there are, and how fast it goes, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """How it went: videos in the cache, and those left out with the reason of each."""
+    """How it went: videos in the cache, and those left out with the reason of each.
+
+    `num_encoded` videos were encoded now, by all processes together in `seconds`; `waited_share` is
+    the part of their time, from 0 to 1, in which the encoders waited for frames to be decoded.
+    """
 
     num_videos: int
     skipped: list[tuple[str, str]]
+    num_encoded: int = 0
+    seconds: float = 0.0
+    waited_share: float = 0.0
 
 
 def prepare(
@@ -67,9 +74,12 @@ def prepare(
     device: str | None = None,
     precision: Precision = "float32",
     batch_size: int = 16,
-    on_shard: OnShard = lambda step, done, total: None,
+    on_step: OnStep = lambda step, done, total, speed: None,
 ) -> Prepared:
     """Encodes videos and instructions into the cache `out`.
+
+    Under a launcher (`torchrun`, `accelerate launch`) every process calls this; rank 0 does what
+    is said here, and the others make shards for it.
 
     Args:
         data: folder or URL that the rows' videos are in; without `rows` any data set that
@@ -82,48 +92,85 @@ def prepare(
         limit: only the first so many rows, without `rows` so many of the data set's.
         frames: which frames of a video are taken, at which size.
         skip_corrupt: leaves damaged videos out instead of stopping at the first.
-        num_workers: threads that decode, or processes of the cluster; by default one per core.
+        num_workers: threads that decode, by default one per core; or processes of the cluster, by
+            default one per GPU, or per core where there is none.
         engine: who makes the shards: this process, or the workers of a Ray cluster.
         device: where the encoders compute; None takes CUDA if there is one, else MPS, else the CPU.
         precision: in which they are kept and compute. A cache is stored in float16 in any case.
         batch_size: frames that are encoded at once; fewer take less of the device's memory.
         licence: of the data, as its source says it; without `rows` it is read with them.
-        on_shard: told the step, how many rows are done and how many there are.
+        on_step: told how far it is, after every batch.
 
     Raises:
         ValueError: nothing to encode, a damaged video, the device is not there or too small, or
             `out` holds another or a stale cache.
-        OSError: the disk is full.
+        OSError: the disk is full, or another rank has died.
     """
-    asked, frames = asked or SourceConfig(limit=limit), frames or FrameConfig()
-    if rows is None:
-        source = read_source(data, asked)
-        data, licence = source.folder, source.licence  # where videos were unpacked, another folder
-        rows = cut_windows(source.rows[:limit], frames, num_frames)
-    else:
-        rows = rows[:limit]
-    _require_instructions(rows)
-    height, width = _size(rows, frames)
-    job = Job(
-        data=str(data), out=str(out), backbone=str(backbone), backbone_id=backbone_hash(backbone),
-        condition=condition, frames=frames, num_frames=num_frames, height=height, width=width,
-        skip_corrupt=skip_corrupt, device=device, precision=precision, batch_size=batch_size,
-        num_threads=THREADS_ON_CLUSTER if engine == "ray" else num_workers or os.cpu_count() or 1,
-    )  # fmt: skip
-    fingerprint = fingerprint_of(job, rows, states)
-    check_claim(job, fingerprint)
-    if job.store.has(SETTINGS):
-        finished = job.store.read_json(SETTINGS)
-        check_unchanged(job, rows, finished)
-        skipped = [(name, reason) for name, reason in finished["skipped"]]
-        return Prepared(num_videos=finished["num_videos"], skipped=skipped)
-    check_room(job, len(rows))
-    if engine == "local" and job.place.type != "cpu":
-        job.parts  # noqa: B018  loads the encoders and tries the device's memory
-    encode = _here if engine == "local" else partial(on_cluster, num_workers=num_workers)
-    with claimed(job, fingerprint):
-        about = {"source": to_json(asked), "licence": licence}
-        return _make_cache(job, rows, states, fingerprint, about, encode, on_shard)
+    with joined() as ranks:
+        if ranks is not None and ranks.rank:
+            return Prepared(**help_out(ranks))
+        asked, frames = asked or SourceConfig(limit=limit), frames or FrameConfig()
+        if rows is None:
+            source = read_source(data, asked)
+            data, licence = source.folder, source.licence  # another folder if they were unpacked
+            rows = cut_windows(source.rows[:limit], frames, num_frames)
+        else:
+            rows = rows[:limit]
+        _require_instructions(rows)
+        own = device if engine == "local" or device == "cpu" else None  # words are encoded here
+        height, width = _size(rows, frames)
+        job = Job(
+            data=str(data), out=str(out), backbone=str(backbone),
+            backbone_id=backbone_hash(backbone), condition=condition, frames=frames,
+            num_frames=num_frames, height=height, width=width, skip_corrupt=skip_corrupt,
+            device=own, precision=precision, batch_size=batch_size,
+            num_threads=num_workers or _threads(),
+        )  # fmt: skip
+        fingerprint = fingerprint_of(job, rows, states)
+        check_claim(job, fingerprint)
+        if job.store.has(SETTINGS):
+            finished = job.store.read_json(SETTINGS)
+            check_unchanged(job, rows, finished)
+            skipped = [(name, reason) for name, reason in finished["skipped"]]
+            result = Prepared(num_videos=finished["num_videos"], skipped=skipped)
+        else:
+            check_room(job, len(rows))
+            if engine == "local" and job.place.type != "cpu":
+                job.parts  # noqa: B018  loads the encoders and tries the device's memory
+            if ranks is not None:
+                share(job, ranks)
+            making = _maker(engine, ranks, num_workers, device)
+            with claimed(job, fingerprint):
+                about = {"source": to_json(asked), "licence": licence}
+                result = _make_cache(job, rows, states, fingerprint, about, making, on_step)
+        if ranks is not None:
+            ranks.say("end", asdict(result))
+        return result
+
+
+def _maker(
+    engine: Engine, ranks: Ranks | None, num_workers: int | None, device: str | None
+) -> Callable[..., Iterator[Made]]:
+    """Who makes the shards.
+
+    Raises:
+        ValueError: both a launcher and a Ray cluster have been asked.
+    """
+    if ranks is None:
+        return (
+            _here
+            if engine == "local"
+            else partial(on_cluster, num_workers=num_workers, device=device)
+        )
+    if engine == "ray":
+        raise ValueError("--engine ray has workers of its own. Start it without a launcher.")
+    return partial(on_ranks, ranks=ranks)
+
+
+def _threads() -> int:
+    """That decode in a process unless it is said how many: the launcher's share the cores."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, (os.cpu_count() or 1) // processes)
 
 
 def _make_cache(
@@ -132,23 +179,21 @@ def _make_cache(
     states: StateWriter,
     fingerprint: dict,
     about: dict,
-    encode: Callable[..., Iterator[Made]],
-    on_shard: OnShard,
+    engine: Callable[..., Iterator[Made]],
+    on_step: OnStep,
 ) -> Prepared:
     """Makes what is not there yet, and last the cache's own list."""
-    shards = list(pieces(rows, SHARD))
-    made = _make("videos", shards, encode(encode_videos, job, shards, VideoRow.from_json), on_shard)
+    start = monotonic()
+    making = partial(engine, encode_videos, job, restore=VideoRow.from_json)
+    made, on_videos = _make("videos", list(pieces(rows, SHARD)), making, on_step)
     kept, facts, places, firsts = _gather(job, made)
     skipped = [one for shard in made for one in shard.skipped]
     if not kept:
         raise ValueError(f"all {len(rows)} videos are damaged, the first: {skipped[0][1]}")
     written = write_states(job, rows, kept, places, states)
     sentences = write_rows(job, [rows[index] for index in kept], facts, written)
-    shards = list(pieces(firsts, SHARD))
-    first_frames = _make(
-        "first frames", shards, encode(encode_first_frames, job, shards, lambda row: First(**row)),
-        on_shard,
-    )  # fmt: skip
+    making = partial(engine, encode_first_frames, job, restore=lambda row: First(**row))
+    first_frames, on_firsts = _make("first frames", list(pieces(firsts, SHARD)), making, on_step)
     text = list(encode_text(job, list(pieces(sentences, SHARD))))
     length, dim = sentence_sizes(job, text[0].name)
     job.store.write_json(SENTENCES, sentences)
@@ -169,30 +214,45 @@ def _make_cache(
     tidy(job, settings)
     job.store.write_json(SETTINGS, settings)
     job.store.remove(CLAIM)
-    return Prepared(num_videos=len(kept), skipped=skipped)
+    spent = on_videos + on_firsts
+    return Prepared(
+        num_videos=len(kept), skipped=skipped, num_encoded=on_videos.encoded,
+        seconds=monotonic() - start, waited_share=spent.waited / max(spent.seconds, 1e-9),
+    )  # fmt: skip
 
 
 def _here(
-    encode: Callable[[Job, Iterable[Any]], Iterator[Made]],
+    encode: Encode,
     job: Job,
     shards: list[list[Any]],
     restore: Callable[[dict], Any],
+    tell: Tell,
 ) -> Iterator[Made]:
     """Shards made by this process; nothing needs to be restored."""
-    return encode(job, iter(shards))
+    return encode(job, iter(shards), tell)
 
 
 def _make(
-    step: str, shards: Sequence[list], making: Iterator[Made], on_shard: OnShard
-) -> list[Made]:
-    """All shards of a step, in order."""
-    total, done, made = sum(map(len, shards)), 0, []
-    on_shard(step, 0, total)
-    for rows, shard in zip(shards, making, strict=True):
-        made.append(shard)
-        done += len(rows)
-        on_shard(step, done, total)
-    return made
+    step: str, shards: list[list], making: Callable[..., Iterator[Made]], on_step: OnStep
+) -> tuple[list[Made], Spent]:
+    """All shards of a step, in order, and what that took."""
+    total, spent, start = sum(map(len, shards)), Spent(), monotonic()
+
+    def tell(more: Spent) -> None:
+        nonlocal spent
+        spent += more
+        on_step(step, spent.done, total, _speed(spent, monotonic() - start))
+
+    on_step(step, 0, total, "")
+    return list(making(shards=shards, tell=tell)), spent
+
+
+def _speed(spent: Spent, seconds: float) -> str:
+    """Videos a second, and how much of the encoders' time they waited."""
+    if not spent.encoded:
+        return ""
+    share = spent.waited / max(spent.seconds, 1e-9)
+    return f"{spent.encoded / max(seconds, 1e-9):.2f} a second, {share:.0%} waiting for decoding"
 
 
 def _require_instructions(rows: list[VideoRow]) -> None:

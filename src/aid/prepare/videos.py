@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 import torch
 from torch import Tensor
 
 from aid.data.frames import Frames, floats, read_frames
 from aid.data.shards import open_shard, shard_name, video_digest
-from aid.prepare.ahead import ahead
-from aid.prepare.job import Job, Made
+from aid.prepare.ahead import Ahead
+from aid.prepare.job import Job, Made, Spent, Tell
 from aid.types import VideoRow
 
 AHEAD = 3
@@ -77,24 +78,37 @@ def videos_name(job: Job, rows: list[VideoRow], digests: list[str]) -> str:
     return shard_name("videos", [job.arithmetic(), job.decoding(), spans])
 
 
-def encode_videos(job: Job, shards: Iterable[list[VideoRow]]) -> Iterator[Made]:
+def encode_videos(job: Job, shards: Iterable[list[VideoRow]], tell: Tell) -> Iterator[Made]:
     """Latents of every row, with the given frames as they are.
 
     Raises:
         ValueError: a video is damaged and such are not to be skipped.
     """
     latents: list[Tensor] = []
-    for draft, batch in ahead(_decoded(job, shards), AHEAD):
+    batches = Ahead(_decoded(job, shards), AHEAD)
+    since, waited = monotonic(), 0.0
+    for draft, batch in batches:
         if batch is not None:
+            start = monotonic()
+            parts = job.parts
+            since += monotonic() - start  # the first batch has them loaded
             with job.memory():
-                made = job.parts.encode(floats(job.put(batch)), job.batch_size)
-                latents.append(made.half().cpu())
-            continue
-        if not draft.is_made:
+                made = parts.encode(floats(job.put(batch)), job.batch_size)
+                latents.append(made.half().cpu())  # waits until the device has done all of it
+            done = encoded = len(batch)
+        elif draft.is_made:
+            done, encoded = len(draft.digests), 0
+            since, waited = monotonic(), batches.waited  # nothing was encoded
+        else:
             remarks = {"skipped": draft.skipped, "sources": draft.digests}
             job.store.write_tensors(draft.name, draft.tensors(latents), remarks)
             latents = []
-        yield Made(name=draft.name, num_rows=len(draft.kept), skipped=draft.skipped)
+            done, encoded = len(draft.skipped), 0
+        now = monotonic()
+        tell(Spent(done=done, encoded=encoded, seconds=now - since, waited=batches.waited - waited))
+        since, waited = now, batches.waited
+        if batch is None:
+            yield Made(name=draft.name, num_rows=len(draft.kept), skipped=draft.skipped)
 
 
 def _decoded(job: Job, shards: Iterable[list[VideoRow]]) -> Iterator[tuple[_Draft, Tensor | None]]:
