@@ -1,8 +1,13 @@
 """Windows of episodes: where they start, what their rows say, what is refused and said."""
 
+import av
+import numpy as np
 import pytest
+from layouts import write_frames, write_json, write_lerobot_v3, write_video
 
-from aid.config import FrameConfig
+from aid.config import FrameConfig, SourceConfig
+from aid.data.frames import read_frames
+from aid.data.sources import read_source
 from aid.data.windows import cut_windows, episode_of, window_report, window_starts
 from aid.types import State, VideoRow
 
@@ -205,3 +210,46 @@ def test_a_report_counts_frames_that_repeat_others():
     assert window_report([(2, 10.0, 1)], FrameConfig(), 4)["repeated"] == 0.5
     nothing = window_report([], FrameConfig(fps=2.0), 4)
     assert (nothing["number"], nothing["share"], nothing["repeated"]) == (0, None, None)
+
+
+def frames_of(path):
+    """Every frame of a file, decoded from its start."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_windows_of_an_episode_in_the_middle_of_a_file_show_its_own_frames(tmp_path):
+    folder = write_lerobot_v3(tmp_path, lengths=(8, 8, 6))  # 4 frames a second, all in one file
+    source = read_source(folder, SourceConfig(camera="top"))
+    frames = FrameConfig(fps=2.0, windows="all")
+    rows = cut_windows(source.rows, frames, 2)
+    whole = frames_of(folder / rows[0].video)
+    seen = {"0": [(0, 2), (4, 6)], "1": [(8, 10), (12, 14)], "2": [(16, 18)]}
+    own = [(row.world["episode"], numbers) for row, numbers in
+           zip(rows, [pair for pairs in seen.values() for pair in pairs], strict=True)]  # fmt: skip
+    assert [name for name, _ in own] == ["0", "0", "1", "1", "2"]
+    for row, (_, numbers) in zip(rows, own, strict=True):
+        made = read_frames(folder / row.video, row, frames, 2, 48, 64)
+        assert made.fps == 2.0
+        for pixels, number in zip(made.pixels, numbers, strict=True):
+            assert np.array_equal(pixels.permute(1, 2, 0).numpy(), whole[number]), row.id
+
+
+def test_a_video_whose_header_counts_seconds_and_no_frames_is_cut(tmp_path):
+    write_video(tmp_path / "a.webm", num_frames=20, fps=4)
+    frames = FrameConfig(fps=2.0, windows="all")
+    rows = cut_windows(read_source(tmp_path).rows, frames, 4)
+    assert [row.id.rpartition("@")[2] for row in rows] == ["0ms", "2000ms"]
+
+
+def test_folders_of_frames_are_cut_at_the_rate_that_is_said(tmp_path):
+    write_frames(tmp_path / "set/a", "{}.png", num_frames=12)
+    rows = [episode(id="a", video="a", num_frames=0, fps=0.0)]
+    write_json(tmp_path / "set/manifest.jsonl", rows[0].to_json())
+    frames = FrameConfig(fps=2.0, windows="all")
+    with pytest.raises(ValueError, match="--fps 12"):
+        cut_windows(read_source(tmp_path / "set").rows, frames, 3)
+    rows = cut_windows(read_source(tmp_path / "set", SourceConfig(fps=4.0)).rows, frames, 3)
+    assert [(row.start, row.stop) for row in rows] == [(0.0, 1.5), (1.5, None)]
+    shown = [read_frames(tmp_path / "set/a", row, frames, 3, 48, 64).pixels for row in rows]
+    assert not (shown[0] == shown[1]).all()
