@@ -255,7 +255,8 @@ def _of_pairs(pairs: Paired, given: int, num_resamples: int, seed: int) -> dict[
             made[f"{name}_predicted"] = mean(values[:, given:].mean(1))
     if (real := pairs.real_motion.mean()) > 0:
         ratio = float(pairs.motion.mean() / real)
-        low, high = interval(ratio, (pairs.motion @ weights) / (pairs.real_motion @ weights))
+        moving = weights[:, pairs.real_motion @ weights > 0]  # a resample may hold stills only
+        low, high = interval(ratio, (pairs.motion @ moving) / (pairs.real_motion @ moving))
         made["motion_ratio"] = Number(value=ratio, low=low, high=high, num_videos=num)
     return made
 
