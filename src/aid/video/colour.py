@@ -5,12 +5,13 @@ as ffmpeg does. High dynamic range is tone-mapped. Transparency is composited ov
 """
 
 import functools
+import threading
 from fractions import Fraction
 
 import av
 import numpy as np
+from av.filter import Graph
 from av.sidedata.sidedata import Type
-from av.video.reformatter import Interpolation
 from jaxtyping import Float, UInt8, UInt16
 from PIL import Image
 
@@ -28,7 +29,11 @@ INTERLACED = Note("interlaced frames are kept as they are, both fields in one pi
 
 # Numbers of ITU-T H.273, which every container uses.
 UNSPECIFIED = 2
-MATRICES = {0, 1, UNSPECIFIED, 3, 4, 5, 6, 7, 9}  # the last is BT.2020 non-constant
+MATRICES = {
+    0: "gbr", 1: "bt709", UNSPECIFIED: "unknown", 3: "unknown", 4: "fcc", 5: "bt470bg",
+    6: "smpte170m", 7: "smpte240m", 9: "bt2020nc",
+}  # fmt: skip
+"""ffmpeg's names of them; what has none is not read here."""
 PQ, HLG = 16, 18
 UNREADABLE_TRANSFERS = {8: "linear light", 9: "logarithmic", 10: "logarithmic", 17: "SMPTE 428"}
 BT709, BT2020, P3 = 1, 9, 12
@@ -146,7 +151,7 @@ def _rgb(frame: av.VideoFrame, notes: list[Note]) -> Pixels:
     if transfer in (PQ, HLG):
         notes.append(HDR)
         # Of these, ffmpeg takes an unnamed matrix as BT.601, which no such file has.
-        matrix = "bt2020" if is_colour and frame.colorspace == UNSPECIFIED else None
+        matrix = "bt2020nc" if is_colour and frame.colorspace == UNSPECIFIED else None
         deep = _converted(frame, "rgb48le", matrix)
         return tone_mapped(deep, transfer, BT2020 if primaries == UNSPECIFIED else primaries)
     if primaries in WIDE_GAMUTS:
@@ -161,11 +166,30 @@ def _rgb(frame: av.VideoFrame, notes: list[Note]) -> Pixels:
 
 
 def _converted(frame: av.VideoFrame, kind: str, matrix: str | None = None) -> np.ndarray:
-    # Bicubic is ffmpeg's own choice for chroma planes that are enlarged.
-    made = frame.reformat(
-        format=kind, src_colorspace=matrix, interpolation=Interpolation.BICUBIC, threads=1
-    )
-    return made.to_ndarray()
+    """The frame in another pixel format, as the ffmpeg command converts it, to the last bit.
+
+    `VideoFrame.reformat` does not place chroma as the filter does: edges of colours differ.
+    """
+    matrix = matrix or MATRICES.get(frame.colorspace, "unknown")
+    span = {1: "tv", 2: "pc"}.get(frame.color_range, "unknown")
+    size = f"{frame.width}x{frame.height}:pix_fmt={frame.format.name}"
+    source = f"video_size={size}:colorspace={matrix}:range={span}"
+    graph = _graph(source, kind, threading.get_ident())
+    graph.push(frame)
+    return graph.pull().to_ndarray()
+
+
+@functools.lru_cache(maxsize=64)
+def _graph(source: str, kind: str, thread: int) -> Graph:
+    """The filters of ffmpeg from one pixel format to another; no two threads share one."""
+    graph = Graph()
+    graph.link_nodes(
+        graph.add("buffer", f"{source}:time_base=1/1000"),
+        graph.add("scale", "flags=bicubic"),
+        graph.add("format", f"pix_fmts={kind}"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
 
 
 def tone_mapped(

@@ -330,9 +330,11 @@ def _decoded(
     size: tuple[int, int] | None = None
     with opened(path) as (container, stream):
         aspect = stream.sample_aspect_ratio
+        # A palette comes with the first packet, so one decodes from there.
+        can_seek = is_timed and "pal" not in str(stream.codec_context.pix_fmt)
         while waiting:
-            key = found.key_before(ticks[waiting[0]]) if is_timed else 0
-            if is_timed and (made or key != found.keys[0]):
+            key = found.key_before(ticks[waiting[0]]) if can_seek else int(min(ticks[0], 0))
+            if can_seek and (made or key != found.keys[0]):
                 container.seek(key, stream=stream, backward=True)
             horizon = None
             for tick, frame in _shown(container, stream, is_timed):
@@ -353,7 +355,7 @@ def _decoded(
                 if horizon is not None and tick >= horizon:
                     if not waiting:
                         break
-                    if is_timed and found.key_before(ticks[waiting[0]]) > tick:
+                    if can_seek and found.key_before(ticks[waiting[0]]) > tick:
                         break  # from there it is nearer
             else:
                 if waiting:

@@ -76,7 +76,7 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
     Raises:
         Unreadable: there is no video stream, or its frames are too large.
     """
-    with av.open(str(path), options=OPTIONS) as container:
+    with av.open(str(path), container_options=OPTIONS) as container:
         stream, _ = main_stream(container)
         check_size(stream.codec_context.width, stream.codec_context.height)
         yield container, stream
