@@ -96,7 +96,7 @@ def inspect(
         report = {
             "source": listing.place,
             "format": listing.format.name,
-            "notes": listing.notes,
+            "notes": [*listing.notes, *listing.tally.notes()],
             **_counts(ledger),
             "windows": window_report(ledger.lengths(), frames, num_frames),
             "instructions": _instructions(ledger, count_tokens, max_tokens, on_step),

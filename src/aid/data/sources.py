@@ -6,11 +6,12 @@ Called by `prepare`, `data.remote` and `data.inspection`.
 import functools
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aid.config import SourceConfig
 from aid.config.data import TRAIN
+from aid.data.claims import compare
 from aid.data.files import inside
 from aid.data.formats import Format, format_of
 from aid.data.hold_out import divide
@@ -49,12 +50,14 @@ class Listing:
     """A data set as its lists tell of it: nothing is unpacked and no video is opened yet.
 
     `place` is the folder or its URL. `rows` can be walked once; `notes` are whole after that.
+    `tally` counts what was found to be otherwise in the videos that were opened.
     """
 
     place: str
     format: Format
     rows: Iterator[VideoRow]
     notes: list[str]
+    tally: Tally = field(default_factory=Tally)
 
     def opened(self, rows: list[VideoRow], unpack_to: Path | None = None) -> Source:
         """Some of the rows as their videos are: unpacked if they must be, headers read.
@@ -73,7 +76,10 @@ class Listing:
             _unpack(self.format, folder, rows, out)
             notes.append(f"unpacked into {str(out)!r}; delete it when you no longer need it.")
             folder = out
+        if self.format.name != "manifest":
+            rows = compare(folder, rows, self.tally)
         rows = probe(folder, rows)
+        notes += self.tally.notes()
         return Source(
             folder=folder, format=self.format.name, rows=rows, notes=notes, licence=licence
         )
@@ -205,7 +211,8 @@ def wanted(
             names = ", ".join(sorted(repr(name) for name in there if name)) or "none"
             raise ValueError(f"{named} has no video of {noun} {value!r}. It has: {names}.")
     both = f" of split {split!r} and camera {camera!r}" if splits else ""
-    raise ValueError(f"{named} holds no video{both}.")
+    why = next((f" {note[:1].upper()}{note[1:]}" for note in notes if "left out" in note), "")
+    raise ValueError(f"{named} holds no video{both}.{why}")
 
 
 def _there(

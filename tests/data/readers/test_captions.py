@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layouts import image_bytes, write_frames, write_json, write_table, write_video
+from PIL import Image
 
 from aid.config import SourceConfig
 from aid.data.sources import read_source
@@ -340,7 +341,7 @@ def test_a_name_that_fits_two_videos_is_not_guessed(tmp_path):
 
 
 def test_nothing_is_left_out_without_a_note(tmp_path):
-    touch(tmp_path, "a.mp4", "old/b.wmv", "e.mp4", "spare.txt", "captions.csv")
+    touch(tmp_path, "a.mp4", "old/b.rmvb", "e.mp4", "spare.txt", "captions.csv")
     (tmp_path / "a.txt").write_text("push")
     (tmp_path / "p.txt").write_text("a picture")
     (tmp_path / "p.png").write_bytes(image_bytes(kind="PNG"))
@@ -351,7 +352,7 @@ def test_nothing_is_left_out_without_a_note(tmp_path):
     rows, notes = read(tmp_path)
     assert set(rows) == {"a.mp4", "e.mp4"}
     for sentence in (
-        "1 files are left out, because .wmv is not read as a video (the first: 'old/b.wmv')",
+        "1 files are left out, because .rmvb is not read as a video (the first: 'old/b.rmvb')",
         "1 pictures with words are left out (the first: 'p.png')",
         "2 files of words belong to no video that is read (the first: 'p.txt')",
         "1 folders of images are left out, because there are videos (the first: 'frames')",
@@ -384,11 +385,11 @@ def test_folders_of_frames_are_videos_where_there_is_no_video_file(tmp_path):
 
 
 def test_a_folder_of_links_and_one_of_other_files_are_refused_with_what_is_there(tmp_path):
-    touch(tmp_path, "disk/a.mp4", "set/readme", "other/a.wmv")
+    touch(tmp_path, "disk/a.mp4", "set/readme", "other/a.rmvb")
     (tmp_path / "set/videos").symlink_to(tmp_path / "disk")
     with pytest.raises(ValueError, match=r"'videos' is a link to a folder, and links are not"):
         read_source(tmp_path / "set")
-    with pytest.raises(ValueError, match=r"Files of type \.wmv are not read as videos"):
+    with pytest.raises(ValueError, match=r"Files of type \.rmvb are not read as videos"):
         read_source(tmp_path / "other")
 
 
@@ -423,3 +424,23 @@ def test_cameras_of_an_episode_without_lists_share_its_name(tmp_path):
     assert [(r.split, r.camera, r.world["episode"]) for r in source.rows] == [
         ("train", "0", "train/7"), ("train", "1", "train/7"), ("val", "0", "val/7"),
     ]  # fmt: skip
+
+
+def test_animated_pictures_are_videos_and_plain_ones_are_not(tmp_path):
+    images = [Image.new("RGB", (32, 32), (40 * n, 0, 0)) for n in range(4)]
+    for name in ("a.gif", "b.webp", "c.png"):
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:], duration=250)
+        (tmp_path / name).with_suffix(".txt").write_text(name)
+    images[0].save(tmp_path / "d.webp")
+    (tmp_path / "d.txt").write_text("a picture")
+    rows, notes = read(tmp_path)
+    assert {video: (row.instruction, row.num_frames, row.fps) for video, row in rows.items()} == {
+        name: (name, 4, 4.0) for name in ("a.gif", "b.webp", "c.png")
+    }
+    assert "1 pictures with words are left out (the first: 'd.webp')" in notes
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / f"{name}.txt").unlink()
+    (tmp_path / "captions.csv").write_text("video,caption\nb.webp,push\nd.webp,lift\n")
+    rows, notes = read(tmp_path)
+    assert list(rows) == ["b.webp"]
+    assert "1 pictures that 'captions.csv' names are left out (the first: 'd.webp')" in notes

@@ -1,6 +1,7 @@
 import json
 
 import pyarrow
+import pyarrow.parquet
 import pytest
 from layouts import (
     frame_table,
@@ -256,3 +257,159 @@ def test_tasks_of_an_episode_share_its_name(tmp_path):
     rows = read_source(tmp_path).rows
     assert [row.instruction for row in rows] == said
     assert [row.world["episode"] for row in rows] == ["0", "0"]
+
+
+EPISODES = "meta/episodes/chunk-000/file-000.parquet"
+
+
+def change_episodes(folder, **columns):
+    """Other values in the table of episodes; of the camera "c" where a name is short."""
+    table = pyarrow.parquet.read_table(folder / EPISODES).to_pydict()
+    for name, values in columns.items():
+        key = name if name in table else f"videos/c/{name}"
+        assert key in table
+        table[key] = values
+    write_table(folder / EPISODES, table)
+
+
+def places(folder):
+    """First frame and number of frames of each row, and the notes."""
+    source = read_source(folder)
+    found = {row.world["episode"]: (round(row.start * row.fps), row.num_frames)
+             for row in source.rows}  # fmt: skip
+    for row in source.rows:
+        assert round((row.stop - row.start) * row.fps) == row.num_frames
+    return found, " ".join(source.notes)
+
+
+@pytest.mark.parametrize("begins", [[0.0, 1.0, 2.0], [0.0, 1.25, 1.5], [0.5, 1.75, 3.25]])
+def test_times_that_contradict_the_lengths_are_mended_where_the_lengths_fill_the_file(
+    tmp_path, begins
+):
+    write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6, 4))
+    right, notes = places(tmp_path)
+    assert right == {"0": (0, 5), "1": (5, 6), "2": (11, 4)}
+    assert "elsewhere" not in notes
+    change_episodes(tmp_path, from_timestamp=begins, to_timestamp=[b + 1 for b in begins])
+    mended, notes = places(tmp_path)
+    assert mended == right
+    assert "episodes lie elsewhere in the video file than their table says" in notes
+
+
+def test_episodes_that_overlap_or_run_beyond_the_file_are_left_out_with_a_note(tmp_path):
+    write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6, 4))
+    change_episodes(
+        tmp_path, length=[5, 6, 7], from_timestamp=[0.0, 1.0, 2.75], to_timestamp=[None] * 3
+    )
+    with pytest.raises(ValueError, match="3 episodes are left out: where the table says"):
+        read_source(tmp_path)
+    change_episodes(tmp_path, from_timestamp=[0.0, 1.25, 2.75])
+    found, notes = places(tmp_path)
+    assert found == {"0": (0, 5), "1": (5, 6)}
+    assert "1 episodes are left out: where the table says that they lie contradicts" in notes
+    assert "file-000.mp4, episode 2" in notes
+
+
+def test_episodes_that_were_taken_out_of_a_file_leave_gaps(tmp_path):
+    write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6, 4))
+    table = pyarrow.parquet.read_table(tmp_path / EPISODES)
+    pyarrow.parquet.write_table(table.take([0, 2]), tmp_path / EPISODES)
+    found, notes = places(tmp_path)
+    assert found == {"0": (0, 5), "2": (11, 4)}
+    assert "info.json says 3 episodes, and 2 are listed" in notes
+    assert "left out" not in notes
+
+
+def test_a_span_of_another_number_of_frames_than_the_table_is_read_as_the_video_has_it(tmp_path):
+    write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6, 4))
+    change_episodes(tmp_path, length=[5, 9, 4])
+    found, notes = places(tmp_path)
+    assert found == {"0": (0, 5), "1": (5, 6), "2": (11, 4)}
+    assert "1 episodes have another number of frames in the video than their table says" in notes
+    assert "episode 1: 6, not 9" in notes
+
+
+def test_a_file_of_another_rate_than_the_tables_is_read_at_its_own(tmp_path):
+    """Twice as many frames in the same time; and as many frames in half the time."""
+    write_lerobot_v3(tmp_path, cameras=("c",), lengths=(4, 6))
+    video = tmp_path / "videos/c/chunk-000/file-000.mp4"
+    write_video(video, num_frames=20, fps=8)
+    found, notes = places(tmp_path)
+    assert found == {"0": (0, 8), "1": (8, 12)}
+    assert "1 video files play at another rate than info.json says" in notes
+    assert "8, not 4" in notes
+    write_video(video, num_frames=10, fps=8)
+    found, notes = places(tmp_path)
+    assert found == {"0": (0, 4), "1": (4, 6)}
+    assert {row.fps for row in read_source(tmp_path).rows} == {8.0}
+
+
+def test_v2_files_are_compared_with_their_tables(tmp_path):
+    write_lerobot_v2(tmp_path, cameras=("a", "b"), lengths=(5, 6))
+    write_video(tmp_path / "videos/chunk-000/a/episode_000000.mp4", num_frames=7)
+    write_video(tmp_path / "videos/chunk-000/b/episode_000001.mp4", num_frames=12, fps=8)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    for name in ("shape", "info"):
+        info["features"]["a"].pop(name)
+    info["features"]["a"] |= {"shape": [64, 48, 3]}
+    write_json(tmp_path / "meta/info.json", info)
+    source = read_source(tmp_path)
+    assert [(r.num_frames, r.fps, r.height, r.width) for r in source.rows] == [
+        (7, 4.0, 48, 64), (5, 4.0, 48, 64), (6, 4.0, 48, 64), (12, 8.0, 48, 64),
+    ]  # fmt: skip
+    notes = " ".join(source.notes)
+    assert "2 videos have another number of frames than the lists say" in notes
+    assert "1 videos play at another rate than the lists say" in notes
+    assert "2 videos have another size than the lists say" in notes
+
+
+@pytest.mark.parametrize("write", [write_lerobot_v2, write_lerobot_v3])
+def test_cameras_without_files_are_noted(tmp_path, write):
+    write(tmp_path, cameras=("a", "b"), lengths=(5, 6))
+    for path in tmp_path.glob("videos/**/*.mp4"):
+        if "/b/" in str(path) and "000001" not in path.name:
+            path.unlink()
+    source = read_source(tmp_path)
+    gone = 1 if write is write_lerobot_v2 else 2
+    assert [row.camera for row in source.rows].count("a") == 2
+    assert [row.camera for row in source.rows].count("b") == 2 - gone
+    assert any(f"{gone} episodes have no video of camera 'b'" in note for note in source.notes)
+
+
+def test_a_camera_that_the_table_of_episodes_does_not_know_is_noted(tmp_path):
+    write_lerobot_v3(tmp_path, cameras=("a", "b"))
+    table = pyarrow.parquet.read_table(tmp_path / EPISODES)
+    kept = [name for name in table.column_names if not name.startswith("videos/b/")]
+    pyarrow.parquet.write_table(table.select(kept), tmp_path / EPISODES)
+    source = read_source(tmp_path)
+    assert {row.camera for row in source.rows} == {"a"}
+    assert any("3 episodes have no video of camera 'b'" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+@pytest.mark.parametrize(
+    ("name", "shape", "names"),
+    [
+        ("observation.images.far", [48, 64, 1], ["height", "width", "channel"]),
+        ("observation.images.far", [1, 48, 64], ["channels", "height", "width"]),
+        ("observation.images.far", [48, 64], ["height", "width"]),
+        ("observation.images.cam_depth", [48, 64, 3], None),
+    ],
+)
+def test_depth_is_left_out_with_a_note_however_it_is_kept(tmp_path, kind, name, shape, names):
+    write_lerobot_v2(tmp_path, cameras=("observation.images.top",))
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    info["features"][name] = {"dtype": kind, "shape": shape, "names": names}
+    write_json(tmp_path / "meta/info.json", info)
+    source = read_source(tmp_path)
+    assert {row.camera for row in source.rows} == {"observation.images.top"}
+    assert any("depth" in note and name in note for note in source.notes)
+
+
+def test_tasks_that_no_frame_has_are_wordings_of_the_one_that_all_have(tmp_path):
+    said = ["put the cube in the bowl", "öffne die Schublade"]
+    write_lerobot_v3(
+        tmp_path, cameras=("c",), lengths=(5,), task_numbers=[1] * 5, tasks_of=[[*said, "open it"]]
+    )
+    (row,) = read_source(tmp_path).rows
+    assert (row.instruction, row.wordings) == (said[1], [said[1], said[0], "open it"])

@@ -31,9 +31,8 @@ VIDEO_FOLDERS = ("videos", "video", "clips")
 TEXT_FOLDERS = ("metas", "labels", "captions", "prompts", "texts", "txt")
 TEXT_SUFFIXES = (".txt", ".caption", ".cap", ".json")
 OTHER_VIDEOS = frozenset(
-    {".gif", ".apng", ".webp", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".f4v", ".3gp", ".ogv"}
-    | {".asf", ".vob", ".mxf", ".y4m", ".h264", ".hevc", ".h265", ".264", ".265", ".rm", ".rmvb"}
-    | {".divx", ".npy", ".npz", ".pt"}
+    {".asf", ".f4v", ".vob", ".mxf", ".y4m", ".h264", ".hevc", ".h265", ".264", ".265", ".rm"}
+    | {".rmvb", ".divx", ".npy", ".npz", ".pt"}
 )
 """Files that may hold a video; those whose type is not read are counted."""
 
@@ -269,7 +268,7 @@ def _note_leftovers(tree: FileTree, lists: dict[str, str], used: set[str], tally
         if file in lists or file in used or file in videos or path.name in pairs:
             continue
         is_captioned = stem in stems and suffix not in TEXT_SUFFIXES
-        if suffix in OTHER_VIDEOS - VIDEO_SUFFIXES and (suffix != ".webp" or is_captioned):
+        if suffix in OTHER_VIDEOS - VIDEO_SUFFIXES:
             tally.add(f"files are left out, because {suffix} is not read as a video", file)
         elif suffix in IMAGE_SUFFIXES and is_captioned:
             tally.add("pictures with words are left out", file)

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from aid.data.files import inside
-from aid.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from aid.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 
 LEAST_IMAGES = 2
 """Numbered images in a folder that are taken for the frames of a video."""
+PERHAPS = frozenset({".webp", ".avif", ".png"})
+"""Pictures that may be animated."""
+TEXTS = frozenset({".txt", ".caption", ".cap", ".json"})
 
 
 @dataclass
@@ -41,15 +44,14 @@ class FileTree:
             links = [name for name in folders if Path(at, name).is_symlink()]
             tree.links += [here + name for name in links]
             folders[:] = [name for name in folders if name not in links]
-            images = 0
-            for name in sorted(name for name in names if not name.startswith(".")):
-                suffix = PurePosixPath(name).suffix.lower()
-                tree.files[here + name] = None
-                if suffix in VIDEO_SUFFIXES:
-                    tree.videos.append(here + name)
-                elif suffix in IMAGE_SUFFIXES and any(c.isdecimal() for c in name):
-                    images += 1
-            if images >= LEAST_IMAGES and here and not folders:
+            names = sorted(name for name in names if not name.startswith("."))
+            tree.files |= dict.fromkeys(here + name for name in names)
+            tree.videos += [here + name for name in _videos(Path(at), names)]
+            images = [
+                name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+            ]
+            numbered = sum(any(c.isdecimal() for c in name) for name in images)
+            if numbered >= LEAST_IMAGES and here and not folders:
                 tree.frame_folders[here.rstrip("/")] = None
         tree.videos.sort()
         return tree
@@ -73,12 +75,13 @@ class FileTree:
         given = PurePosixPath(base, name)
         joined = os.path.normpath(given) if name else ""
         if found := self.find(joined):
-            return found
+            return found if self._may_be_video(found) else None
         is_absolute = given.is_absolute()
         if not is_absolute or _exists(name):
             path = inside(self.folder, joined)  # refuses what leads out
             if is_absolute:
-                return self.find(path.relative_to(self.folder.resolve()).as_posix())
+                found = self.find(path.relative_to(self.folder.resolve()).as_posix())
+                return found if found and self._may_be_video(found) else None
         parts = _key(name.replace("\\", "/")).strip("/").split("/")
         named = self._by_name.get(parts[-1]) or self._by_stem.get(parts[-1], [])
         shared = [(_shared(parts, path), path) for path in named]
@@ -88,6 +91,11 @@ class FileTree:
         most = max((number for number, _ in shared), default=0)
         best = [path for number, path in shared if number == most >= least]
         return best[0] if len(best) == 1 else None
+
+    def _may_be_video(self, path: str) -> bool:
+        """Whether a path is no plain picture; of other files the decoder says what they are."""
+        is_picture = PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+        return path in self.frame_folders or not is_picture or is_video(self.folder / path)
 
     @functools.cached_property
     def _composed(self) -> dict[str, str]:
@@ -106,6 +114,21 @@ class FileTree:
         for path in self.videos:
             found.setdefault(_key(PurePosixPath(path).stem), []).append(path)
         return found
+
+
+def _videos(folder: Path, names: list[str]) -> list[str]:
+    """The videos among the files of a folder.
+
+    A WebP, AVIF or PNG file may be one: those with a text of the same name are opened, and the
+    first of the folder, and if that is one, all.
+    """
+    suffixes = {name: PurePosixPath(name).suffix.lower() for name in names}
+    texts = {name.rpartition(".")[0] for name in names if suffixes[name] in TEXTS}
+    videos = [name for name in names if suffixes[name] in VIDEO_SUFFIXES]
+    perhaps = [name for name in names if suffixes[name] in PERHAPS]
+    if perhaps and not is_video(folder / perhaps[0]):
+        perhaps = [name for name in perhaps if name.rpartition(".")[0] in texts]
+    return videos + [name for name in perhaps if is_video(folder / name)]
 
 
 def _exists(name: str) -> bool:

@@ -4,18 +4,21 @@
     v3.x  meta/episodes/*/*.parquet, meta/tasks.parquet; many episodes in one mp4 and one Parquet
 
 An episode that is told several tasks one after another becomes a row per task. Cameras that are
-kept as images inside the Parquet files are unpacked by `unpack_lerobot`.
+kept as images inside the Parquet files are unpacked by `unpack_lerobot`. Of v3's video files, which
+hold many episodes, the headers are read: `lerobot_places`.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aid.data.files import number_in, read_json, read_json_lines
+from aid.data.files import inside, number_in, read_json, read_json_lines
 from aid.data.parquet import read_parquet
+from aid.data.readers.lerobot_places import Claim, Place, places_of
 from aid.data.readers.lerobot_words import Words, words_of
+from aid.data.tally import Tally
 from aid.data.unpacking import write_frames
 from aid.types import VideoRow
 
@@ -46,13 +49,17 @@ class Camera:
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode: where its table is, and for each camera its file and where it begins (s)."""
+    """One episode: where its table is, and for each camera that it has its file.
+
+    `claims` says where in a file of several episodes it lies, by camera.
+    """
 
     index: int
     length: int
     tasks: list[str]
     table: str
-    videos: dict[str, tuple[str, float]]
+    videos: dict[str, str]
+    claims: dict[str, Claim] = field(default_factory=dict)
 
 
 def is_lerobot(folder: Path) -> bool:
@@ -83,30 +90,68 @@ def read_lerobot(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
         raise ValueError(f"{where}: fps must be above 0, got {fps}.")
     cameras = _cameras(features, notes)
     videos = [camera.name for camera in cameras if camera.kind == "video"]
-    episodes = (_episodes_v2 if major == 2 else _episodes_v3)(folder, info, videos)
+    tally = Tally()
+    if major == 2:
+        episodes, places = _episodes_v2(folder, info, videos), {}
+    else:
+        episodes = list(_episodes_v3(folder, info, videos))
+        places = places_of(folder, _claims(folder, episodes), fps, tally)
     words = Words(folder, features, fps, is_v3=major == 3)
     splits = _splits(info)
+    number = 0
+    try:
+        for number, episode in enumerate(episodes, start=1):  # noqa: B007  (counted below)
+            split = next((name for name, span in splits.items() if episode.index in span), "")
+            spans = words_of(words, episode.table, episode.index, episode.length, episode.tasks)
+            for camera in cameras:
+                file = episode.videos.get(camera.name)
+                if camera.kind == "video" and (file is None or not inside(folder, file).is_file()):
+                    tally.add(f"episodes have no video of camera {camera.name!r}",
+                              file or f"episode {episode.index}")  # fmt: skip
+                    continue
+                place = places.get((file, episode.index))
+                if place is None and camera.name in episode.claims:
+                    continue  # counted with the files
+                yield from _rows(episode, camera, spans, fps, split, place)
+        told = info.get("total_episodes")
+        if isinstance(told, int) and told != number:
+            notes.append(f"info.json says {told:,} episodes, and {number:,} are listed.")
+    finally:
+        notes += tally.notes()
+
+
+def _claims(folder: Path, episodes: list[Episode]) -> dict[str, list[Claim]]:
+    """What the tables say of each video file that is there."""
+    found: dict[str, list[Claim]] = {}
     for episode in episodes:
-        split = next((name for name, span in splits.items() if episode.index in span), "")
-        spans = words_of(words, episode.table, episode.index, episode.length, episode.tasks)
-        for camera in cameras:
-            yield from _rows(episode, camera, spans, fps, split, is_v3=major == 3)
+        for camera, claim in episode.claims.items():
+            found.setdefault(episode.videos[camera], []).append(claim)
+    return {file: claims for file, claims in found.items() if inside(folder, file).is_file()}
 
 
 def _rows(
-    episode: Episode, camera: Camera, spans: list[Any], fps: float, split: str, is_v3: bool
+    episode: Episode,
+    camera: Camera,
+    spans: list[Any],
+    fps: float,
+    split: str,
+    place: Place | None,
 ) -> Iterator[VideoRow]:
     name = f"episode_{episode.index:06d}/{camera.name}"
-    video, begin = episode.videos.get(camera.name, (name, 0.0))
     packed = {"packed": episode.table} if camera.kind == "image" else {}
+    place = place or Place(first=0, length=episode.length, rate=fps)
+    is_alone = camera.name not in episode.claims
+    # A file may play at another rate than the tables count at.
+    scale = place.length / episode.length if episode.length else 1.0
     for number, span in enumerate(spans):
-        is_whole = len(spans) == 1 and not (is_v3 and camera.kind == "video")
+        start, stop = round(span.start * scale), round(span.stop * scale)
+        is_whole = len(spans) == 1 and is_alone
         yield VideoRow(
             id=name if len(spans) == 1 else f"{name}/{number}",
-            video=video,
+            video=episode.videos.get(camera.name, name),
             instruction=span.instruction,
-            num_frames=span.stop - span.start,
-            fps=fps,
+            num_frames=stop - start,
+            fps=place.rate,
             height=camera.height,
             width=camera.width,
             wordings=span.wordings,
@@ -114,8 +159,8 @@ def _rows(
             world={"episode": str(episode.index), **packed},
             camera=camera.name,
             split=split,
-            start=0.0 if is_whole else begin + span.start / fps,
-            stop=None if is_whole else begin + span.stop / fps,
+            start=0.0 if is_whole else place.seconds(start),
+            stop=None if is_whole else place.seconds(stop),
         )
 
 
@@ -147,10 +192,13 @@ def unpack_lerobot(folder: Path, rows: list[VideoRow], out: Path) -> None:
 def _cameras(features: dict[str, dict], notes: list[str]) -> list[Camera]:
     """The features that show colours. Images only if there is no video: they must be unpacked."""
     shown = {n: f for n, f in features.items() if f.get("dtype") in ("video", "image")}
-    depth = [n for n, f in shown.items() if _is_depth(f)]
+    depth = [n for n, f in shown.items() if _is_depth(n, f)]
     if depth:
         notes.append(f"depth is not read: {', '.join(depth)}.")
-    cameras = [_camera(n, f) for n, f in shown.items() if n not in depth]
+    mono = [n for n, f in shown.items() if n not in depth and _num_channels(f) not in (0, 3, 4)]
+    if mono:
+        notes.append(f"cameras without colours are left out (depth?): {', '.join(mono)}.")
+    cameras = [_camera(n, f) for n, f in shown.items() if n not in (*depth, *mono)]
     videos = [camera for camera in cameras if camera.kind == "video"]
     if videos and len(videos) < len(cameras):
         left = [camera.name for camera in cameras if camera.kind == "image"]
@@ -164,23 +212,36 @@ def _facts(feature: dict) -> dict:
     return {key: value for facts in both if isinstance(facts, dict) for key, value in facts.items()}
 
 
-def _is_depth(feature: dict) -> bool:
+def _is_depth(name: str, feature: dict) -> bool:
     facts = _facts(feature)
-    return bool(facts.get("is_depth_map") or facts.get("video.is_depth_map"))
+    is_told = facts.get("is_depth_map") or facts.get("video.is_depth_map")
+    return bool(is_told) or "depth" in re.split(r"[^a-z]+", name.lower())
+
+
+def _sides(feature: dict) -> dict[str, Any]:
+    """The feature's shape by the first letter of its axes: "h", "w" and "c"."""
+    shape, names = feature.get("shape"), feature.get("names")
+    if not isinstance(shape, list) or len(shape) not in (2, 3):
+        return {}
+    # Both orders are written; "names" tells, and without it the axis that is short.
+    given = [str(n).lower() for n in names] if isinstance(names, list) else []
+    if len(given) != len(shape):
+        is_first = len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)
+        given = ["channel", "height", "width"] if is_first else ["height", "width", "channel"]
+    return {axis[:1]: side for axis, side in zip(given, shape, strict=False)}
+
+
+def _num_channels(feature: dict) -> int:
+    """Colours of a feature; 0 where it does not say."""
+    sides = _sides(feature)
+    channels = sides.get("c", 1 if sides else _facts(feature).get("video.channels"))
+    return channels if isinstance(channels, int) else 0
 
 
 def _camera(name: str, feature: dict) -> Camera:
-    shape, names, facts = feature.get("shape"), feature.get("names"), _facts(feature)
-    size = {"height": facts.get("video.height"), "width": facts.get("video.width")}
-    if isinstance(shape, list) and len(shape) == 3:
-        # Both orders are written; "names" tells, and without it the axis that is 3 long.
-        given = [str(n).lower() for n in names] if isinstance(names, list) else []
-        if len(given) != 3:
-            is_first = shape[0] in (1, 3) and shape[2] not in (1, 3)
-            given = ["channel", "height", "width"] if is_first else ["height", "width", "channel"]
-        sides = {axis[0]: side for axis, side in zip(given, shape, strict=True)}
-        size = {side: size[side] or sides.get(side[0]) for side in size}
-    height, width = (v if isinstance(v, int) and v > 0 else 0 for v in size.values())
+    facts, sides = _facts(feature), _sides(feature)
+    size = [facts.get(f"video.{side}") or sides.get(side[0]) for side in ("height", "width")]
+    height, width = (v if isinstance(v, int) and v > 0 else 0 for v in size)
     return Camera(name, str(feature["dtype"]), height, width)
 
 
@@ -216,7 +277,7 @@ def _episodes_v2(folder: Path, info: dict, cameras: list[str]) -> Iterator[Episo
             length=int(number_in(episode, "length", where)),
             tasks=_tasks(episode, where),
             table=_path(info, "data_path", 2, **at),
-            videos={c: (_path(info, "video_path", 2, video_key=c, **at), 0.0) for c in cameras},
+            videos={c: _path(info, "video_path", 2, video_key=c, **at) for c in cameras},
         )
 
 
@@ -226,7 +287,7 @@ def _episodes_v3(folder: Path, info: dict, cameras: list[str]) -> Iterator[Episo
     )
     if not names:
         raise ValueError(f"{str(folder)!r} has no meta/episodes/*/*.parquet. Fetch it whole again.")
-    keys = ["chunk_index", "file_index", "from_timestamp"]
+    keys = ["chunk_index", "file_index", "from_timestamp", "to_timestamp"]
     columns = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index"]
     columns += [f"videos/{camera}/{key}" for camera in cameras for key in keys]
     found = []
@@ -240,19 +301,28 @@ def _episodes_v3(folder: Path, info: dict, cameras: list[str]) -> Iterator[Episo
         def numbers(prefix: str, names: list[str], of: dict = episode, at: str = where) -> dict:
             return {key: number_in(of, f"{prefix}/{key}", at) for key in names}
 
-        videos = {}
+        index = int(number_in(episode, "episode_index", where))
+        length = int(number_in(episode, "length", where))
+        videos, claims = {}, {}
         for camera in cameras:
-            told = numbers(f"videos/{camera}", keys)
+            if episode.get(f"videos/{camera}/file_index") is None:
+                continue  # the episode was filmed without it
+            told = numbers(f"videos/{camera}", keys[:3])
             file = {"chunk_index": int(told["chunk_index"]), "file_index": int(told["file_index"])}
-            path = _path(info, "video_path", 3, video_key=camera, **file)
-            videos[camera] = (path, told["from_timestamp"])
+            videos[camera] = _path(info, "video_path", 3, video_key=camera, **file)
+            end = episode.get(f"videos/{camera}/to_timestamp")
+            claims[camera] = Claim(
+                episode=index, begin=told["from_timestamp"], length=length,
+                end=None if end is None else numbers(f"videos/{camera}", keys[3:])["to_timestamp"],
+            )  # fmt: skip
         data = {key: int(n) for key, n in numbers("data", keys[:2]).items()}
         yield Episode(
-            index=int(number_in(episode, "episode_index", where)),
-            length=int(number_in(episode, "length", where)),
+            index=index,
+            length=length,
             tasks=_tasks(episode, where),
             table=_path(info, "data_path", 3, **data),
             videos=videos,
+            claims=claims,
         )
 
 

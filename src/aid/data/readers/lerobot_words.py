@@ -103,6 +103,8 @@ def words_of(words: Words, table: str, index: int, length: int, tasks: list[str]
         spans = [(0, length, tasks[0] if tasks else "")]
     else:
         spans = [(a, b, _text(words.tasks, n, where)) for n, a, b in _runs(numbers)]
+        if len(spans) == 1:  # tasks that no frame has are other ways to say the one
+            said = list(dict.fromkeys([spans[0][2], *tasks, *said]))
     return [
         Span(
             start=start,
