@@ -73,6 +73,60 @@ def test_time_noise_falls_on_the_given_frame_and_on_what_repeats_it(cache, denoi
     assert torch.equal(with_noise.sigma, without.sigma), "the other draws are as they were"
 
 
+@pytest.mark.parametrize("filling", ["grey_pixels", "repeat_first"])
+@pytest.mark.parametrize("max_strength", [0.0, 2.0])
+def test_noise_that_is_drawn_anew_differs_each_time_and_is_encoded_as_the_caches_is(
+    cache, denoiser, tiny_backbone, filling, max_strength
+):
+    parts, data = load_backbone(tiny_backbone, ("vae",)), Cache(cache)
+    condition = replace(denoiser.config.condition, frame_condition=filling, text_dropout=0.2)
+    train = replace(
+        TRAIN, redraw_noise_aug=True, time_noise=TimeNoiseConfig(max_strength=max_strength)
+    )
+    generators = sample_generators(5, 2, range(32))
+    sample = Noised.cat(
+        [draw_sample(data, 3, condition, None, train, one, one) for one in generators]
+    )
+    done = sample.encoded(
+        lambda given: parts.encode_condition(given, 1, "zero_latents"), filling == "repeat_first"
+    )
+    assert done.given is None
+    dropped = ~sample.given.is_given
+    assert 1 <= dropped.sum() <= 16
+    latents = done.conditions.condition_latents
+    assert not latents[dropped].any(), "a frame that is not told is not told anew either"
+    assert torch.equal(dropped, ~done.conditions.image_tokens.flatten(1).any(dim=1))
+    kept = latents[~dropped]
+    assert len(kept[:, 0].flatten(1).unique(dim=0)) == len(kept), "no two noises are alike"
+    if filling == "repeat_first":
+        assert torch.equal(kept[:, 1:], kept[:, :1].expand_as(kept[:, 1:]))
+    else:
+        assert torch.equal(kept[:, 1:], sample.conditions.condition_latents[~dropped][:, 1:])
+
+    # What is told is what was done: the pixels' noise, and on top that of the latents.
+    noise = sample.given.pixels - data.given_frames([3])
+    strength = noise.flatten(1).std(dim=1)
+    added = sample.given.time_noise.flatten(1).std(dim=1)
+    told = sample.conditions.noise_aug_strength
+    torch.testing.assert_close((strength.square() + added.square()).sqrt(), told, rtol=0.2, atol=0)
+    assert strength.log().mean() == pytest.approx(-3.0, abs=0.3)
+    assert strength.log().std() == pytest.approx(0.5, abs=0.2)
+    made = parts.encode_condition(sample.given.pixels, 1, "zero_latents")[:, 0]
+    units = sample.given.time_noise[:, 0]
+    wanted = made + units * made.flatten(1).std(dim=1)[:, None, None, None]
+    torch.testing.assert_close(kept[:, 0], wanted[~dropped])
+
+
+def test_a_video_has_the_same_noise_whether_that_on_the_frame_is_drawn_anew_or_not(cache, denoiser):
+    stored = drawn(cache, denoiser, range(6))
+    anew = drawn(cache, denoiser, range(6), replace(TRAIN, redraw_noise_aug=True))
+    assert stored.given is None
+    assert torch.equal(stored.sigma, anew.sigma)
+    assert torch.equal(stored.noise, anew.noise)
+    told = [one.conditions.noise_aug_strength for one in (stored, anew)]
+    assert not torch.equal(*told)
+
+
 def test_each_video_is_told_how_much_it_moves(cache, generator):
     still = torch.randn(1, 1, 4, 8, 8, generator=generator).expand(1, 6, -1, -1, -1)
     noise = torch.randn(1, 6, 4, 8, 8, generator=generator)

@@ -79,6 +79,21 @@ def test_a_killed_and_resumed_training_is_the_same_training_bit_for_bit(
     assert (info.step, info.state_writer, info.sampler) == (4, "replay", SAMPLER)
 
 
+def test_a_run_that_draws_noise_anew_resumes_bit_for_bit_with_any_number_of_workers(run, tmp_path):
+    loop = replace(LOOP, redraw_noise_aug=True)
+    straight = run(tmp_path / "straight", loop=loop)
+    with pytest.raises(Killed):
+        run(tmp_path / "resumed", kill_at=3, loop=loop)
+    run(tmp_path / "resumed", loop=replace(loop, num_workers=1))
+    states = [tmp_path / name / "state/trainer.safetensors" for name in ("straight", "resumed")]
+    assert states[0].read_bytes() == states[1].read_bytes()
+    stored = run(tmp_path / "stored")
+    weights, others = (load_file(f / "trained.safetensors") for f in (straight, stored))
+    assert any(not torch.equal(weights[name], others[name]) for name in weights)
+    with pytest.raises(ValueError, match="redraw_noise_aug"):
+        run(tmp_path / "straight", loop=replace(LOOP, steps=6))
+
+
 def test_training_changes_every_group_and_nothing_of_the_backbone(run, tiny_backbone, tmp_path):
     before = backbone_hash(tiny_backbone)
     run(tmp_path, loop=replace(LOOP, steps=2))

@@ -151,6 +151,10 @@ class TrainConfig(LoopConfig):
     """Worker processes that read and draw the samples of the coming steps; None: 2 beside a CUDA
     device, 0 elsewhere, where the run itself needs the cores. What a step sees does not depend on
     it. Ours."""
+    redraw_noise_aug: bool = False
+    """Whether the noise on the given frames is drawn anew for every sample, as SVD does, and they
+    are encoded while training; by default one of the four noised versions in the cache is taken,
+    which costs nothing. Ours."""
     time_noise: TimeNoiseConfig = field(default_factory=TimeNoiseConfig)
     """Noise on the given frame against videos that stop moving; off by default."""
     accumulate: int = 1

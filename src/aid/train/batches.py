@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from aid.config import ConditionConfig, TrainConfig
@@ -17,6 +17,8 @@ from aid.data.cache import Batch, Cache
 from aid.diffusion.edm import sample_sigmas
 from aid.diffusion.leakage import time_noise_strength
 from aid.models.conditions import Conditions, TextTokens
+
+Encode = Callable[[Float[Tensor, "b k 3 H W"]], Float[Tensor, "b k c h w"]]
 
 
 def every(batch: Batch, stride: int) -> Batch:
@@ -71,23 +73,66 @@ def empty_text(cache: Cache) -> TextTokens:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Given:
+    """Given frames under noise that was drawn anew, and that nobody has encoded yet.
+
+    `pixels` are the noised frames. `time_noise` is added to their latents, in units of those
+    latents' standard deviation. `is_given` is False where the frames were dropped.
+    """
+
+    pixels: Float[Tensor, "b k 3 H W"]
+    time_noise: Float[Tensor, "b k c h w"]
+    is_given: Bool[Tensor, " b"]
+
+    def latents(self, encode: Encode) -> Float[Tensor, "b k c h w"]:
+        """The condition latents of the given frames; zeros where they were dropped."""
+        made = encode(self.pixels)
+        made = made + self.time_noise * made.std(dim=(1, 2, 3, 4), keepdim=True)
+        return made * self.is_given[:, None, None, None, None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Noised:
-    """Some videos with all that was drawn for them: one step's part, ready for the loss."""
+    """Some videos with all that was drawn for them: one step's part, ready for the loss.
+
+    Where there is a `given`, the condition latents of the given frames are still to be made of it.
+    """
 
     latents: Float[Tensor, "b f c h w"]
     conditions: Conditions
     sigma: Float[Tensor, " b"]
     noise: Float[Tensor, "b f c h w"]
+    given: Given | None = None
 
     @staticmethod
     def cat(parts: Sequence["Noised"]) -> "Noised":
         """Several as one; shorter texts get padding."""
+        given = [part.given for part in parts if part.given is not None]
         return Noised(
             latents=torch.cat([part.latents for part in parts]),
             conditions=Conditions.cat([part.conditions for part in parts]),
             sigma=torch.cat([part.sigma for part in parts]),
             noise=torch.cat([part.noise for part in parts]),
-        )
+            given=Given(**{
+                one.name: torch.cat([getattr(part, one.name) for part in given])
+                for one in fields(Given)
+            }) if given else None,
+        )  # fmt: skip
+
+    def encoded(self, encode: Encode, repeats_first: bool) -> "Noised":
+        """With the condition latents of the given frames made of `given`, if there is one.
+
+        Args:
+            encode: condition latents of frames, on this batch's device.
+            repeats_first: whether the first frame's stand for those of the frames to come.
+        """
+        if self.given is None:
+            return self
+        made = self.given.latents(encode)
+        k, latents = made.shape[1], self.conditions.condition_latents
+        rest = made[:, :1].expand_as(latents[:, k:]) if repeats_first else latents[:, k:]
+        conditions = replace(self.conditions, condition_latents=torch.cat([made, rest], dim=1))
+        return replace(self, conditions=conditions, given=None)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Noised":
         """As `Tensor.to`, for every tensor."""
@@ -98,7 +143,11 @@ class Noised:
         return self._map(lambda part: part.pin_memory())
 
     def _map(self, function: Callable[[Any], Any]) -> "Noised":
-        return Noised(**{one.name: function(getattr(self, one.name)) for one in fields(self)})
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "given"}
+        given = self.given and Given(
+            **{one.name: function(getattr(self.given, one.name)) for one in fields(Given)}
+        )
+        return Noised(**{name: function(part) for name, part in own.items()}, given=given)
 
 
 def draw_sample(
@@ -121,11 +170,37 @@ def draw_sample(
     batch = every(data.batch([index], generator), config.frame_stride)
     sigma = sample_sigmas(1, config.noise, noise_generator)
     noise = torch.randn(batch.latents.shape, generator=noise_generator)
+    pixels = time_noise = None
+    if config.redraw_noise_aug:
+        pixels, strength = _noised_anew(data, index, condition, config, generator)
+        batch = replace(batch, noise_aug_strength=strength)
     told = conditions_of(batch, condition, config.frame_stride)
     if config.time_noise.max_strength > 0:
-        told = _with_time_noise(told, condition, sigma, config, generator)
+        told, time_noise = _with_time_noise(told, condition, sigma, config, generator)
     told = told.dropped_at_random(null, condition.text_dropout, generator)
-    return Noised(latents=batch.latents, conditions=told, sigma=sigma, noise=noise)
+    given = None
+    if pixels is not None:
+        k, cell = pixels.shape[1], told.condition_latents.shape[2:]
+        given = Given(
+            pixels=pixels,
+            time_noise=torch.zeros(1, k, *cell) if time_noise is None else time_noise,
+            is_given=told.condition_latents.flatten(1).any(dim=1),
+        )
+    return Noised(latents=batch.latents, conditions=told, sigma=sigma, noise=noise, given=given)
+
+
+def _noised_anew(
+    data: Cache,
+    index: int,
+    condition: ConditionConfig,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "1 k 3 H W"], Float[Tensor, " 1"]]:
+    """The given frames of a video under noise of a strength drawn as `aid prepare` draws it."""
+    pixels = data.given_frames([index])[:, :: config.frame_stride]
+    normal = torch.randn(1, generator=generator)
+    strength = (condition.noise_aug_mean + condition.noise_aug_std * normal).exp()
+    return pixels + strength * torch.randn(pixels.shape, generator=generator), strength
 
 
 def _with_time_noise(
@@ -134,21 +209,25 @@ def _with_time_noise(
     sigma: Float[Tensor, " b"],
     config: TrainConfig,
     generator: torch.Generator,
-) -> Conditions:
+) -> tuple[Conditions, Float[Tensor, "b k c h w"]]:
     """Noise on the given frames' latents, the more the noisier the video is (`time_noise`).
 
     In units of those latents' own standard deviation, as they are not scaled to one. The told
-    strength is that of both noises, this and the cached one, together.
+    strength is that of both noises, this and the one on the pixels, together.
+
+    Returns:
+        The conditions, and the noise in those units.
     """
     normal = torch.randn(len(told), generator=generator)
     strength = time_noise_strength(sigma, normal, config.noise, config.time_noise)
     latents = told.condition_latents.clone()
-    k = condition.num_given_frames
+    k = len(range(0, condition.num_given_frames, config.frame_stride))
     given = latents[:, :k]
-    scale = strength[:, None, None, None, None] * given.std(dim=(1, 2, 3, 4), keepdim=True)
-    noise = scale * torch.randn(given.shape, generator=generator)
+    scale = strength[:, None, None, None, None]
+    unit = torch.randn(given.shape, generator=generator)
+    noise = scale * given.std(dim=(1, 2, 3, 4), keepdim=True) * unit
     latents[:, :k] += noise
     if condition.frame_condition == "repeat_first":  # the rest repeats frame 0, noise and all
         latents[:, k:] += noise[:, :1]
     both = (told.noise_aug_strength.square() + strength.square()).sqrt()
-    return replace(told, condition_latents=latents, noise_aug_strength=both)
+    return replace(told, condition_latents=latents, noise_aug_strength=both), scale * unit

@@ -24,7 +24,7 @@ from aid.models.denoiser import Denoiser
 from aid.models.devices import dtype_of
 from aid.models.spreading import spread_frozen_weights
 from aid.optim import fit, flat
-from aid.train.batches import empty_text
+from aid.train.batches import Encode, empty_text
 from aid.train.checking import Checker
 from aid.train.compiling import as_written, compile_unet, plain_errors
 from aid.train.groups import drawn_groups
@@ -138,7 +138,7 @@ def train(
     kept = {name: value for name, value in settings.items() if name not in FREE}
     if train.optimizer == "adamw":
         del kept["optimizer"]  # states from before there was a choice go on
-    for name in ("huber_scale", "emphasis", "contrasts"):
+    for name in ("huber_scale", "emphasis", "contrasts", "redraw_noise_aug"):
         if not kept[name]:
             del kept[name]  # as above
     if train.schedule == "constant":
@@ -162,7 +162,9 @@ def train(
         num_processes=accelerator.num_processes, rank=accelerator.process_index,
     )  # fmt: skip
     feed = Feed(parts, accelerator.device)
-    loss = _loss_of(accelerator, wrapped, feed, train.accumulate)
+    encode = _encoder(backbone, accelerator.device) if train.redraw_noise_aug else None
+    repeats_first = model.condition.frame_condition == "repeat_first"
+    loss = _loss_of(accelerator, wrapped, feed, train.accumulate, encode, repeats_first)
     with plain_errors(), closing(feed):
         fit(
             accelerator, out, parameters, loss, train, title="aid", rates=_rates(train),
@@ -242,18 +244,27 @@ def _refuse_another_shape(start: Path, model: ModelConfig) -> None:
 
 
 def _loss_of(
-    accelerator: Accelerator, wrapped: nn.Module, feed: Feed, accumulate: int
-) -> Callable[..., Tensor]:
+    accelerator: Accelerator, wrapped: nn.Module, feed: Feed, accumulate: int,
+    encode: Encode | None, repeats_first: bool,
+) -> Callable[..., Tensor]:  # fmt: skip
     """The loss of one forward pass, on this process's share of the whole batch."""
 
     def loss(step: int, part: int = 0) -> Tensor:
         drawn = feed(step, part)
+        if encode is not None:
+            drawn = drawn.encoded(encode, repeats_first)
         # Gradients of several passes are exchanged once, with the last.
         is_last = part == accumulate - 1
         with nullcontext() if is_last else accelerator.no_sync(wrapped):
             return wrapped(drawn.latents, drawn.conditions, drawn.sigma, drawn.noise)
 
     return loss
+
+
+def _encoder(backbone: Path, device: torch.device) -> Encode:
+    """Condition latents of given frames by the backbone's VAE, in float32 as in a cache."""
+    parts = load_backbone(backbone, ("vae",)).to(device)
+    return lambda given: parts.encode_condition(given, given.shape[1], "zero_latents")
 
 
 def _info(
