@@ -22,6 +22,7 @@ from aid.evaluate import (
     mean_of,
 )
 from aid.metrics.protocol import choose_protocol
+from aid.types import State
 from aid.video import read_image, read_video, write_mp4
 
 TRUE, OTHER, EMPTY = "the instruction", "another row's instruction", "no instruction"
@@ -160,6 +161,24 @@ def test_given_frames_are_handed_over_and_left_out_of_the_scores(data, rows, tmp
     like = card.comparison.likeness[TRUE]
     assert like.psnr[:2] == [100, 100] and like.psnr_predicted.value < 20
     assert "2 given, predicted frames only" in card.to_markdown()
+
+
+def test_recorded_states_are_told_only_where_the_caller_says_so(data, rows, tmp_path):
+    told = []
+
+    def predict(given, words, seeds, fps, *states):
+        told.append(states)
+        return [np.repeat(frame[None], 4, 0) for frame in given]
+
+    rows = [
+        replace(row, states=[State(text=f"state {n}", first_frame=0, last_frame=11)])
+        for n, row in enumerate(rows)
+    ]
+    evaluate(rows, data, predict, out=tmp_path, frames=SETTINGS)
+    settings = {"frames": SETTINGS, "modes": MODES, "with_states": True}
+    evaluate(rows, data, predict, out=tmp_path, **settings)
+    own = [[f"state {n}"] for n in range(4)]
+    assert told == [(), (own,), ([*own[1:], own[0]],), ([[]] * 4,)]
 
 
 def test_rows_that_cannot_be_read_are_named_and_the_others_scored(data, rows, obedient, tmp_path):

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from aid.predict import Predictor
     from aid.types import VideoRow
 
+RECORDED = "replay"
+KNOWS_TOO_MUCH = (
+    "--states_from {} tells the model what happens in the videos that it is to predict. Use "
+    "tabletop-rules, none or a language model."
+)
 MOST_FOR_MEAN = 100
 """Training videos whose mean is the baseline "mean video"."""
 
@@ -79,7 +84,8 @@ def evaluate(
         image_guidance: s_V.
         text_guidance: s_T.
         guidance_interval: as for `aid predict`.
-        states_from: as for `aid predict`.
+        states_from: as for `aid predict`; replay uses the states recorded with the rows, if they
+            were written from the first frame or the words alone.
         seed: of the first video; the next ones count up.
         batch_size: videos drawn at once; a seed gives the same video in any batch.
         protocol: as for `aid score`.
@@ -113,6 +119,8 @@ def evaluate(
         from aid.models.checkpoint import read_info
 
         info = read_info(find_checkpoint(model))
+        if states_from is not None and not info.model.dqformer.reads_states:
+            raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
     asked, frames, taken = _as_trained(asked, frames or FrameConfig(), info)
     place, source = _read(data, asked, taken)
     rows, notes = source.rows, list(source.notes)
@@ -123,6 +131,8 @@ def evaluate(
     settings = _settings(rows[0], frames, info, bare)
     rows = cut_windows(rows, frames, settings.frames.num_frames, notes)
     rows = _evenly(_long_enough(rows, settings.num_given, notes), num_videos)
+    if states_from == RECORDED:
+        _check_recorded(rows)
     judge = TabletopJudge()
     judged = [row for row in rows if judge.can_judge(row)]
     if extractor is None:
@@ -180,6 +190,7 @@ def evaluate(
             seed=seed, batch_size=batch_size, made_with=made_with, title=title,
             protocol=choose_protocol(protocol, settings.frames.num_frames, settings.num_given),
             extractor=seen_by, perceptual=perceptual, notes=notes, ranks=ranks,
+            with_states=states_from == RECORDED,
             on_video=partial(on_read, "videos"), on_read=on_read,
         )  # fmt: skip
     if card is None:
@@ -371,11 +382,19 @@ def _check_states(states_from: str, predictor: str) -> None:
             f"--states_from {states_from} has no effect: with --predictor {predictor} nothing "
             "reads states. Leave one of the two out."
         )
-    if states_from == "replay" or states_from.startswith("column:"):
+    if states_from.startswith("column:"):
+        raise ValueError(KNOWS_TOO_MUCH.format(states_from))
+
+
+def _check_recorded(rows: list["VideoRow"]) -> None:
+    """Refuses recorded states that whoever wrote them could only know from the video."""
+    if not any(row.states for row in rows):
         raise ValueError(
-            f"--states_from {states_from} tells the model what happens in the videos that it is to "
-            "predict. Use tabletop-rules, none or a language model."
+            f"--states_from {RECORDED}: no video has recorded states. Use tabletop-rules, none or "
+            "a language model."
         )
+    if any(row.states and row.states_see == "video" for row in rows):
+        raise ValueError(KNOWS_TOO_MUCH.format(RECORDED))
 
 
 def _predictor(
@@ -383,18 +402,18 @@ def _predictor(
     settings: _Settings, states_from: str | None, precision: Precision, offload: bool,
 ) -> "Predictor":  # fmt: skip
     """The model, or its bare backbone for so many frames."""
-    from aid.models.checkpoint import read_info
-    from aid.predict import Predictor, find_checkpoint, find_model, state_writer_of
+    from aid.conditioning.states import NoStateWriter
+    from aid.predict import Predictor, find_model, state_writer_of
     from aid.states.writing import BOOK
 
     loading = {
         "device": device, "precision": precision, "offload": offload,
         "height": settings.frames.height, "width": settings.frames.width,
     }  # fmt: skip
+    if kind == "model" and states_from == RECORDED:
+        writer = NoStateWriter()  # each row's own are handed over
+        return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
     if kind == "model":
-        reads_states = read_info(find_checkpoint(model)).model.dqformer.reads_states
-        if states_from is not None and not reads_states:
-            raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
         writer = state_writer_of(model, states_from, data / BOOK)
         ask_about(writer, data, rows)
         return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
@@ -433,13 +452,15 @@ class _Timed:
         self.seconds, self.num_videos = 0.0, 0
 
     def __call__(
-        self, given: list, instructions: list[str], seeds: list[int], fps: list[float]
-    ) -> list:
-        """A video for each row's given frames, instruction, seed and rate."""
+        self, given: list, instructions: list[str], seeds: list[int], fps: list[float],
+        states: list[list[str]] | None = None,
+    ) -> list:  # fmt: skip
+        """A video for each row's given frames, instruction, seed, rate and states."""
         start = monotonic()
         videos = self.predictor.predict_many(
-            given, instructions, seeds, fps=fps, sampler=self.sampler, batch_size=self.batch_size
-        )
+            given, instructions, seeds, fps=fps, states=states, sampler=self.sampler,
+            batch_size=self.batch_size,
+        )  # fmt: skip
         self.seconds += monotonic() - start
         self.num_videos += len(videos)
         return videos

@@ -19,10 +19,11 @@ from aid.video import whole_file
 
 Given = UInt8[np.ndarray, "..."]
 Video = UInt8[np.ndarray, "_ _ _ 3"]
-Predict = Callable[[list[Given], list[str], list[int], list[float]], list[Video]]
+Predict = Callable[..., list[Video]]
 """(given frames, instructions, seeds, frames per second) -> a video for each.
 
-Given is one frame `H W 3`, or `k H W 3` where k frames are given.
+Given is one frame `H W 3`, or `k H W 3` where k frames are given. A fifth argument are the states
+of each video, where recorded ones are to be told.
 """
 
 
@@ -33,13 +34,21 @@ class Predictions:
         folder: made if it does not exist.
         made_with: plain JSON values that say what the videos come from: model, sampler, seed.
         num_given_frames: how many frames of the real video the model is given.
+        with_states: whether it is told the states that were recorded with the rows.
 
     Raises:
         ValueError: the folder holds predictions that were made with something else.
     """
 
-    def __init__(self, folder: Path, made_with: dict[str, Any], num_given_frames: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        made_with: dict[str, Any],
+        num_given_frames: int = 1,
+        with_states: bool = False,
+    ) -> None:
         self.folder, self.num_given_frames = folder, num_given_frames
+        self.with_states = with_states
         note = folder / "predictions.json"
         made_with = json.loads(json.dumps(made_with))
         if note.is_file():
@@ -89,6 +98,7 @@ class Predictions:
                 made_from={
                     "told": question.told[mode], "seed": question.seed, "fps": question.real.fps,
                     "given": hashlib.sha256(frames.tobytes()).hexdigest()[:32],
+                    **({"states": question.states(mode)} if self.with_states else {}),
                 },
                 fps=question.real.fps,
                 row_id=question.row.id,
@@ -99,7 +109,8 @@ class Predictions:
         def make(places: list[int]) -> list[Video]:
             asked = [wanted[n].made_from for n in places]
             told, seeds, fps = ([one[key] for one in asked] for key in ("told", "seed", "fps"))
-            made = predict([given[n] for n in places], told, seeds, fps)
+            states = [[one["states"] for one in asked]] if self.with_states else []
+            made = predict([given[n] for n in places], told, seeds, fps, *states)
             if len(made) != len(places):
                 raise ValueError(
                     f"predict must return a video for each frame, {len(places)}, got {len(made)}."

@@ -36,6 +36,11 @@ class Question:
         """The manifest's row."""
         return self.real.row
 
+    def states(self, mode: str) -> list[str]:
+        """The states that were recorded with what is told in a mode."""
+        row = {"true": self.row, "shuffled": self.other}.get(mode)
+        return [] if row is None else [state.text for state in row.states]
+
 
 def questions_of(real: Sequence[RealVideo], modes: Sequence[str], seed: int) -> list[Question]:
     """What is asked about every row; row number i has seed + i.

@@ -67,6 +67,7 @@ def evaluate(
     extractor: Extractor | None = None,
     perceptual: Perceptual | None = None,
     notes: Sequence[str] = (),
+    with_states: bool = False,
     ranks: Ranks = ALONE,
     on_video: Callable[[int, int], None] | None = None,
     on_read: OnVideo | None = None,
@@ -102,6 +103,8 @@ def evaluate(
         extractor: what videos are compared with; None leaves all distances out.
         perceptual: LPIPS, if its weights are at hand.
         notes: sentences for the card that the caller knows: what was left out before.
+        with_states: whether `predict` is also given the states recorded with each row (of the mode
+            "shuffled" the other row's). They must not know more than the first frame and the words.
         ranks: the processes of a launcher, which share the rows.
         on_video: called with (videos scored, all of them).
         on_read: called with (what is compared, videos done, all of them).
@@ -131,7 +134,7 @@ def evaluate(
     predictions = None
     if asked:
         given = protocol.num_given_frames
-        predictions = Predictions(out / "predictions", made_with or {}, given)
+        predictions = Predictions(out / "predictions", made_with or {}, given, with_states)
     by = str((made_with or {}).get("backbone"))
 
     def show(batch: Sequence[Question]) -> dict[str, list[Video]]:
