@@ -6,6 +6,8 @@ import pytest
 import torch
 from blobs import camera_facts, video
 
+from aid.config import FrameConfig
+from aid.data.windows import cut_windows
 from aid.evaluate import TabletopJudge
 from aid.evaluate import evaluate as evaluate_any
 from aid.metrics.extractors import TabletopR3D
@@ -232,6 +234,15 @@ def test_rows_without_the_facts_are_scored_without_the_judge(split, obedient, tm
     card = evaluate(plain, folder, obedient, out=tmp_path / "none")
     assert card.scores == {} and card.comparison.likeness[TRUE].psnr_predicted.value == 100
     assert "instruction accuracy" not in card.to_markdown()
+
+
+def test_the_judge_leaves_parts_of_episodes_alone(split):
+    rows, _, _ = split
+    judge, frames = TabletopJudge(), FrameConfig(fps=2 * rows[0].fps)
+    assert judge.can_judge(rows[0])
+    for part in cut_windows(rows[:1], frames, rows[0].num_frames):
+        assert part.num_frames < rows[0].num_frames
+        assert not judge.can_judge(part), "its items are where they are at the episode's start"
 
 
 def test_nothing_to_evaluate_and_unknown_modes_are_refused_before_anything_is_written(

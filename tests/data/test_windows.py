@@ -145,8 +145,13 @@ def test_frames_without_a_rate_are_refused():
 
 
 def test_windows_name_their_episode():
-    for row in cut_windows([episode(world={"episode": "7", "lab": "x"})], ALL, 8):
-        assert row.world == {"episode": "7", "lab": "x"}
+    rows = cut_windows([episode(seconds=4.0, world={"episode": "7", "lab": "x"})], ALL, 8)
+    assert [row.world for row in rows] == [
+        {"episode": "7", "lab": "x", "window": [0.0, 2.0]},
+        {"episode": "7", "lab": "x", "window": [2.0, 4.0]},
+    ]
+    (whole,) = cut_windows([episode(seconds=2.0)], ALL, 8)
+    assert whole.world == {"episode": "a"}
     whole = episode(id="7/wrist", camera="wrist")
     assert {row.world["episode"] for row in cut_windows([whole], ALL, 8)} == {"7"}
     assert {episode_of(row) for row in cut_windows([whole], ALL, 8)} == {episode_of(whole)}

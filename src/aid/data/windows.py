@@ -27,9 +27,11 @@ def cut_windows(
 
     A window lasts `num_frames / rate` seconds, from `start` to `stop` of its row. Its id is the
     episode's with the milliseconds from the episode's start: `EPISODE@12500ms`. `world["episode"]`
-    names the episode. States are those that overlap with the window, their frames counted from its
-    start. An episode that is shorter than a window is one window, which repeats its last frame. Of
-    a video whose length is not known before it is decoded one window is taken, at its start.
+    names the episode, and `world["window"]`, unless the window is all of it, the seconds from its
+    start at which the window starts and ends. States are those that overlap with the window, their
+    frames counted from its start. An episode that is shorter than a window is one window, which
+    repeats its last frame. Of a video whose length is not known before it is decoded one window is
+    taken, at its start.
 
     Args:
         rows: whole episodes, with what the headers of their videos say.
@@ -167,6 +169,8 @@ def _window(row: VideoRow, first: int, rate: float, num_frames: int) -> VideoRow
         return replace(row, id=number, world=world)
     length = min(round(num_frames / rate * row.fps) or 1, row.num_frames - first)
     is_last = first + length >= row.num_frames
+    if length < row.num_frames:
+        world["window"] = [round(first / row.fps, 3), round((first + length) / row.fps, 3)]
     start = row.start + first / row.fps
     return replace(
         row,

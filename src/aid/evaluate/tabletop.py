@@ -29,8 +29,11 @@ class TabletopJudge:
         self._known: tuple[VideoRow, bytes, OutcomeReader] | None = None
 
     def can_judge(self, row: VideoRow) -> bool:
-        """Whether the row says which items the frame shows and which tasks it allows."""
-        return row.world.keys() >= NEEDED
+        """Whether the row says which items the frame shows and which tasks it allows.
+
+        A part of an episode does not: its items are where they are at the episode's start.
+        """
+        return row.world.keys() >= NEEDED and "window" not in row.world
 
     def judge(
         self,
