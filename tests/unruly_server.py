@@ -56,6 +56,8 @@ class Unruly(BaseHTTPRequestHandler):
     def good(self, number, said, body):
         self.answer(said)
 
+    shown_states = shown_prepare = shown_predict = good
+
     def schema(self, number, said, body):
         shape = body["response_format"]["json_schema"]["schema"]["properties"]["states"]
         assert shape["minItems"] == shape["maxItems"] == 2

@@ -98,7 +98,8 @@ def test_evaluate_asks_a_language_model_before_the_video_model_is_loaded(
         assert asked == [(tiny_manifest / "states/answers.jsonl", 2)]
         raise ValueError(f"{state_writer.name} was asked first")
 
-    def tell(data, rows, writer, on_row):
+    def tell(data, rows, writer, shown, on_row):
+        assert (shown.num_frames, shown.height, shown.width) == (3, 64, 64)
         asked.append((writer.book, len(rows)))
 
     monkeypatch.setattr(aid.states, "tell_rows", tell)

@@ -1,8 +1,12 @@
+import base64
+import io
 import json
 import re
+import urllib.request
 
 import numpy as np
 import pytest
+from checkpoints import write_tiny_model
 from PIL import Image
 from videos import moving_square
 
@@ -10,12 +14,14 @@ import aid.cli
 from aid.cli.states import recorded_states
 from aid.conditioning.asking import Answer, AskingStateWriter, Said
 from aid.conditioning.states import choose_state_writer
+from aid.config import FrameConfig
 from aid.data.manifest import read_manifest, write_manifest
-from aid.states import SaidOfRow, into_rows, make_report, tell_rows
+from aid.states import SaidOfRow, Shown, into_rows, make_report, tell_rows
 from aid.states.report import repeats
 from aid.types import VideoRow
-from aid.video import read_first_frame, write_mp4, write_png
+from aid.video import fit, read_first_frame, write_mp4, write_png
 
+SHOWN = Shown(frames=FrameConfig(), num_frames=2, height=64, width=64)
 SAID = ["push the red block to the left", "lift the red block", "drop the red block"]
 
 
@@ -59,7 +65,7 @@ def painted(data, painter):
 def test_each_video_is_asked_about_with_its_own_first_frame(data):
     painter, seen = Painter(), []
     writer = painted(data, painter)
-    told = tell_rows(data, read_manifest(data), writer, lambda *count: seen.append(count))
+    told = tell_rows(data, read_manifest(data), writer, SHOWN, lambda *count: seen.append(count))
     assert [one.said.states[0] for one in told] == ["[0, 0, 0]", "[20, 0, 0]", "[40, 0, 0]"]
     assert seen[-1] == (3, 3)
     assert not painter.is_loaded, "the model's memory is given back"
@@ -74,7 +80,78 @@ def test_a_video_without_an_instruction_is_refused(data):
     rows = read_manifest(data)
     rows[1] = VideoRow(**{**rows[1].to_json(), "instruction": "", "states": []})
     with pytest.raises(ValueError, match="1 of 3 videos have no instruction, the first is '1'"):
-        tell_rows(data, rows, painted(data, Painter()))
+        tell_rows(data, rows, painted(data, Painter()), SHOWN)
+
+
+@pytest.fixture
+def turned(tmp_path, tiny_backbone, tiny_config):
+    """One episode as a folder of wide pictures that lie on their side, and the frame of its second
+    half that a model of 64 x 64 is given: upright, small, its centre."""
+    folder = tmp_path / "turned"
+    (folder / "episode").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 256, (160, 128, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"episode/frame_{number}.png", exif=exif)
+    row = VideoRow(id="second half", video="episode", instruction="push the red ball left",
+                   num_frames=20, fps=10.0, height=128, width=160, start=2.0, stop=4.0)  # fmt: skip
+    write_manifest(folder, [row])
+    first = np.random.default_rng(20).integers(0, 256, (160, 128, 3)).astype(np.uint8)
+    return folder, fit(np.rot90(first, 3), 64, 64), folder / "episode/frame_20.png"
+
+
+def shown_to(server, model):
+    """The frames that the server was sent with questions to a model."""
+    with urllib.request.urlopen(f"{server}/log", timeout=60) as answer:
+        log = json.loads(answer.read())
+    urls = [
+        part["image_url"]["url"]
+        for one in log
+        if one["model"] == model
+        for part in one["body"]["messages"][-1]["content"]
+        if part["type"] == "image_url"
+    ]
+    files = [io.BytesIO(base64.b64decode(url.partition(",")[2])) for url in urls]
+    return [np.array(Image.open(file).convert("RGB")) for file in files]
+
+
+@pytest.mark.parametrize("command", ["states", "prepare", "predict"])
+def test_a_language_model_is_shown_the_frame_that_training_sees(
+    command, turned, server, tiny_backbone, tiny_config, tmp_path, request
+):
+    folder, expected, picture = turned
+    model = f"shown_{command}"
+    name = f"server:{server}/v1#{model}?states=2"
+    size = ["--frames.height", "64", "--frames.width", "64", "--model.num_frames", "3"]
+    flags = {
+        "states": ["--data", str(folder), "--writer", name, *size],
+        "prepare": ["--data", str(folder), "--states", name, "--out", str(tmp_path / "cache"),
+                    "--backbone", str(tiny_backbone), *size],
+        "predict": [str(picture), "push the red ball left", "--states_from", name, "--steps", "1",
+                    "--out", str(tmp_path / "x.mp4"), "--backbone", str(tiny_backbone), "--model",
+                    str(write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config))],
+    }  # fmt: skip
+    assert aid.cli.main([command, *flags[command]]) == 0
+    shown = shown_to(server, model)
+    assert len(shown) == 1, "asked once, by the command and by what it calls"
+    assert np.array_equal(shown[0], expected)
+
+
+def test_the_person_who_looks_at_the_sheet_sees_that_frame_too(turned):
+    folder, expected, _ = turned
+    size = ["--frames.height", "64", "--frames.width", "64"]
+    assert states_command(folder, "--writer", "tabletop-rules", *size) == 0
+    sheet = np.array(Image.open(folder / "states/tabletop-rules/sheet.png"))
+    large = Image.fromarray(expected).resize((160, 160), Image.Resampling.NEAREST)
+    assert np.array_equal(sheet[8:168, 8:168], np.array(large))
+
+
+def test_windows_are_asked_about_one_by_one_and_not_written_into_the_manifest(data, capsys):
+    flags = ["--writer", "tabletop-rules", "--frames.fps", "2", "--model.num_frames", "2"]
+    assert states_command(data, *flags) == 0
+    assert states_command(data, *flags, "--into_manifest") == 2
+    assert "cuts windows" in capsys.readouterr().err
 
 
 def test_the_first_frame_of_a_folder_of_frames_is_the_lowest_number(tmp_path):
@@ -158,7 +235,7 @@ def test_states_go_into_a_manifest_that_has_none_and_into_no_other(data, capsys)
 def test_preparing_asks_about_what_is_not_yet_known_and_replays_it(data, server):
     name = f"server:{server}/v1#good?states=2"
     rows = read_manifest(data)
-    replay = recorded_states(data, rows[:2], name)
+    replay = recorded_states(data, rows[:2], name, FrameConfig(), 2)
     assert (replay.name, replay.sees) == (
         f"server:{server}/v1#good?prompt=1&states=2",
         "first_frame",

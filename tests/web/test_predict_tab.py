@@ -8,7 +8,8 @@ from aid.predict import Prediction
 from aid.web.predict_tab import facts_of
 
 PREDICTION = Prediction(
-    videos=[np.zeros((3, 64, 64, 3), np.uint8)], instruction="lift it", states=[],
+    videos=[np.zeros((3, 64, 64, 3), np.uint8)], given=np.zeros((1, 64, 64, 3), np.uint8),
+    instruction="lift it", states=[],
     state_writer="caller", seed=7, fps=4.0,
     sampler=SamplerConfig(num_steps=4, image_guidance=1.0, text_guidance=2.5),
 )  # fmt: skip

@@ -16,6 +16,7 @@ def predict(
     frame: Path,
     instruction: str,
     out: Path = Path("prediction.mp4"),
+    next_frames: list[Path] | None = None,
     gif: bool = False,
     sheet: bool = False,
     num_videos: int = 1,
@@ -41,9 +42,13 @@ def predict(
     """Predicts the video of what happens next to one frame.
 
     Args:
-        frame: an image file; its centre is used if it is not square.
+        frame: a picture; or a video, or a folder of frames, whose first frames are given to the
+            model: as many as it was trained with, those of a video at the model's rate. What has
+            another shape than the model's videos is cut to its centre.
         instruction: what is to happen, such as "put the red block in the blue bowl".
         out: the file to write: .mp4, .gif or .png (a contact sheet).
+        next_frames: the pictures after the first, as '[b.png, c.png]', for a model of several
+            given frames.
         gif: write a .gif as well.
         sheet: write a .png contact sheet as well.
         num_videos: how many to draw.
@@ -79,17 +84,20 @@ def predict(
     if guidance_interval is not None:
         SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
     keep_freed_memory(device)
+    from aid.models.checkpoint import read_info
     from aid.models.devices import choose_device
-    from aid.video import read_image
+    from aid.predict import Predictor, find_checkpoint, state_writer_of
+    from aid.predict.frames import fit_given, read_given
 
     choose_device(device)  # refuses one that is not there
 
-    pixels = read_image(frame)
-    from aid.predict import Predictor, state_writer_of
-
+    info = read_info(find_checkpoint(model))
+    number = info.model.condition.num_given_frames
+    given = read_given([frame, *next_frames] if next_frames else frame, number, info.fps)
     writer = state_writer_of(model, states_from)
     if states is None:
-        ask_first(writer, [pixels], [instruction])
+        shown = fit_given(given[:1], height or info.height, width or info.width)
+        ask_first(writer, [shown[0]], [instruction])
     sizes = {name: size for name, size in (("height", height), ("width", width)) if size}
     predictor = Predictor.from_pretrained(
         model, backbone, device, state_writer=writer, precision=precision, offload=offload,
@@ -101,7 +109,7 @@ def predict(
     start = time.monotonic()
     with progress_bar("sampling") as on_step:
         prediction = predictor(
-            frame, instruction, num_videos=num_videos, seed=seed, num_steps=steps,
+            given, instruction, num_videos=num_videos, seed=seed, num_steps=steps,
             image_guidance=image_guidance, text_guidance=text_guidance,
             guidance_interval=guidance_interval, states=states,
             motion_bucket_id=motion_bucket_id, noise_aug_strength=noise_aug_strength,

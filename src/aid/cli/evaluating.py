@@ -404,6 +404,7 @@ def _predictor(
     """The model, or its bare backbone for so many frames."""
     from aid.conditioning.states import NoStateWriter
     from aid.predict import Predictor, find_model, state_writer_of
+    from aid.states import Shown
     from aid.states.writing import BOOK
 
     loading = {
@@ -415,7 +416,9 @@ def _predictor(
         return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
     if kind == "model":
         writer = state_writer_of(model, states_from, data / BOOK)
-        ask_about(writer, data, rows)
+        one = settings.frames
+        ask_about(writer, data, rows, Shown(frames=one.frames, num_frames=one.num_frames,
+                                            height=one.height, width=one.width))  # fmt: skip
         return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
     folder = backbone or find_model(model)[1]
     return Predictor.backbone_only(folder, num_frames=settings.frames.num_frames, **loading)

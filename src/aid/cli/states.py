@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aid.cli.terminal import progress_bar
-from aid.config import AskingConfig
+from aid.config import AskingConfig, FrameConfig, ModelConfig, SamplerConfig, TrainConfig
 
 if TYPE_CHECKING:
     import numpy as np
 
     from aid.conditioning.states import StateWriter
+    from aid.states import Shown
     from aid.types import VideoRow
 
 
@@ -21,6 +22,10 @@ def states(
     samples: int = 16,
     into_manifest: bool = False,
     asking: AskingConfig | None = None,
+    model: ModelConfig | None = None,
+    frames: FrameConfig | None = None,
+    train: TrainConfig | None = None,
+    sampler: SamplerConfig | None = None,
 ) -> None:
     """Has the states of all videos written, once. Run again, it goes on where it stopped.
 
@@ -32,10 +37,16 @@ def states(
         samples: videos on the sheet that a person can judge.
         into_manifest: also write the states into the manifest, if it has none of its own.
         asking: how a language model is asked.
+        model: the recipe's; a language model is shown the first frame that training sees of each
+            window of `num_frames`.
+        frames: as for `aid prepare`: which frames training sees, at which size.
+        train: not used; here so that one recipe serves all commands.
+        sampler: not used; likewise.
     """
     from aid.conditioning.states import choose_state_writer
     from aid.data.manifest import read_manifest, write_manifest
     from aid.data.store import Store
+    from aid.data.windows import cut_windows
     from aid.states import into_rows, make_report, tell_rows
     from aid.states.report import write_sheet
     from aid.states.writing import BOOK
@@ -48,15 +59,22 @@ def states(
             f"the manifest in {str(data)!r} has states of its own, or --limit leaves some out. "
             "--into_manifest is for whole data sets without states; without it nothing is lost."
         )
-    rows = rows[:limit]
+    frames, num_frames = frames or FrameConfig(), (model or ModelConfig()).num_frames
+    if into_manifest and frames.rate(num_frames) is not None:
+        raise ValueError(
+            "--into_manifest writes the states of whole videos, and frames.fps or frames.seconds "
+            "cuts windows. Leave one of the two out; `aid prepare` finds what was answered anyway."
+        )
+    rows = cut_windows(rows[:limit], frames, num_frames)
     chosen = choose_state_writer(writer, rows, data / BOOK, asking)
+    shown = _shown(rows, frames, num_frames)
     with progress_bar("states") as on_row:
-        told = tell_rows(data, rows, chosen, on_row)
+        told = tell_rows(data, rows, chosen, shown, on_row)
     report = make_report(told, chosen)
     folder = (data / BOOK).parent / re.sub(r"[^\w.=-]+", "-", chosen.name).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
     Store(folder).write_json("report.json", report.to_json())
-    write_sheet(folder / "sheet.png", data, told, samples)
+    write_sheet(folder / "sheet.png", data, told, samples, shown)
     print(report.to_text())
     print(folder / "report.json")
     print(folder / "sheet.png")
@@ -70,10 +88,33 @@ def states(
         print(data / "manifest.jsonl")
 
 
-def recorded_states(data: Path, rows: list["VideoRow"], name: str) -> "StateWriter":
+def _shown(rows: list["VideoRow"], frames: FrameConfig, num_frames: int) -> "Shown":
+    """The size that `aid prepare` brings videos to: that asked for, else the first video's."""
+    from aid.states import Shown
+
+    known = next(((row.height, row.width) for row in rows if row.height and row.width), (0, 0))
+    height, width = frames.height or known[0], frames.width or known[1]
+    if not height or not width:
+        raise ValueError(
+            "no video says its size. Say which one training sees: --frames.height 256 "
+            "--frames.width 256"
+        )
+    return Shown(frames=frames, num_frames=num_frames, height=height, width=width)
+
+
+def recorded_states(
+    data: Path, rows: list["VideoRow"], name: str, frames: FrameConfig, num_frames: int
+) -> "StateWriter":
     """A state writer for exactly these rows; a language model is asked about all of them now.
 
     So the model is gone before anything else is loaded, and what it said is kept with the data.
+
+    Args:
+        data: folder of the videos.
+        rows: as they are encoded.
+        name: of the state writer.
+        frames: which frames training sees.
+        num_frames: of a video.
     """
     from aid.conditioning.asking import AskingStateWriter
     from aid.conditioning.states import ReplayStateWriter, choose_state_writer
@@ -84,13 +125,18 @@ def recorded_states(data: Path, rows: list["VideoRow"], name: str) -> "StateWrit
     if not isinstance(writer, AskingStateWriter):
         return writer
     with progress_bar("states") as on_row:
-        told = tell_rows(data, rows, writer, on_row)
+        told = tell_rows(data, rows, writer, _shown(rows, frames, num_frames), on_row)
     print(make_report(told, writer).to_text())
     return ReplayStateWriter(into_rows(told, writer))
 
 
 def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: list[str]) -> None:
     """Asks a language model before a video model is loaded; its answers stay, its weights go.
+
+    Args:
+        writer: who is asked.
+        frames: the first given frame of each video, as the video model is given it.
+        instructions: one for each frame.
 
     Raises:
         ValueError: it cannot be asked, or the user has to name a writer.
@@ -105,8 +151,20 @@ def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: l
         release(writer)
 
 
-def ask_about(writer: "StateWriter", data: Path, rows: list["VideoRow"]) -> None:
-    """Likewise about the videos of a data set; its answers are kept in the writer's book."""
+def ask_about(
+    writer: "StateWriter",
+    data: Path,
+    rows: list["VideoRow"],
+    shown: "Shown",
+) -> None:
+    """Likewise about the videos of a data set; its answers are kept in the writer's book.
+
+    Args:
+        writer: who is asked.
+        data: folder of the videos.
+        rows: as they are evaluated.
+        shown: what it sees of a video, as the video model is given it.
+    """
     from aid.conditioning.asking import AskingStateWriter
     from aid.conditioning.states import UnaskedStateWriter
     from aid.states import tell_rows
@@ -115,4 +173,4 @@ def ask_about(writer: "StateWriter", data: Path, rows: list["VideoRow"]) -> None
         writer.write([], [])
     if isinstance(writer, AskingStateWriter):
         with progress_bar("states") as on_row:
-            tell_rows(data, rows, writer, on_row)
+            tell_rows(data, rows, writer, shown, on_row)

@@ -204,7 +204,7 @@ def prepare(
         if is_url(place):
             writer = choose_state_writer(states, rows)
         else:
-            writer = recorded_states(Path(place), rows, states)
+            writer = recorded_states(Path(place), rows, states, frames, model.num_frames)
         with step_bars() as on_step:
             result = encode(
                 place, out, frozen, condition=model.condition,

@@ -36,6 +36,13 @@ def floats(pixels: Tensor) -> Tensor:
     return pixels if pixels.is_floating_point() else pixels.float() / 127.5 - 1
 
 
+def picture_of(frame: Tensor) -> UInt8[np.ndarray, "H W 3"]:
+    """One frame `3 H W`, kept either way, as pixels in [0, 255]."""
+    if frame.is_floating_point():
+        frame = ((frame + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return frame.permute(1, 2, 0).numpy().copy()
+
+
 def uniform_index(length: int, num_frames: int) -> list[int]:
     """`num_frames` of `length` frames, evenly from the first to the last; of few, some twice."""
     return np.linspace(0, length - 1, num_frames).round().astype(int).tolist()

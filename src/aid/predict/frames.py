@@ -1,20 +1,23 @@
 """A frame and an instruction as users have them -> as the model reads them."""
 
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from aid.video import fit, image_pixels, read_image, to_float
+from aid.data.frames import nearest
+from aid.video import Note, fit, image_pixels, is_video, list_frames, read_image
 from aid.video.colour import Unreadable
+from aid.video.decoding import decode
+
+Frame = str | Path | Image.Image | np.ndarray
+Given = Frame | Sequence[Frame]
 
 
-def as_pixels(
-    frame: str | Path | Image.Image | np.ndarray,
-) -> UInt8[np.ndarray, "_ _ 3"]:
+def as_pixels(frame: Frame) -> UInt8[np.ndarray, "_ _ 3"]:
     """The frame as uint8 RGB `H W 3` in [0, 255], upright.
 
     Raises:
@@ -39,7 +42,7 @@ def as_pixels(
 
 
 def warn_if_fitted(pixels: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> None:
-    """Warns if `given_frames` will resize a frame or cut its sides off."""
+    """Warns if `fit_given` will resize a frame or cut its sides off."""
     own_height, own_width = pixels.shape[:2]
     if (own_height, own_width) == (height, width):
         return
@@ -52,27 +55,92 @@ def warn_if_fitted(pixels: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) 
     )
 
 
-def given_frames(
-    frame: UInt8[np.ndarray, "..."], number: int, height: int, width: int
-) -> Float[torch.Tensor, "k 3 H W"]:
-    """The given frames of one video in [-1, 1]: short side resized, centre cut out.
+def read_given(frame: Given, number: int, fps: float) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """The given frames of one video, upright, at any size.
 
     Args:
-        frame: uint8 `H W 3`, or `k H W 3`.
-        number: how many the model reads, k.
-        height: asked for, in pixels.
-        width: asked for, in pixels.
+        frame: a picture; `number` pictures, as a list or as pixels `k H W 3`; or the path of a
+            video or of a folder of frames, whose first `number` are taken.
+        number: how many the model is given, K.
+        fps: frames a second of the model's videos, at which those of a video file are taken. The
+            frames of a folder are taken one by one, because a folder has no rate.
 
     Raises:
-        ValueError: another number of frames than the model reads.
+        ValueError: what is given cannot be read, or is another number of frames.
     """
-    pixels = frame[None] if frame.ndim == 3 else frame
-    if len(pixels) != number:
-        raise ValueError(
-            f"this model reads {number} given frames of a video, got {len(pixels)}. Give an array "
-            f"of shape ({number}, height, width, 3) to predict_many."
-        )
-    return to_float(np.stack([fit(one, height, width) for one in pixels]))
+    if isinstance(frame, str | Path):
+        path = Path(frame)
+        if path.is_dir():
+            found = list_frames(path)
+            there = len(found.files)
+            _require(number, there, f"and {str(path)!r} holds {there}", may_be_more=True)
+            _warn(path, found.notes)
+            return [read_image(file) for file in found.files[:number]]
+        if _is_clip(path):
+            return _start_of(path, number, fps)
+    several = _several(frame)
+    pixels = [as_pixels(one) for one in ([frame] if several is None else several)]
+    _require(number, len(pixels), f"got {len(pixels)}")
+    return pixels
+
+
+def _several(frame: Given) -> list[Frame] | None:
+    """The pictures of a list or of pixels `k H W 3`; None for one picture."""
+    if isinstance(frame, np.ndarray):
+        return list(frame) if frame.ndim == 4 else None
+    return list(frame) if isinstance(frame, list | tuple) else None
+
+
+def is_whole(frame: Given) -> bool:
+    """Whether this may hold several given frames of a video: a list, pixels `k H W 3`, a video."""
+    if isinstance(frame, str | Path):
+        return Path(frame).is_dir() or _is_clip(Path(frame))
+    return _several(frame) is not None
+
+
+def _require(number: int, there: int, words: str, may_be_more: bool = False) -> None:
+    if there == number or (may_be_more and there > number):
+        return
+    wanted = "1 given frame" if number == 1 else f"{number} given frames"
+    several = f"{number} pictures in order, " if number > 1 else "one picture, "
+    raise ValueError(
+        f"this model reads {wanted} of a video, {words}. Give {several}a video that begins with "
+        "them, or a folder of frames."
+    )
+
+
+def _start_of(path: Path, number: int, fps: float) -> list[np.ndarray]:
+    """The frames of a video file at 0, 1 / fps, 2 / fps, ... seconds."""
+
+    def choose(times: Float[np.ndarray, " n"]) -> list[int]:
+        own = times[-1] / (len(times) - 1) if len(times) > 1 else 0.0
+        there = 1 + int((times[-1] + own / 2) * fps)
+        words = f"and {str(path)!r} has {there} at the model's {fps:g} frames a second"
+        _require(number, there, words, may_be_more=True)
+        return nearest(times, np.arange(number) / fps)
+
+    made = decode(path, 0.0, None, choose)
+    _warn(path, made.notes)
+    return made.frames
+
+
+def _is_clip(path: Path) -> bool:
+    return path.is_file() and is_video(path)
+
+
+def _warn(path: Path, notes: Iterable[Note]) -> None:
+    for note in dict.fromkeys(notes):
+        warnings.warn(f"{str(path)!r}: {note}.", stacklevel=4)
+
+
+def fit_given(
+    pixels: Sequence[UInt8[np.ndarray, "_ _ 3"]], height: int, width: int
+) -> UInt8[np.ndarray, "k H W 3"]:
+    """Given frames as the model reads them: short side resized, centre cut out."""
+    fitted = [
+        one if one.shape[:2] == (height, width) else fit(one, height, width) for one in pixels
+    ]
+    return np.stack(fitted)
 
 
 def checked_instruction(instruction: str | None, reads_text: bool) -> str:

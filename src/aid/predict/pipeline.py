@@ -16,16 +16,14 @@ from diffusers.utils import BaseOutput
 from huggingface_hub import create_repo, snapshot_download, upload_folder
 from PIL import Image
 
-from aid.conditioning.states import write_and_release
 from aid.models.checkpoint import save_checkpoint
 from aid.models.hub import is_name
 from aid.predict.encodings import FrameEncodings
 from aid.predict.figures import figures_of
-from aid.predict.frames import as_pixels
+from aid.predict.frames import Given, fit_given, is_whole
 from aid.predict.loading import find_model, merge_where_exact
 from aid.predict.predictor import Predictor
 
-Frame = str | Path | Image.Image | np.ndarray
 OnStepEnd = Callable[["AIDPipeline", int, int, dict[str, Any]], Any]
 
 
@@ -112,7 +110,7 @@ class AIDPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        image: Frame | Sequence[Frame],
+        image: Given | Sequence[Given],
         instruction: str | Sequence[str],
         *,
         num_inference_steps: int | None = None,
@@ -133,7 +131,8 @@ class AIDPipeline(DiffusionPipeline):
         """What happens next to each frame.
 
         Args:
-            image: a frame, or one for each instruction.
+            image: a frame, or one for each instruction. For a model of K given frames each is a
+                list of K frames, pixels `k H W 3`, or the path of a video or of a folder of frames.
             instruction: what is to happen, or one for each frame.
             num_inference_steps: sampling steps; None, here and for guidance, takes the model's own.
             image_guidance: s_V.
@@ -153,19 +152,21 @@ class AIDPipeline(DiffusionPipeline):
             callback_on_step_end: called as in diffusers with (pipeline, step, steps left, {}).
 
         Raises:
-            ValueError: as many frames as instructions are needed, or a number is out of range.
+            ValueError: as many frames as instructions are needed, a video lacks given frames, or a
+                number is out of range.
         """
-        frames = list(image) if isinstance(image, list | tuple) else [image]
         said = [instruction] if isinstance(instruction, str) else list(instruction)
+        frames = self._each(image)
         if len(frames) == 1:
             frames *= len(said)
         if len(frames) != len(said):
             raise ValueError(
                 f"{len(frames)} frames and {len(said)} instructions do not fit. Give one of each."
             )
-        pixels = [as_pixels(frame) for frame in frames]
+        height, width = self.predictor.height, self.predictor.width
+        pixels = [fit_given(self.predictor.read_given(one), height, width) for one in frames]
         if states is None:
-            states = write_and_release(self.predictor.state_writer, pixels, said)
+            states = self.predictor.write_states([given[0] for given in pixels], said)
         times = [i for i in range(len(said)) for _ in range(num_videos_per_prompt)]
         micro = {
             "fps": fps, "motion_bucket_id": motion_bucket_id,
@@ -196,6 +197,15 @@ class AIDPipeline(DiffusionPipeline):
         if output_type == "pil":
             videos = [[Image.fromarray(frame) for frame in video] for video in videos]
         return AIDPipelineOutput(frames=videos, states=[list(states[i]) for i in times])
+
+    def _each(self, image: Given | Sequence[Given]) -> list[Given]:
+        """The given frames of each video; K single pictures are those of one video."""
+        if not isinstance(image, list | tuple):
+            return [image]
+        k = self.predictor.num_given_frames
+        if k > 1 and len(image) == k and not any(is_whole(one) for one in image):
+            return [image]
+        return list(image)
 
     def save_pretrained(
         self, save_directory: str | Path, score: str | Path | None = None, **_: Any

@@ -18,10 +18,12 @@ class Prediction:
     """The videos of one frame and one instruction, and what made them.
 
     `videos` are uint8 in [0, 255]; video i was drawn with seed + i. `state_writer` names who said
-    the states, "caller" if they were given. `fps` is frames per second.
+    the states, "caller" if they were given. `fps` is frames per second. `given` are the given
+    frames as the model read them; a contact sheet shows them above the videos if there are several.
     """
 
     videos: list[Video]
+    given: UInt8[np.ndarray, "k H W 3"]
     instruction: str | None
     states: list[str]
     state_writer: str
@@ -48,6 +50,8 @@ class Prediction:
             )
         if suffix == ".png":
             rows = [(self.instruction or "", video) for video in self.videos]
+            if len(self.given) > 1:
+                rows.insert(0, (f"{len(self.given)} given frames", self.given))
             write_png(path, contact_sheet(rows, scale=scale))
             return [path]
         paths = [path]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 
 from aid.conditioning.states import NoStateWriter, StateWriter, write_and_release
 from aid.config import SamplerConfig
@@ -18,7 +17,7 @@ from aid.models.denoiser import Denoiser
 from aid.models.devices import choose_device
 from aid.predict.drawing import MicroConditions, draw_videos, preview, text_tokens
 from aid.predict.encodings import FrameEncodings
-from aid.predict.frames import as_pixels, checked_instruction, given_frames, warn_if_fitted
+from aid.predict.frames import Given, checked_instruction, fit_given, read_given, warn_if_fitted
 from aid.predict.loading import (
     SHIPPED,
     default_state_writer,
@@ -28,7 +27,7 @@ from aid.predict.loading import (
     place,
 )
 from aid.predict.prediction import Prediction, Video
-from aid.video import to_uint8
+from aid.video import to_float, to_uint8
 
 DEFAULT_FPS = 7.0  # SVD's
 OnStep = Callable[[int, int], None]
@@ -150,7 +149,7 @@ class Predictor:
 
     def __call__(
         self,
-        frame: str | Path | Image.Image | np.ndarray,
+        frame: Given,
         instruction: str | None,
         *,
         num_videos: int = 1,
@@ -168,7 +167,9 @@ class Predictor:
         """What happens next.
 
         Args:
-            frame: a path, a PIL image or uint8 pixels `H W 3` in [0, 255].
+            frame: a path, a PIL image or uint8 pixels `H W 3` in [0, 255]. For a model of K given
+                frames a list of K such, pixels `k H W 3`, or the path of a video or of a folder of
+                frames, whose first K are taken; those of a video at the model's rate (`fps`).
             instruction: what is to happen; None only for `backbone_only`.
             num_videos: how many; video i is drawn with seed + i.
             seed: of the first video.
@@ -184,31 +185,33 @@ class Predictor:
             on_preview: called after each step with a function that shows what is there by then.
 
         Raises:
-            ValueError: empty instruction, unreadable frame, or a number out of range.
+            ValueError: empty instruction, unreadable frame, another number of frames than the model
+                is given, states that nobody says, or a number out of range.
         """
         said = checked_instruction(instruction, self.denoiser.reads_text)
         if num_videos < 1:
             raise ValueError(f"num_videos must be at least 1, got {num_videos}.")
-        pixels = as_pixels(frame)
-        warn_if_fitted(pixels, self.height, self.width)
+        read = self.read_given(frame)
+        warn_if_fitted(read[0], self.height, self.width)
+        given = fit_given(read, self.height, self.width)
         writer = "caller" if states is not None else self.state_writer.name
         if states is None:
-            states = self.states_for(pixels, said)
+            states = self.states_for(given[0], said)
         sampler = self.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
         videos = self.predict_many(
-            [pixels] * num_videos, [said] * num_videos, range(seed, seed + num_videos),
+            [given] * num_videos, [said] * num_videos, range(seed, seed + num_videos),
             states=[states] * num_videos, sampler=sampler, on_step=on_step, on_preview=on_preview,
             motion_bucket_id=_each(motion_bucket_id, num_videos),
             noise_aug_strength=_each(noise_aug_strength, num_videos),
         )  # fmt: skip
         return Prediction(
-            videos=videos, instruction=instruction, states=states, state_writer=writer, seed=seed,
-            sampler=sampler, fps=self.fps,
+            videos=videos, given=given, instruction=instruction, states=states,
+            state_writer=writer, seed=seed, sampler=sampler, fps=self.fps,
         )  # fmt: skip
 
     def predict_many(
         self,
-        frames: Sequence[UInt8[np.ndarray, "..."]],
+        frames: Sequence[Given],
         instructions: Sequence[str],
         seeds: Sequence[int],
         *,
@@ -226,7 +229,8 @@ class Predictor:
         A video depends on its own seed and not, up to rounding, on the batch it is drawn in.
 
         Args:
-            frames: uint8 `H W 3`, or `k H W 3` for a model of k given frames.
+            frames: of each video, as `read_given` takes them: uint8 `H W 3`, or `k H W 3` for a
+                model of k given frames.
             instructions: "" is allowed and says nothing.
             seeds: one for each video.
             states: of each video; None asks the state writer.
@@ -242,11 +246,10 @@ class Predictor:
             numbers = f"{len(frames)}, {len(instructions)} and {len(seeds)}"
             raise ValueError(f"frames, instructions and seeds must be as many, got {numbers}.")
         sampler = sampler or self.sampler
-        k = self.denoiser.config.condition.num_given_frames
-        given = [given_frames(frame, k, self.height, self.width) for frame in frames]
+        read = [fit_given(self.read_given(one), self.height, self.width) for one in frames]
+        given = [to_float(one) for one in read]
         if states is None:
-            firsts = [frame if frame.ndim == 3 else frame[0] for frame in frames]
-            states = write_and_release(self.state_writer, firsts, list(instructions))
+            states = self.write_states([one[0] for one in read], instructions)
         fps = _each(self.fps, len(frames)) if fps is None else fps
         micro = MicroConditions(
             fps=fps, motion_bucket_id=motion_bucket_id, noise_aug_strength=noise_aug_strength
@@ -276,9 +279,39 @@ class Predictor:
             videos += drawn
         return videos
 
+    @property
+    def num_given_frames(self) -> int:
+        """How many first frames of a video the model is given, K."""
+        return self.denoiser.config.condition.num_given_frames
+
+    def read_given(self, frame: Given) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+        """The K given frames of one video, from whatever holds them, not fitted yet.
+
+        Raises:
+            ValueError: what is given cannot be read, or is another number of frames.
+        """
+        return read_given(frame, self.num_given_frames, self.fps)
+
     def states_for(self, frame: UInt8[np.ndarray, "H W 3"], instruction: str) -> list[str]:
-        """What the state writer says; to be edited and handed back as `states`."""
-        return write_and_release(self.state_writer, [frame], [instruction])[0]
+        """What the state writer says; to be edited and handed back as `states`.
+
+        Args:
+            frame: the first given frame, at any size.
+            instruction: what is to happen.
+        """
+        return self.write_states([frame], [instruction])[0]
+
+    def write_states(
+        self, frames: Sequence[UInt8[np.ndarray, "H W 3"]], instructions: Sequence[str]
+    ) -> list[list[str]]:
+        """What the state writer says of each video; it sees frames as training does, fitted.
+
+        Args:
+            frames: the first given frame of each video, at any size.
+            instructions: one for each frame.
+        """
+        fitted = [fit_given([frame], self.height, self.width)[0] for frame in frames]
+        return write_and_release(self.state_writer, fitted, list(instructions))
 
     def sampler_with(
         self,

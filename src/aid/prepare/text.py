@@ -6,11 +6,11 @@ from itertools import groupby
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from aid.conditioning.encoders import encode_sentences
 from aid.conditioning.states import StateWriter
 from aid.data.cache import OFFSETS, ROWS
+from aid.data.frames import picture_of
 from aid.data.shards import open_shard, shard_name
 from aid.prepare.job import Job, Made
 from aid.types import VideoRow
@@ -65,16 +65,9 @@ def write_states(
         some = list(members)
         with job.store.local([shard]) as paths:
             given = open_shard(paths[shard])[0]["given_frames"]
-            frames = [_picture(given[place, 0]) for _, (_, place) in some]
+            frames = [picture_of(given[place, 0]) for _, (_, place) in some]
         written += states.write(frames, [rows[index].instruction for index, _ in some])
     return written
-
-
-def _picture(frame: Tensor) -> np.ndarray:
-    """A kept frame as uint8 `H W 3`."""
-    if frame.is_floating_point():
-        frame = ((frame + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return frame.permute(1, 2, 0).numpy().copy()
 
 
 def write_rows(

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from aid.conditioning.states import StateWriter
-from aid.states.writing import SaidOfRow
-from aid.video import read_first_frame, write_png
+from aid.states.writing import SaidOfRow, Shown
+from aid.video import write_png
 
 MAX_EXAMPLES = 20
 REPEATS_ABOVE = 0.75  # share of common words
@@ -105,7 +106,9 @@ def _scene(one: SaidOfRow) -> Any:
     return one.row.world.get("scene", one.row.video)
 
 
-def write_sheet(path: Path, data: Path, told: Sequence[SaidOfRow], number: int) -> None:
+def write_sheet(
+    path: Path, data: Path, told: Sequence[SaidOfRow], number: int, shown: Shown
+) -> None:
     """Writes a PNG of first frames with instruction and states, for a person to judge.
 
     Args:
@@ -113,9 +116,10 @@ def write_sheet(path: Path, data: Path, told: Sequence[SaidOfRow], number: int) 
         data: folder of the manifest.
         told: of which `number` are shown, evenly from first to last.
         number: at least 1.
+        shown: what training sees of a video.
     """
     chosen = np.linspace(0, len(told) - 1, min(number, len(told))).round().astype(int)
-    strips = [_strip(told[index], data) for index in chosen]
+    strips = [_strip(told[index], shown.of(data, told[index].row)) for index in chosen]
     sheet = Image.new("RGB", (WIDTH, sum(strip.height for strip in strips)), "white")
     top = 0
     for strip in strips:
@@ -124,9 +128,9 @@ def write_sheet(path: Path, data: Path, told: Sequence[SaidOfRow], number: int) 
     write_png(path, sheet)
 
 
-def _strip(one: SaidOfRow, data: Path) -> Image.Image:
+def _strip(one: SaidOfRow, pixels: UInt8[np.ndarray, "H W 3"]) -> Image.Image:
     """One video: its first frame at the left, the words at the right, failures in red."""
-    frame = Image.fromarray(read_first_frame(data / one.row.video, one.row.start))
+    frame = Image.fromarray(pixels)
     scale = FRAME / max(frame.size)
     enlarged = tuple(max(1, round(side * scale)) for side in frame.size)
     frame = frame.resize(enlarged, Image.Resampling.NEAREST if scale > 1 else None)

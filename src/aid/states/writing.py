@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from aid.conditioning.asking import AskingStateWriter, Said
 from aid.conditioning.states import StateWriter, release
+from aid.config import FrameConfig
+from aid.data.frames import picture_of, read_frames
 from aid.types import State, VideoRow
-from aid.video import read_first_frame
 
 BOOK = Path("states") / "answers.jsonl"  # in a data set's folder
 CHUNK = 64  # first frames in memory
@@ -28,10 +30,31 @@ class SaidOfRow:
     said: Said
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What of a video a language model or a person is shown: the first frame that training sees.
+
+    `num_frames` of a video are seen in training, `height` and `width` are in pixels.
+    """
+
+    frames: FrameConfig
+    num_frames: int
+    height: int
+    width: int
+
+    def of(self, data: Path, row: VideoRow) -> UInt8[np.ndarray, "H W 3"]:
+        """The first given frame of a row: of its own window, upright, resized and cut."""
+        read = read_frames(
+            data / row.video, row, self.frames, self.num_frames, self.height, self.width
+        )
+        return picture_of(read.pixels[0])
+
+
 def tell_rows(
     data: Path,
     rows: Sequence[VideoRow],
     writer: StateWriter,
+    shown: Shown,
     on_row: Callable[[int, int], None] | None = None,
 ) -> list[SaidOfRow]:
     """What the writer says of each video. Its model's memory is given back at the end.
@@ -40,6 +63,7 @@ def tell_rows(
         data: folder of the manifest.
         rows: all rows that the writer was made from, if it replays recorded ones.
         writer: who says.
+        shown: what it sees of a video, if it sees frames.
         on_row: called with (done, all).
 
     Raises:
@@ -66,7 +90,7 @@ def tell_rows(
 
             frames = [_NOTHING] * len(chunk)
             if writer.sees == "first_frame":
-                frames = [read_first_frame(data / row.video, row.start) for row in chunk]
+                frames = [shown.of(data, row) for row in chunk]
             said = writer.tell(frames, [row.instruction for row in chunk], count)
             told += map(SaidOfRow, chunk, said)
     finally:

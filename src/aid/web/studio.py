@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from aid.config import Precision
 from aid.predict import Prediction, Predictor, find_model, state_writer_of
+from aid.predict.frames import fit_given
 from aid.web.jobs import NEWS_EVERY, News, Progress, RequestStopped, follow, listen
 from aid.web.limits import Limits, Settings
 from aid.web.turns import Turns, Visitor
@@ -60,7 +61,7 @@ class Model:
     @property
     def num_given_frames(self) -> int:
         """How many frames the model wants to see."""
-        return self.predictor.denoiser.config.condition.num_given_frames
+        return self.predictor.num_given_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,15 +175,15 @@ def _predict(ask: Ask, given: UInt8[np.ndarray, "k H W 3"], progress: Progress) 
             f"the model {ask.model.name!r} reads {wanted} given frames and the file holds "
             f"{len(given)}. Upload a video."
         )
-    first = given[0]
+    own = fit_given(given[:wanted], predictor.height, predictor.width)
     states = ask.states
     if states is None:
-        states = predictor.states_for(first, ask.instruction)
+        states = predictor.states_for(own[0], ask.instruction)
     sampler = predictor.sampler_with(
         settings.num_steps, settings.image_guidance, settings.text_guidance
     )
     videos = predictor.predict_many(
-        [first if wanted == 1 else given[:wanted]],
+        [own],
         [ask.instruction],
         [settings.seed],
         states=[states],
@@ -191,6 +192,7 @@ def _predict(ask: Ask, given: UInt8[np.ndarray, "k H W 3"], progress: Progress) 
     )
     return Prediction(
         videos=videos,
+        given=own,
         instruction=ask.instruction,
         states=states,
         state_writer=predictor.state_writer.name if ask.states is None else "caller",
