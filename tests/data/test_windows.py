@@ -247,6 +247,21 @@ def test_a_video_whose_header_counts_seconds_and_no_frames_is_cut(tmp_path):
     assert [row.id.rpartition("@")[2] for row in rows] == ["0ms", "2000ms"]
 
 
+def test_a_recording_whose_header_says_no_length_is_cut_by_its_packets(tmp_path):
+    with av.open(str(tmp_path / "a.webm"), "w", format="webm", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx-vp9", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(40):
+            grey = np.full((48, 64, 3), 5 * i, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode())
+    notes = []
+    frames = FrameConfig(fps=5.0, windows="all")
+    rows = cut_windows(read_source(tmp_path).rows, frames, 10, notes)
+    assert [row.id.rpartition("@")[2] for row in rows] == ["0ms", "2000ms"]
+    assert len(notes) == 1
+
+
 def test_folders_of_frames_are_cut_at_the_rate_that_is_said(tmp_path):
     write_frames(tmp_path / "set/a", "{}.png", num_frames=12)
     rows = [episode(id="a", video="a", num_frames=0, fps=0.0)]
