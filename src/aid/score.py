@@ -11,10 +11,11 @@ from pathlib import Path
 from aid.metrics.baselines import baselines
 from aid.metrics.card import html_page, markdown, to_json
 from aid.metrics.extractors import Extractor
-from aid.metrics.likeness import Comparison, compare
-from aid.metrics.paired import Perceptual
+from aid.metrics.extractors.choice import WITHOUT
+from aid.metrics.likeness import CHECK_VIDEOS, Comparison, compare
+from aid.metrics.paired import Perceptual, refuse_other_size
 from aid.metrics.protocol import Protocol
-from aid.metrics.videos import find_videos
+from aid.metrics.videos import VideoSet, find_videos
 from aid.video import whole_file
 
 
@@ -24,10 +25,11 @@ def score(
     *,
     out: Path,
     protocol: Protocol,
-    extractor: Extractor,
+    extractor: Extractor | None,
     train: Path | None = None,
     with_baselines: bool = True,
     num_resamples: int = 100,
+    check_videos: int = CHECK_VIDEOS,
     seed: int = 0,
     perceptual: Perceptual | None = None,
     on_video: Callable[[str, int, int], None] | None = None,
@@ -40,20 +42,23 @@ def score(
             them frame by frame.
         out: where the card goes, and the features, so that a killed run goes on.
         protocol: which frames are compared.
-        extractor: what the distances are measured with.
+        extractor: what the distances are measured with; None measures none.
         train: folder of the model's training videos; none of them may be among the real ones.
         with_baselines: also score trivial predictions made from the real videos.
         num_resamples: of the bootstrap.
+        check_videos: real videos, at most, that the extractor is tested on.
         seed: of bootstrap and halves.
         perceptual: LPIPS, if its weights are at hand.
         on_video: called with (what is done, videos done, all of them).
 
     Raises:
-        ValueError: a folder holds no videos or too few, or real and training videos overlap.
+        ValueError: a folder holds no videos or too few, real and training videos overlap, the two
+            videos of a name differ in size, or there is neither a common name nor an extractor.
     """
     truth = find_videos(real, "real videos", protocol.is_sorted)
     others = [find_videos(made, made.resolve().name, protocol.is_sorted)]
     not_run = {}
+    _refuse_unlike(truth, others[0], protocol, extractor)
     if train is None:
         not_run["check that the split is disjoint"] = "no training videos were given (--train)"
     else:
@@ -66,7 +71,8 @@ def score(
     out.mkdir(parents=True, exist_ok=True)
     comparison = compare(
         truth, others, protocol, extractor, out / "features", num_resamples=num_resamples,
-        seed=seed, perceptual=perceptual, not_run=not_run, on_video=on_video,
+        check_videos=check_videos, seed=seed, perceptual=perceptual, not_run=not_run,
+        on_video=on_video,
     )  # fmt: skip
     title = f"{others[0].title} against {real.resolve().name}"
     written = {
@@ -78,6 +84,25 @@ def score(
         with whole_file(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return comparison
+
+
+def _refuse_unlike(
+    real: VideoSet, made: VideoSet, protocol: Protocol, extractor: Extractor | None
+) -> None:
+    """Refuses, before anything is written, two folders that cannot be compared."""
+    common = [name for name in real.paths if name in made.paths]
+    if not common and extractor is None:
+        raise ValueError(
+            f"no video of {made.title!r} has the name of a real one, and {WITHOUT}. Give both "
+            "folders the same names, or choose an extractor."
+        )
+    for name in common:
+        try:
+            frames = [protocol.sampled(videos.read(name)) for videos in (real, made)]
+        except ValueError:
+            continue  # named on the card
+        refuse_other_size(name, *frames)
+        return
 
 
 def refuse_overlap(real: dict[str, str], train: dict[str, str]) -> None:

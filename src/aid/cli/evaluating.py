@@ -89,8 +89,9 @@ def evaluate(
         seed: of the first video; the next ones count up.
         batch_size: videos drawn at once; a seed gives the same video in any batch.
         protocol: as for `aid score`.
-        extractor: as for `aid score`; none leaves the distances out. By default tabletop-r3d for
-            the table-top and none for other data.
+        extractor: as for `aid score`; none leaves the distances out. By default the one that
+            --weights are of, tabletop-r3d where all rows are the table-top's, else clip-frames: the
+            image encoder of the model's backbone.
         weights: as for `aid score`.
         lpips: as for `aid score`.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
@@ -103,10 +104,10 @@ def evaluate(
     if guidance_interval is not None:
         SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
     keep_freed_memory(device)
+    from aid.cli.extracting import extractor_for
     from aid.data.windows import cut_windows
     from aid.evaluate import Ranks, TabletopJudge, can_shuffle, check_modes
     from aid.evaluate import evaluate as score
-    from aid.metrics.extractors.choice import choose_extractor
     from aid.metrics.lpips import load_lpips
     from aid.metrics.protocol import choose_protocol
     from aid.models.devices import choose_device
@@ -135,11 +136,11 @@ def evaluate(
         _check_recorded(rows)
     judge = TabletopJudge()
     judged = [row for row in rows if judge.can_judge(row)]
-    if extractor is None:
-        extractor = "tabletop-r3d" if judged else "none"
-    seen_by = None
-    if extractor != "none":
-        seen_by = choose_extractor(extractor, weights, chosen_device)
+    has_backbone = predictor != "none" or backbone is not None
+    seen_by = extractor_for(
+        extractor, weights, worlds=[row.world for row in rows], device=chosen_device,
+        backbone=find_model(model, backbone)[1] if has_backbone else None, precision=precision,
+    )  # fmt: skip
     perceptual = load_lpips(lpips) if lpips else None
     modes = ["true", *["shuffled"] * bool(shuffled), *["empty"] * bool(empty)]
     check_modes(rows, modes)

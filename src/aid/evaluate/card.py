@@ -39,6 +39,8 @@ class ScoreCard:
     def to_markdown(self) -> str:
         """The tables of `report.md`."""
         lines = [f"# {self.title}", ""]
+        if self.comparison is not None:
+            lines += [text for line in card.first_lines(self.comparison) for text in (line, "")]
         if self.scores:
             lines += [*_markdown_table(self._accuracy_rows()), "", *self._told_sentences(), ""]
         tables = [rows for rows in (self._word_rows(), self._lift_rows()) if rows]
@@ -47,7 +49,7 @@ class ScoreCard:
             for rows in tables:
                 lines += [*_markdown_table(rows), ""]
         if self.comparison is not None:
-            lines += ["## How like the real videos", "", card.markdown(self.comparison)]
+            lines += ["## How like the real videos", "", card.markdown_tables(self.comparison)]
         lines += [*(f"- {note}" for note in self.notes), ""] if self.notes else []
         lines += [f"Seed {self.seed}. What the columns mean: docs/evaluation.md."]
         return "\n".join(lines) + "\n"

@@ -5,7 +5,9 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from aid.metrics.likeness import FLOOR, Comparison, Likeness, Number
+from aid.metrics.likeness import FLOOR, Comparison, Number
+from aid.metrics.probes import PROBES
+from aid.metrics.trust import DISTANCES, ExtractorCheck
 
 COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#7b2d8b", "#b08900", "#444444")
 STYLE = (
@@ -16,24 +18,137 @@ STYLE = (
 )
 
 
-def head(comparison: Comparison) -> list[str]:
-    """The columns of the table. A distance is named after its extractor, never plain FVD."""
+FIGURES = {
+    "PSNR": ("psnr_predicted", " dB", True),
+    "SSIM": ("ssim_predicted", "", True),
+    "LPIPS": ("lpips_predicted", "", False),
+}
+"""Figures of pairs: the attribute, its unit, and whether more of it is better."""
+
+
+def first_lines(comparison: Comparison) -> list[str]:
+    """What must be known before any number is read: which figures can be trusted on these videos.
+
+    The first line says what was left out of the main table, and why, if anything was.
+    """
+    check, lines = comparison.check, []
+    if check is not None and not all(check.is_trusted(name) for name in DISTANCES):
+        lines.append(check.sentence)
+    if (ranked := comparison.ranked_by) is not None:
+        lines.append(f"The sets are listed by {RANKED[ranked]}, best first.")
+    elif comparison.figures:
+        lines.append(
+            "No figure was found to rank these videos as a person would (its test is below): do "
+            "not rank by any of them, look at the videos."
+        )
+    if check is not None and all(check.is_trusted(name) for name in DISTANCES):
+        lines.append(check.sentence)
+    return lines
+
+
+RANKED = {
+    "Fréchet": "Fréchet, halves",
+    "KVD": "KVD",
+    **{figure: f"{figure} of the predicted frames" for figure in FIGURES},
+}
+
+
+def head(comparison: Comparison, has_all: bool = False) -> list[str]:
+    """The columns of the table. A distance is named after its extractor, never plain FVD.
+
+    Args:
+        comparison: what is shown.
+        has_all: also the distances that are not trusted.
+    """
+    name = comparison.extractor.get("extractor")
     distances = []
-    if comparison.extractor:
-        name = comparison.extractor["extractor"]
-        distances = [f"Fréchet ({name})", "Fréchet, halves", f"KVD ({name})", "KVD, centred"]
-    return ["set", "videos", *distances, "PSNR", "SSIM", "LPIPS", "first frame", "motion"]
+    if _shows(comparison, "Fréchet", has_all):
+        distances += [f"Fréchet ({name})", "Fréchet, halves"]
+    if _shows(comparison, "KVD", has_all):
+        distances += [f"KVD ({name})", "KVD, centred"]
+    figures = [] if has_all else [*FIGURES, "first frame", "motion"]
+    return ["set", "videos", *distances, *figures]
 
 
-def cells(name: str, one: Likeness, has_distances: bool = True) -> list[str]:
+def cells(comparison: Comparison, name: str, has_all: bool = False) -> list[str]:
     """A line of the table; a dash is what could not be measured."""
-    centred = "-" if one.kvd_centred is None else f"{one.kvd_centred:.4g}"
-    distances = [_said(one.frechet), _said(one.frechet_of_halves), _said(one.kvd), centred]
-    return [
-        name, str(one.num_videos), *(distances if has_distances else []),
-        _said(one.psnr_predicted, " dB"), _said(one.ssim_predicted), _said(one.lpips_predicted),
-        _said(one.first_frame, " dB"), _said(one.motion_ratio),
-    ]  # fmt: skip
+    one = comparison.likeness[name]
+    made = [name, str(one.num_videos)]
+    if _shows(comparison, "Fréchet", has_all):
+        made += [_said(one.frechet), _said(one.frechet_of_halves)]
+    if _shows(comparison, "KVD", has_all):
+        centred = "-" if one.kvd_centred is None else f"{one.kvd_centred:.4g}"
+        made += [_said(one.kvd), centred]
+    if not has_all:
+        made += [_said(getattr(one, key), unit) for key, unit, _ in FIGURES.values()]
+        made += [_said(one.first_frame, " dB"), _said(one.motion_ratio)]
+    return made
+
+
+def ranked(comparison: Comparison) -> list[str]:
+    """The sets in the order of the figure that ranks them, best first, behind the floor."""
+    names = list(comparison.likeness)
+    if (by := comparison.ranked_by) is None:
+        return names
+
+    def worth(name: str) -> float:
+        one = comparison.likeness[name]
+        if by in FIGURES:
+            key, _, is_more_better = FIGURES[by]
+            number, sign = getattr(one, key), 1 if is_more_better else -1
+        else:
+            number, sign = one.frechet_of_halves if by == "Fréchet" else one.kvd, -1
+        return float("-inf") if number is None else sign * number.value
+
+    others = sorted((name for name in names if name != FLOOR), key=worth, reverse=True)
+    return [*(name for name in names if name == FLOOR), *others]
+
+
+def tables(comparison: Comparison) -> dict[str, list[list[str]]]:
+    """Every table of the card by its heading, its head as the first row; the main one first."""
+    order = ranked(comparison)
+    made = {"": [head(comparison), *(cells(comparison, name) for name in order)]}
+    check = comparison.check
+    if check is None or not all(check.is_trusted(name) for name in DISTANCES):
+        details = [head(comparison, True), *(cells(comparison, name, True) for name in order)]
+        if comparison.extractor:
+            made["Distances, also those that were left out"] = details
+    if check is not None and check.distances:
+        made["The test of the extractor"] = _probe_table(check)
+    if comparison.figures:
+        made["The test of the figures of pairs"] = _figure_table(comparison)
+    return made
+
+
+def _shows(comparison: Comparison, distance: str, has_all: bool) -> bool:
+    check = comparison.check
+    is_trusted = check is not None and check.is_trusted(distance)
+    return bool(comparison.extractor) and (has_all or is_trusted)
+
+
+def _probe_table(check: ExtractorCheck) -> list[list[str]]:
+    columns, floor = ["videos"], ["other real videos (the floor)"]
+    for name, tested in check.distances.items():
+        columns += [f"{name}, halves", "chance", "told from real"]
+        floor += [f"{tested.floor:.4g} (97.5 % below {tested.floor_high:.4g})", "", ""]
+    rows = [columns, floor]
+    for probe in PROBES:
+        row = [f"{probe.name} (not required)" if probe.is_light else probe.name]
+        for tested in check.distances.values():
+            seen = tested.probes[probe.name]
+            row += [f"{seen.value:.4g}", f"{seen.chance:.3f}", "yes" if seen.is_told else "no"]
+        rows.append(row)
+    return rows
+
+
+def _figure_table(comparison: Comparison) -> list[list[str]]:
+    rows = [["figure", "videos", "blurred beyond recognition below still", "illegible below still",
+             "half size above still", "may rank"]]  # fmt: skip
+    for name, one in comparison.figures.items():
+        shares = (one.blurred_below_still, one.illegible_below_still, one.halved_above_still)
+        may = "yes" if one.can_rank else "no"
+        rows.append([name, str(one.num_videos), *(f"{100 * s:.0f} %" for s in shares), may])
+    return rows
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -65,34 +180,44 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The table and its notes."""
-    columns = head(comparison)
-    rows = [columns, ["---"] * len(columns)]
-    rows += [
-        cells(name, one, bool(comparison.extractor)) for name, one in comparison.likeness.items()
-    ]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return table + "\n\n" + "\n".join(f"- {line}" for line in notes(comparison)) + "\n"
+    """What can be trusted, the table, its notes, and the tables of the tests."""
+    return "\n\n".join([*first_lines(comparison), markdown_tables(comparison)])
 
 
-def html_page(title: str, comparison: Comparison | None, tables: Sequence[list[list[str]]]) -> str:
+def markdown_tables(comparison: Comparison) -> str:
+    """The same without the first lines."""
+    parts = []
+    for title, rows in tables(comparison).items():
+        first, *others = rows
+        lines = [f"| {' | '.join(row)} |" for row in (first, ["---"] * len(first), *others)]
+        parts += [f"### {title}"] if title else []
+        parts.append("\n".join(lines))
+        if not title:
+            parts.append("\n".join(f"- {line}" for line in notes(comparison)))
+    return "\n\n".join(parts) + "\n"
+
+
+def html_page(
+    title: str, comparison: Comparison | None, above: Sequence[list[list[str]]] = ()
+) -> str:
     """One page with the tables, the comparison and its curves per frame.
 
     Args:
         title: of the page.
         comparison: how like the sets are; None leaves it out.
-        tables: others, above it, each with its head as the first row.
+        above: other tables, above it, each with its head as the first row.
     """
-    parts = [_table(rows) for rows in tables]
+    parts = []
     if comparison is not None:
-        rows = [head(comparison)]
-        rows += [
-            cells(name, one, bool(comparison.extractor))
-            for name, one in comparison.likeness.items()
-        ]
-        parts.append(_table(rows))
-        parts += [_curves(comparison, *axis) for axis in (("psnr", "dB"), ("ssim", ""))]
-        parts += [f"<p><small>{escape(line)}</small></p>" for line in notes(comparison)]
+        parts += [f"<p><b>{escape(line)}</b></p>" for line in first_lines(comparison)]
+    parts += [_table(rows) for rows in above]
+    if comparison is not None:
+        for heading, rows in tables(comparison).items():
+            parts += [f"<h2>{escape(heading)}</h2>"] if heading else []
+            parts.append(_table(rows))
+            if not heading:
+                parts += [_curves(comparison, *axis) for axis in (("psnr", "dB"), ("ssim", ""))]
+                parts += [f"<p><small>{escape(line)}</small></p>" for line in notes(comparison)]
     body = "\n".join(parts)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'

@@ -60,6 +60,20 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return float(apart @ apart + traces - 2 * shared)
 
 
+def frechet_of_samples(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
+    """`frechet_distance` of the moments of few features, without a d x d matrix.
+
+    With A and B the features minus their means, S_a = A'A / (n - 1), so the singular values of
+    S_a^1/2 S_b^1/2 are those of A B' / sqrt((n - 1)(m - 1)), an n x m matrix.
+    """
+    apart = a.mean(0) - b.mean(0)
+    a, b = a - a.mean(0), b - b.mean(0)
+    n, m = len(a) - 1, len(b) - 1
+    shared = np.linalg.svd(a @ b.T, compute_uv=False).sum() / np.sqrt(n * m)
+    traces = np.square(a).sum() / n + np.square(b).sum() / m
+    return float(apart @ apart + traces - 2 * shared)
+
+
 def _root(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(values.clip(0))) @ vectors.T

@@ -33,10 +33,36 @@ class FeatureFile:
         return self.features[[at[name] for name in names]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """Makes the blocks of a feature count the same: means taken away, one scale for each block.
+
+    An extractor with `num_blocks` joins several descriptions of a video, such as what its frames
+    show and how they change. Their scales differ, so without this only the largest would count.
+    Means and scales are those of the real videos at hand.
+    """
+
+    mean: Float[np.ndarray, " d"]
+    scale: Float[np.ndarray, " d"]
+
+    @classmethod
+    def of(cls, features: Float[np.ndarray, "n d"], num_blocks: int) -> "Balance":
+        """The balance of the real videos' features, whose d is a multiple of `num_blocks`."""
+        mean = np.asarray(features, np.float64).mean(0)
+        variances = np.asarray(features, np.float64).var(0).reshape(num_blocks, -1)
+        scale = np.sqrt(variances.mean(1))
+        scale[scale == 0] = 1  # a block in which all videos agree has no scale
+        return cls(mean=mean, scale=scale.repeat(variances.shape[1]))
+
+    def __call__(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """Features of any set, in memory."""
+        return (np.asarray(features, np.float64) - self.mean) / self.scale
+
+
 def features_of(
     videos: VideoSet,
     protocol: Protocol,
-    extractor: Extractor,
+    extractor: Extractor | None,
     path: Path,
     *,
     batch_size: int = 16,
@@ -47,7 +73,7 @@ def features_of(
     Args:
         videos: read one batch at a time.
         protocol: which frames.
-        extractor: what is computed from them.
+        extractor: what is computed from them; None only finds out which videos can be read.
         path: of the files, without an ending; rows that are there already are kept. It must stand
             for this protocol and extractor.
         batch_size: videos in memory at once.
@@ -57,7 +83,8 @@ def features_of(
     path.parent.mkdir(parents=True, exist_ok=True)
     known = _known(index, videos)
     num_rows = sum(line["reason"] is None for line in known)
-    width = extractor.dim * 4
+    dim = 0 if extractor is None else extractor.dim
+    width = dim * 4
     if not rows.exists() or rows.stat().st_size < num_rows * width:
         known, num_rows = [], 0  # the rows are gone, or belong to something else
     with rows.open("ab") as file:
@@ -68,7 +95,7 @@ def features_of(
     todo = [name for name in videos.paths if name not in done]
     count = len(known)
     for batch, lines in _batches(videos, todo, protocol, extractor, batch_size):
-        if batch:
+        if batch and extractor is not None:
             made = extractor.features(torch.stack(batch)).float().cpu().numpy()
             with rows.open("ab") as file:
                 file.write(made.astype("<f4").tobytes())
@@ -79,8 +106,8 @@ def features_of(
         if on_video is not None:
             on_video(count, len(videos.paths))
     names = [line["name"] for line in known if line["reason"] is None]
-    shape = (len(names), extractor.dim)
-    features = np.memmap(rows, "<f4", "r", shape=shape) if names else np.zeros(shape, np.float32)
+    shape, is_empty = (len(names), dim), not names or not dim
+    features = np.zeros(shape, np.float32) if is_empty else np.memmap(rows, "<f4", "r", shape=shape)
     reasons = {line["name"]: line["reason"] for line in known if line["reason"] is not None}
     return FeatureFile(features=features, names=names, unreadable=reasons)
 
@@ -103,7 +130,11 @@ def _known(index: Path, videos: VideoSet) -> list[dict]:
 
 
 def _batches(
-    videos: VideoSet, names: list[str], protocol: Protocol, extractor: Extractor, batch_size: int
+    videos: VideoSet,
+    names: list[str],
+    protocol: Protocol,
+    extractor: Extractor | None,
+    batch_size: int,
 ) -> Iterator[tuple[list[torch.Tensor], list[dict]]]:
     """Frames of one batch after another, and the lines of the index that belong to them."""
     batch: list[torch.Tensor] = []
@@ -112,7 +143,8 @@ def _batches(
         line = {"name": name, "stamp": videos.stamp(name), "reason": None}
         try:
             frames = protocol.compared(protocol.sampled(videos.read(name)))
-            batch.append(protocol.resized(frames, extractor.side))
+            if extractor is not None:
+                batch.append(protocol.resized(frames, extractor.side))
         except ValueError as error:
             line["reason"] = str(error)
         lines.append(line)

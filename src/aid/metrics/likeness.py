@@ -1,7 +1,8 @@
 """How like the real videos sets of others are: every distance, with its error and its floor."""
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,26 @@ from aid.metrics.distances import (
     kernel_distances,
 )
 from aid.metrics.extractors import Extractor
-from aid.metrics.features import FeatureFile, features_of
+from aid.metrics.extractors.choice import WITHOUT
+from aid.metrics.features import Balance, FeatureFile, features_of
 from aid.metrics.paired import Paired, Perceptual, paired
+from aid.metrics.pairs import psnr, ssim
+from aid.metrics.probes import VERSION
 from aid.metrics.protocol import Protocol
+from aid.metrics.trust import (
+    LEAST,
+    ExtractorCheck,
+    FigureCheck,
+    extractor_check,
+    figure_checks,
+    probe_features,
+)
 from aid.metrics.videos import VideoSet
+from aid.video import whole_file
 
 NUM_SPLITS = 10
+CHECK_VIDEOS = 128
+"""Real videos that an extractor is tested on: who passes with these passes with more."""
 FLOOR = "real against real"
 OnVideo = Callable[[str, int, int], None]
 
@@ -76,6 +91,24 @@ class Comparison:
     """With an extractor the first is the floor: disjoint halves of the real videos."""
     not_run: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, dict[str, str]] = field(default_factory=dict)
+    check: ExtractorCheck | None = None
+    """Whether the distances can be trusted on these videos; None if none was measured."""
+    figures: dict[str, FigureCheck] = field(default_factory=dict)
+    """Whether PSNR, SSIM and LPIPS rank these videos as a person would; empty without pairs."""
+
+    @property
+    def ranked_by(self) -> str | None:
+        """The first figure that passed its test: the sets are listed by it, best first."""
+        if self.check is not None:
+            for distance in self.check.distances:
+                if self.check.distances[distance].can_rank:
+                    return distance
+        return next((name for name in RANKING if name in self.figures
+                     and self.figures[name].can_rank), None)  # fmt: skip
+
+
+RANKING = ("LPIPS", "SSIM", "PSNR")
+"""Figures of pairs, the one that agrees best with people first (Zhang et al. 2018, Table 5)."""
 
 
 def compare(
@@ -87,6 +120,7 @@ def compare(
     *,
     num_resamples: int = 100,
     seed: int = 0,
+    check_videos: int = CHECK_VIDEOS,
     perceptual: Perceptual | None = None,
     not_run: dict[str, str] | None = None,
     on_video: OnVideo | None = None,
@@ -101,6 +135,7 @@ def compare(
         folder: of features and pairs.
         num_resamples: of the bootstrap.
         seed: of bootstrap and halves.
+        check_videos: real videos, at most, that the extractor is tested on (`metrics.trust`).
         perceptual: LPIPS, if its weights are at hand.
         not_run: what the caller left out, and why.
         on_video: called with (what is done, videos done, all of them).
@@ -111,58 +146,121 @@ def compare(
     not_run = dict(not_run or {})
     if perceptual is None:
         not_run.setdefault("LPIPS", "its weights were not given (--lpips)")
+    if extractor is None:
+        not_run.setdefault("distances", WITHOUT)
     unreadable: dict[str, dict[str, str]] = {}
+    balance: Balance | None = None
 
-    def collect(videos: VideoSet, least: int) -> FeatureFile | None:
-        if extractor is None:
-            return None
+    def collect(videos: VideoSet, least: int) -> FeatureFile:
         path = feature_path(folder, videos, protocol, extractor)
         tell = None if on_video is None else lambda n, m: on_video(f"read {videos.title}", n, m)
         features = features_of(videos, protocol, extractor, path, on_video=tell)
-        _enough(features, videos, least)
+        _enough(features, videos, least if extractor else 1)
         if features.unreadable:
             unreadable[videos.title] = features.unreadable
-        return features
+        return (
+            features if balance is None else replace(features, features=balance(features.features))
+        )
 
     of_real = collect(real, 4)
-    readable = list(real.paths) if of_real is None else of_real.names
-    likeness = {}
-    if of_real is not None:
-        likeness[FLOOR] = floor(of_real, extractor.kernel, seed)
+    if (num_blocks := getattr(extractor, "num_blocks", 1)) > 1:
+        balance = Balance.of(of_real.features, num_blocks)
+        of_real = replace(of_real, features=balance(of_real.features))
+    likeness = {FLOOR: floor(of_real, extractor.kernel, seed)} if extractor else {}
+    has_pairs = False
     for videos in sets:
         of_set = collect(videos, 2)
-        known = set(videos.paths if of_set is None else of_set.names)
-        names = [name for name in readable if name in known]
-        pairs = None
+        known = set(of_set.names)
+        names = [name for name in of_real.names if name in known]
+        of_pairs: dict[str, Any] = {}
         if names:
             path = pairs_path(folder, videos, protocol)
             tell = None if on_video is None else lambda n, m, t=videos.title: on_video(t, n, m)
             pairs = paired(
                 real, videos, protocol, path, names=names, perceptual=perceptual, on_video=tell
             )
+            of_pairs = _of_pairs(pairs, protocol.num_given_frames, num_resamples, seed)
+            has_pairs = True
         else:
             not_run[f"pairs of {videos.title}"] = "no video has the name of a real one"
-        given = protocol.num_given_frames
-        of_pairs = {} if pairs is None else _of_pairs(pairs, given, num_resamples, seed)
-        if of_real is None or of_set is None:
-            likeness[videos.title] = Likeness(num_videos=len(videos.paths), **of_pairs)
+        if extractor is None:
+            likeness[videos.title] = Likeness(num_videos=len(of_set.names), **of_pairs)
         else:
             likeness[videos.title] = likeness_of(
                 of_real, of_set, of_pairs, extractor.kernel, num_resamples, seed
             )
-    split, seen = real.hash(), {}
+    split, seen, check = real.hash(), {}, None
     if extractor is not None:
         seen = {"extractor": extractor.name, "weights": extractor.hash, "side": extractor.side}
+        check = _check(
+            real, of_real, protocol, extractor, folder, check_videos, balance, seed, on_video
+        )
     made_of = {"kernel": extractor.kernel, "is_tuned_to": extractor.is_tuned_to} if seen else {}
     return Comparison(
         protocol=vars(protocol),
-        protocol_hash=protocol.hash(**seen, split=split, num_videos=len(readable)),
+        protocol_hash=protocol.hash(**seen, split=split, num_videos=len(of_real.names)),
         extractor={**seen, **made_of},
         split_hash=split,
         likeness=likeness,
         not_run=not_run,
         unreadable=unreadable,
+        check=check,
+        figures=_check_figures(real, of_real.names, protocol, folder, split, perceptual, on_video)
+        if has_pairs
+        else {},
     )
+
+
+def _check(
+    real: VideoSet,
+    of_real: FeatureFile,
+    protocol: Protocol,
+    extractor: Extractor,
+    folder: Path,
+    check_videos: int,
+    balance: Balance | None,
+    seed: int,
+    on_video: OnVideo | None,
+) -> ExtractorCheck:
+    """The extractor, tested on some of the real videos."""
+    chosen = np.random.default_rng(seed).permutation(len(of_real.names))[:check_videos]
+    names = [of_real.names[index] for index in sorted(chosen)]
+    probes = {}
+    if len(names) >= LEAST:
+        some = replace(real, paths={name: real.paths[name] for name in names})
+        probes = probe_features(
+            some, protocol, extractor, lambda one: feature_path(folder, some, protocol, one),
+            None if on_video is None else lambda n, m: on_video("test the extractor", n, m),
+        )  # fmt: skip
+        if balance is not None:
+            probes = {probe: balance(features) for probe, features in probes.items()}
+    return extractor_check(extractor.name, of_real.only(names), probes, extractor.kernel, seed)
+
+
+def _check_figures(
+    real: VideoSet,
+    names: list[str],
+    protocol: Protocol,
+    folder: Path,
+    split: str,
+    perceptual: Perceptual | None,
+    on_video: OnVideo | None,
+) -> dict[str, FigureCheck]:
+    """The figures of pairs, tested; kept in a file, because SSIM of large frames takes long."""
+    figures: dict[str, Any] = {"PSNR": (psnr, True), "SSIM": (ssim, True)}
+    if perceptual is not None:
+        figures["LPIPS"] = (perceptual, False)
+    key = protocol.hash(split=split, names=names, figures=sorted(figures), version=VERSION)
+    path = folder / f"figures-{key}.json"
+    if path.is_file():
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return {name: FigureCheck(**facts) for name, facts in told.items()}
+    tell = None if on_video is None else lambda n, m: on_video("test the figures", n, m)
+    found = figure_checks(real, names, protocol, figures, tell)
+    with whole_file(path) as temporary:
+        facts = {name: asdict(one) for name, one in found.items()}
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return found
 
 
 def pairs_path(folder: Path, videos: VideoSet, protocol: Protocol) -> Path:
@@ -171,11 +269,12 @@ def pairs_path(folder: Path, videos: VideoSet, protocol: Protocol) -> Path:
     return folder / f"{_as_name(videos.title)}-{key}.pairs.jsonl"
 
 
-def feature_path(folder: Path, videos: VideoSet, protocol: Protocol, extractor: Extractor) -> Path:
-    """Where the features of a set are kept, without an ending."""
-    key = protocol.hash(
-        set=[videos.title, videos.derived_from], extractor=extractor.name, weights=extractor.hash
-    )
+def feature_path(
+    folder: Path, videos: VideoSet, protocol: Protocol, extractor: Extractor | None
+) -> Path:
+    """Where the features of a set are kept, without an ending; without an extractor, its names."""
+    seen = {"extractor": extractor.name, "weights": extractor.hash} if extractor else {}
+    key = protocol.hash(set=[videos.title, videos.derived_from], **seen)
     return folder / f"{_as_name(videos.title)}-{key}"
 
 

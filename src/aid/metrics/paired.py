@@ -81,12 +81,7 @@ def _numbers(
     name: str, real: VideoSet, made: VideoSet, protocol: Protocol, perceptual: Perceptual | None
 ) -> dict[str, Any]:
     a, b = protocol.sampled(real.read(name)), protocol.sampled(made.read(name))
-    if a.shape != b.shape:
-        sizes = " and ".join(f"{x.shape[3]}x{x.shape[2]}" for x in (a, b))
-        raise ValueError(
-            f"the two videos named {name!r} are {sizes} pixels. Frames can only be compared at one "
-            "size; resize one set, or rename its videos to compare them as sets only."
-        )
+    refuse_other_size(name, a, b)
     numbers = {
         "psnr": psnr(a, b).tolist(),
         "ssim": ssim(a, b).tolist(),
@@ -94,6 +89,22 @@ def _numbers(
         "real_motion": motion(a),
     }
     return numbers | ({"lpips": perceptual(a, b).tolist()} if perceptual else {})
+
+
+def refuse_other_size(
+    name: str, real: Float[Tensor, "n 3 H W"], made: Float[Tensor, "n 3 h w"]
+) -> None:
+    """Refuses a pair whose frames cannot be compared pixel by pixel.
+
+    Raises:
+        ValueError: the two videos of this name differ in size.
+    """
+    if real.shape != made.shape:
+        sizes = " and ".join(f"{x.shape[3]}x{x.shape[2]}" for x in (real, made))
+        raise ValueError(
+            f"the two videos named {name!r} are {sizes} pixels. Frames can only be compared at one "
+            "size; resize one set, or rename its videos to compare them as sets only."
+        )
 
 
 def _known(path: Path) -> dict[str, dict[str, Any]]:

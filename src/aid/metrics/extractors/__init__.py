@@ -15,7 +15,11 @@ from aid.metrics.extractors.r3d import WEIGHTS, load_r3d
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Features of a batch of videos. `name` and `hash` go on every score card."""
+    """Features of a batch of videos. `name` and `hash` go on every score card.
+
+    One whose features are several descriptions of equal length, one behind the other, says how many
+    in `num_blocks`; a comparison then makes them count the same (`metrics.features.Balance`).
+    """
 
     name: str
     hash: str
