@@ -1,7 +1,7 @@
 """Something-Something V2, UCF-101, EPIC-KITCHENS-100: rows from the published layouts."""
 
 import pytest
-from layouts import write_frames, write_json, write_video
+from layouts import image_bytes, write_frames, write_json, write_video
 
 from aid.config import SourceConfig
 from aid.data.readers.epic import seconds
@@ -184,6 +184,45 @@ def test_epic_frames_are_counted_from_one_with_both_ends(tmp_path):
     assert first.video == "EPIC-KITCHENS/P01/rgb_frames/P01_01"
     # Frames 3 to 6 of a folder: the third to the sixth, at the places 2/fps to before 6/fps.
     assert (first.start * first.fps, first.stop * first.fps, first.num_frames) == (2.0, 6.0, 4)
+
+
+def write_epic_frames(folder, num_files, native, counted=60, duration=6.0):
+    """One video of some seconds as a folder of frames, and a segment from 1 s to 3 s."""
+    write_frames(folder / "P09/rgb_frames/P09_08", "frame_{:010d}.jpg", num_frames=1)
+    for number in range(2, num_files + 1):
+        (folder / f"P09/rgb_frames/P09_08/frame_{number:010d}.jpg").write_bytes(image_bytes())
+    (folder / "EPIC_100_train.csv").write_text(
+        "narration_id,participant_id,video_id,start_timestamp,stop_timestamp,start_frame,stop_frame"
+        f",narration\nP09_08_0,P09,P09_08,00:00:01.00,00:00:03.00,{counted},{3 * counted},open\n"
+    )
+    (folder / "EPIC_100_video_info.csv").write_text(
+        f"video_id,duration,fps,resolution\nP09_08,{duration},{native},1920x1080\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("counted", [50, 60])
+@pytest.mark.parametrize("native", [29.97002997002997, 47.952, 90.0])
+def test_epic_frames_are_counted_at_their_own_rate_whatever_the_videos_is(
+    tmp_path, native, counted
+):
+    """The table of videos tells the rate of the video; frames are published at 50 or 60."""
+    folder = write_epic_frames(tmp_path, 6 * counted, native, counted)
+    source = read_source(folder)
+    (row,) = source.rows
+    assert row.fps == counted
+    assert (row.start * counted, row.stop * counted) == pytest.approx((counted - 1, 3 * counted))
+    assert row.num_frames == 2 * counted + 1
+    assert not any("another rate" in note for note in source.notes)
+
+
+def test_epic_frames_that_somebody_extracted_at_another_rate_are_found_by_time(tmp_path):
+    source = read_source(write_epic_frames(tmp_path, 180, 29.97002997002997))
+    (row,) = source.rows
+    assert row.fps == pytest.approx(29.97002997)
+    assert (row.start, row.stop) == (1.0, 3.0)
+    assert row.num_frames == 60
+    assert any("P09_08: 29.97, not 60" in note for note in source.notes)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
+import io
 import json
 
+import numpy as np
 import pytest
 from layouts import example_message, image_bytes, masked_crc, write_json, write_records
+from PIL import Image
 
 from aid.config import SourceConfig
 from aid.data.sources import read_source
@@ -157,3 +160,93 @@ def test_cameras_of_an_episode_share_its_name_and_episodes_do_not(tmp_path):
     names = [row.world["episode"] for row in rows]
     assert names[0] == names[1] and names[3] == names[4]
     assert len(set(names)) == 3
+
+
+def picture(number, kind="JPEG"):
+    """A picture with something in it, another one for each number."""
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[8:20, 4 + number : 24 + number] = (200, 120, 40)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind)
+    return out.getvalue()
+
+
+def write_flagged(folder, flags, cameras=None, length=4):
+    """One episode of two cameras whose flags say something."""
+    black = image_bytes(-10)
+    shown = {"moving": [picture(n) for n in range(length)], "black": [black] * length,
+             "grey": [image_bytes(90 + n) for n in range(length)]}  # fmt: skip
+    write_json(folder / "features.json", FEATURES)
+    features = {"steps/language_instruction": [b"push"] * length}
+    for number, kind in enumerate(cameras or ("moving", "moving")):
+        features[f"steps/observation/image_{number}"] = shown[kind]
+        if flags[number] is not None:
+            features[f"episode_metadata/has_image_{number}"] = [flags[number]]
+    write_records(folder / "a-train.tfrecord-00000-of-00001", [example_message(features)])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("flags", "cameras", "kept", "note"),
+    [
+        ((0, 0), ("moving", "moving"), ["image_0", "image_1"], "its pictures are there and are"),
+        ((0, 0), ("grey", "grey"), ["image_0", "image_1"], "its pictures are there and are read"),
+        ((1, 0), ("moving", "moving"), ["image_0", "image_1"], "no camera image_1, but its"),
+        ((0, 0), ("moving", "black"), ["image_0"], "nothing but black pictures of camera image_1"),
+        ((1, 0), ("moving", "black"), ["image_0"], "have no camera image_1, as they say"),
+        ((1, 1), ("moving", "black"), ["image_0"], "nothing but black pictures of camera image_1"),
+        ((None, None), ("moving", "black"), ["image_0"], "nothing but black pictures of camera"),
+        ((1, 1), ("moving", "grey"), ["image_0", "image_1"], "--fps"),
+    ],
+)
+def test_where_a_flag_and_the_pictures_contradict_each_other_the_pictures_count(
+    tmp_path, flags, cameras, kept, note
+):
+    folder = write_flagged(tmp_path / "set", flags, cameras)
+    source = read_source(folder, unpack_to=tmp_path / "out")
+    assert [row.camera for row in source.rows] == kept
+    assert note in " ".join(source.notes)
+
+
+def test_what_is_left_out_of_an_rlds_set_is_said(tmp_path):
+    folder = write_flagged(tmp_path / "set", (1, 1))
+    path = folder / "a-train.tfrecord-00000-of-00001"
+    path.rename(folder / "a-train.tfrecord-00001-of-00003")
+    notes = " ".join(read_source(folder, unpack_to=tmp_path / "out").notes)
+    assert "2 shards are not there (the first: 'a-train.tfrecord-00000-of-00003')" in notes
+    assert "not read, because they are no colour images: depth_0." in notes
+
+
+def test_of_versions_the_last_is_read_and_of_several_sets_none(tmp_path):
+    for version in ("0.9.0", "0.10.0"):
+        write_flagged(tmp_path / "many/bridge" / version, (1, 1))
+    source = read_source(tmp_path / "many/bridge", unpack_to=tmp_path / "out")
+    assert any("version 0.10.0 is read; left out: 0.9.0" in note for note in source.notes)
+    write_flagged(tmp_path / "many/other/1.0.0", (1, 1))
+    with pytest.raises(ValueError, match=r"several data sets: bridge/0\.9\.0, .*other/1\.0\.0"):
+        read_source(tmp_path / "many")
+
+
+def test_an_instruction_kept_as_numbers_of_letters_is_read(tmp_path):
+    """As Language-Table has it: 512 numbers a step, filled up with zeros."""
+    codes = [*b"push the block", *[0] * 18]
+    kinds = {"rgb": image(), "instruction": {"tensor": {"dtype": "int32", "shape": {
+        "dimensions": [str(len(codes))]}}}}  # fmt: skip
+    observation = {"featuresDict": {"features": {"observation": {"featuresDict": {
+        "features": kinds}}}}}  # fmt: skip
+    steps = {"sequence": {"feature": observation}}
+    write_json(tmp_path / "set/features.json", {"featuresDict": {"features": {"steps": steps}}})
+    features = {"steps/observation/rgb": [picture(n) for n in range(3)],
+                "steps/observation/instruction": codes * 3}  # fmt: skip
+    write_records(tmp_path / "set/a-train.tfrecord-00000-of-00001", [example_message(features)])
+    (row,) = read_source(tmp_path / "set", unpack_to=tmp_path / "out").rows
+    assert (row.instruction, row.camera) == ("push the block", "rgb")
+
+
+def test_sizes_that_the_features_claim_are_compared_with_the_pictures(tmp_path):
+    folder = write_flagged(tmp_path / "set", (1, 1))
+    changed = json.loads(json.dumps(FEATURES).replace('["48", "64", "3"]', '["64", "48", "3"]'))
+    write_json(folder / "features.json", changed)
+    source = read_source(folder, unpack_to=tmp_path / "out")
+    assert {(row.height, row.width) for row in source.rows} == {(48, 64)}
+    assert any("2 videos have another size than the lists say" in note for note in source.notes)

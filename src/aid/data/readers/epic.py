@@ -10,9 +10,11 @@ itself. Test segments have no narration.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from aid.data.files import number_in, read_table
+from aid.data.tally import Tally
 from aid.types import VideoRow
 
 LISTS = {
@@ -26,6 +28,8 @@ VIDEOS += ("{p}/rgb_frames/{v}", "videos/{v}.MP4", "videos/{v}.mp4", "{v}.MP4", 
 COLUMNS = ["narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp"]
 COLUMNS += ["start_frame", "stop_frame"]
 NAME = re.compile(r"P\d+(_\d+)*")
+SAME_RATE = 2e-2
+"""Relative difference below which two rates are one: times are rounded to hundredths."""
 
 
 def is_epic(folder: Path) -> bool:
@@ -39,10 +43,12 @@ def read_epic(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     Raises:
         ValueError: a list is malformed, or a time in it is none.
     """
-    rates = _rates(folder)
+    facts = _facts(folder)
     roots = [r for r in ("EPIC-KITCHENS", ".") if (folder / r).is_dir()]
     unseen = _unseen(folder)
     found: dict[str, str] = {}
+    rates: dict[str, _Rate] = {}
+    tally = Tally()
     for split, name in LISTS.items():
         place = _place(folder, name)
         if place is None:
@@ -54,7 +60,9 @@ def read_epic(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                 "validation shares participants and kitchens with train, though no video; split "
                 "strict-validation keeps only participants that train never saw."
             )
-        for number, row in enumerate(read_table(folder, place, COLUMNS), start=2):
+        table = read_table(folder, place, COLUMNS)
+        counted = _counted_rates(table)
+        for number, row in enumerate(table, start=2):
             where = f"{str(folder / place)!r}, row {number}"
             person, video = row["participant_id"], row["video_id"]
             if not NAME.fullmatch(person) or not NAME.fullmatch(video):
@@ -65,6 +73,8 @@ def read_epic(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                     path if root == "." else f"{root}/{path}" for root in roots for path in paths
                 ]
                 found[video] = next((p for p in paths if (folder / p).exists()), paths[0])
+                told = facts.get(video, _Video(0.0, 0.0))
+                rates[video] = _rate_of(folder / found[video], told, counted[video], tally)
             strict = split == "validation" and person in unseen
             yield VideoRow(
                 id=row["narration_id"],
@@ -78,22 +88,79 @@ def read_epic(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                     "participant": person,
                     "also_in": ["strict-validation"] if strict else [],
                 },
-                **_span(row, rates.get(video), not Path(found[video]).suffix, where),
+                **_span(row, rates[video], where),
             )
+    notes += tally.notes()
 
 
-def _span(row: dict[str, str], rate: float | None, is_frames: bool, where: str) -> dict:
+@dataclass(frozen=True)
+class _Video:
+    """What the table of videos says of one: its own rate, and seconds, 0 if it does not."""
+
+    fps: float
+    duration: float
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """Frames a second of a video, and whether its segments are counted by numbers of frames."""
+
+    fps: float
+    is_counted: bool
+
+
+def _rate_of(path: Path, told: _Video, counted: float, tally: Tally) -> _Rate:
+    """The rate of a video file or a folder of frames.
+
+    Frames are counted at 50 or 60 a second whatever the video's own rate is, which the table of
+    videos tells. A folder that was extracted at another rate is known by its number of files, and
+    then the times count, not the numbers.
+    """
+    if path.suffix:
+        return _Rate(told.fps, is_counted=False)
+    number = sum(not file.name.startswith(".") for file in path.iterdir()) if path.is_dir() else 0
+    own = number / told.duration if told.duration > 0 else 0.0
+    if not own or abs(own / counted - 1) < SAME_RATE:
+        return _Rate(counted, is_counted=True)
+    known = (told.fps, 50.0, 60.0)
+    own = next((rate for rate in known if rate and abs(own / rate - 1) < SAME_RATE), own)
+    reason = "folders of frames have another rate than the lists count with; times are used"
+    tally.add(reason, f"{path.name}: {own:g}, not {counted:g}")
+    return _Rate(own, is_counted=False)
+
+
+def _span(row: dict[str, str], rate: _Rate, where: str) -> dict:
     """Rate, number of frames, start and stop. Frames are counted from 1, both ends included."""
     start, stop = (seconds(row[f"{end}_timestamp"], where) for end in ("start", "stop"))
     first, last = (int(number_in(row, f"{end}_frame", where)) for end in ("start", "stop"))
     if not 0 <= start < stop or not 0 <= first < last:
         raise ValueError(f"{where}: the segment ends before it begins, or is empty.")
-    if is_frames:
-        # The rate that the frames were counted with, so that the span hits exactly these frames.
-        fps = rate or last / stop
-        span = {"start": max(0, first - 1) / fps, "stop": last / fps}
-        return {"fps": fps, "num_frames": last - max(1, first) + 1, **span}
-    return {"fps": rate or 0.0, "num_frames": 0, "start": start, "stop": stop}
+    if not rate.is_counted:
+        return {"fps": rate.fps, "num_frames": 0, "start": start, "stop": stop}
+    # At the rate that the frames were counted with the span hits exactly these frames.
+    span = {"start": max(0, first - 1) / rate.fps, "stop": last / rate.fps}
+    return {"fps": rate.fps, "num_frames": last - max(1, first) + 1, **span}
+
+
+def _counted_rates(table: list[dict[str, str]]) -> dict[str, float]:
+    """Frames a second that each video's frames are counted with: numbers over times."""
+    ends: dict[str, tuple[float, float]] = {}
+    for row in table:
+        try:
+            end = seconds(row["stop_timestamp"], ""), float(row["stop_frame"])
+        except ValueError:
+            end = (0.0, 0.0)  # refused where the row is read
+        ends[row["video_id"]] = max(ends.get(row["video_id"], (0.0, 0.0)), end)
+    return {video: _rate_between(*end) for video, end in ends.items()}
+
+
+def _rate_between(time: float, frame: float) -> float:
+    """50 or 60 if it is near: times are rounded, and so are numbers."""
+    if not time > 0 or not 0 < frame < 1e9:
+        return 60.0
+    rate = frame / time
+    nearest = min(50.0, 60.0, key=lambda known: abs(rate - known))
+    return nearest if abs(rate / nearest - 1) < SAME_RATE + 1 / frame else rate
 
 
 def seconds(text: str, where: str) -> float:
@@ -109,11 +176,17 @@ def _place(folder: Path, name: str) -> str | None:
     return next((place for place in places if (folder / place).is_file()), None)
 
 
-def _rates(folder: Path) -> dict[str, float]:
-    """Frames a second of each video, if the table of videos is there."""
+def _facts(folder: Path) -> dict[str, _Video]:
+    """The table of videos, if it is there."""
     place = _place(folder, "EPIC_100_video_info.csv")
     rows = read_table(folder, place, ["video_id", "fps"]) if place else []
-    return {row["video_id"]: number_in(row, "fps", repr(place)) for row in rows}
+    return {
+        row["video_id"]: _Video(
+            number_in(row, "fps", repr(place)),
+            number_in(row, "duration", repr(place)) if row.get("duration") else 0.0,
+        )
+        for row in rows
+    }
 
 
 def _unseen(folder: Path) -> set[str]:
