@@ -7,7 +7,7 @@ somebody else's: what is no video, breaks off or lies about itself is a `ValueEr
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,6 +31,9 @@ VIDEO_SUFFIXES = frozenset(
 ANIMATED_SUFFIXES = frozenset({".gif", ".apng", ".png", ".webp", ".avif"})
 MOST_REPEATS = 20
 """A video of a variable rate becomes at most so many times its own number of frames."""
+
+LONGER = 1.5
+"""Times the usual: a frame that is shown for longer stands for several."""
 
 VARIABLE_RATE = Note(
     "the times between frames vary (a variable frame rate, or frames that are missing); frames are "
@@ -77,12 +80,18 @@ def is_video(path: Path) -> bool:
 
 
 def is_constant(seconds: Float[np.ndarray, " n"]) -> bool:
-    """Whether no frame is shown more than half a frame's mean time before or after its turn."""
+    """Whether frames are shown at a constant rate, but for the rounding of their times.
+
+    No frame is shown more than half a frame's mean time before or after its turn, and none for more
+    than one and a half times as long as most.
+    """
     if len(seconds) < 3:
         return True
     turns = np.linspace(seconds[0], seconds[-1], len(seconds))
     most = 0.5 * (seconds[-1] - seconds[0]) / (len(seconds) - 1)
-    return bool(np.abs(seconds - turns).max() <= most)
+    shown = np.diff(seconds)
+    is_even = shown.max() <= LONGER * np.median(shown)
+    return bool(is_even and np.abs(seconds - turns).max() <= most)
 
 
 def decode(
@@ -110,7 +119,10 @@ def decode(
             return _decode_animation(path, start, stop, choose, finish)
         found = timeline(path)
         made = _chosen(path, found, start, stop, choose, finish)
-        if made is None:  # its packets and its frames disagree: count frames instead
+        if made is None:  # some files cannot be entered at their key frames
+            found = replace(found, can_seek=False)
+            made = _chosen(path, found, start, stop, choose, finish)
+        if made is None and found.is_whole:  # packets and frames disagree: count frames instead
             found = counted(path, len(found.ticks), found.notes)
             made = _chosen(path, found, start, stop, choose, finish)
         if made is None:
@@ -175,17 +187,33 @@ def read_clip(path: Path) -> Clip:
     made = decode(path, 0.0, None, lambda seconds: range(len(seconds)))
     seconds = made.seconds
     length = float(seconds[-1]) + made.last
-    if is_constant(seconds):
-        fps = (len(seconds) - 1) / float(seconds[-1]) if len(seconds) > 1 else 1 / (length or 1.0)
-        return Clip(np.stack(made.frames), fps, made.notes)
-    # Few intervals are shorter than the step, and the picture at a step's time is the one shown.
-    step = max(
-        float(np.quantile(np.diff(seconds), 0.1, method="lower")),
-        length / (MOST_REPEATS * len(seconds)),
-    )
-    moments = np.arange(max(1, round(length / step))) * step
-    shown = np.searchsorted(seconds, moments + 0.01 * step, side="right") - 1
-    return Clip(np.stack(made.frames)[shown], 1 / step, made.notes)
+    if len(seconds) == 1:
+        return Clip(np.stack(made.frames), 1 / (length or 1.0), made.notes)
+    if is_constant(seconds) and made.last <= LONGER * np.median(np.diff(seconds)):
+        return Clip(np.stack(made.frames), (len(seconds) - 1) / float(seconds[-1]), made.notes)
+    moments, step = _even_moments(np.append(np.diff(seconds), made.last))
+    shown = np.searchsorted(seconds, moments, side="right") - 1
+    notes = tuple(dict.fromkeys((*made.notes, VARIABLE_RATE)))
+    return Clip(np.stack(made.frames)[shown], 1 / step, notes)
+
+
+def _even_moments(
+    shown: Float[np.ndarray, " n"],
+) -> tuple[Float[np.ndarray, " m"], float]:
+    """Moments at a constant step at which frames of a variable rate are taken, and the step.
+
+    It is the usual time of the frames that are shown for the shortest, so that where frames that
+    repeat were stored once, as in a GIF, they are repeated exactly as often.
+
+    Args:
+        shown: seconds that each frame is shown.
+    """
+    length = float(shown.sum())
+    step = float(shown[shown <= LONGER * np.quantile(shown, 0.1)].mean())
+    number = int(np.maximum(1, np.round(shown / step)).sum())
+    number = max(1, min(number, MOST_REPEATS * len(shown)))
+    step = length / number
+    return (np.arange(number) + 0.25) * step, step  # a quarter: times are rounded
 
 
 def read_video(path: Path) -> UInt8[np.ndarray, "f H W 3"]:
@@ -331,11 +359,11 @@ def _decoded(
     with opened(path) as (container, stream):
         aspect = stream.sample_aspect_ratio
         # A palette comes with the first packet, so one decodes from there.
-        can_seek = is_timed and "pal" not in str(stream.codec_context.pix_fmt)
+        can_seek = found.can_seek and "pal" not in str(stream.codec_context.pix_fmt)
         while waiting:
             key = found.key_before(ticks[waiting[0]]) if can_seek else int(min(ticks[0], 0))
             if can_seek and (made or key != found.keys[0]):
-                container.seek(key, stream=stream, backward=True)
+                container.seek(found.entries[key], stream=stream, backward=True)
             horizon = None
             for tick, frame in _shown(container, stream, is_timed):
                 if tick < key:

@@ -8,7 +8,7 @@ without a word. Such frames are left out here, with a note.
 import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
@@ -29,6 +29,8 @@ OPTIONS = {
 TOLERANCE = 1e-3
 """Seconds by which a segment's ends may differ from its frames' times (rounded in tables)."""
 NO_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+PICTURE_CODECS = ("mjpeg", "png", "bmp", "gif", "webp", "tiff")
+"""Of a cover picture, where the file does not call it one, if there is another stream."""
 
 BEGINS_LATE = Note(
     "frames at the beginning are left out: the video begins in the middle of a group of pictures"
@@ -57,6 +59,11 @@ class Timeline:
     last: float
     """Seconds that the last frame is shown."""
     notes: tuple[Note, ...] = ()
+    entries: dict[int, int] = field(default_factory=dict)
+    """Where to seek for each key frame: MPEG streams are searched by decoding times."""
+    can_seek: bool = False
+    is_whole: bool = True
+    """Whether no frame was left out."""
 
     def span(self, start: float, stop: float | None) -> Int[np.ndarray, " k"]:
         """The places of the frames from `start` up to `stop` seconds, `stop` left out."""
@@ -97,6 +104,7 @@ def main_stream(container: av.container.InputContainer) -> tuple[av.VideoStream,
     chosen = max(
         streams,
         key=lambda one: (
+            one.codec_context.codec.name not in PICTURE_CODECS,
             bool(one.disposition & Disposition.default),
             one.codec_context.width * one.codec_context.height,
             -one.index,
@@ -152,33 +160,35 @@ def _timeline(path: Path, size: int, changed: int) -> Timeline:
             )
         per_second = float(1 / stream.time_base) if stream.time_base else 0.0
         promised_frames = stream.frames
+        is_mpeg = container.format.name in ("mpegts", "mpeg")
     ticks = [one.tick for one in packets]
     has_keys = any(one.is_key for one in packets)
     if not is_timed or not has_keys or per_second <= 0 or len(set(ticks)) != len(ticks):
         return counted(path, promised_frames, notes)
-    return _from_packets(path, packets, per_second, notes)
+    return _from_packets(path, packets, per_second, is_mpeg, notes)
 
 
 class _Packet:
     """What is kept of a packet: when it is shown, and whether decoding may begin with it."""
 
-    __slots__ = ("duration", "is_discard", "is_key", "is_lost", "tick")
+    __slots__ = ("duration", "is_discard", "is_key", "is_lost", "start", "tick")
 
     def __init__(self, packet: av.Packet, is_lost: bool) -> None:
         self.tick, self.duration = packet.pts, packet.duration or 0
         self.is_key = packet.is_keyframe and not packet.is_corrupt
         self.is_discard, self.is_lost = packet.is_discard, is_lost
+        self.start = packet.pts if packet.dts is None else packet.dts
 
 
 def _from_packets(
-    path: Path, packets: list[_Packet], per_second: float, notes: list[Note]
+    path: Path, packets: list[_Packet], per_second: float, is_mpeg: bool, notes: list[Note]
 ) -> Timeline:
     """The timeline of packets in the order in which they are decoded."""
     since: int | None = None  # the key frame since which nothing is missing
     latest = 0
     clean: list[tuple[int, int]] = []
     leading = _leading(path, packets)
-    num_late = num_lost = 0
+    missing: list[int] = []
     for packet in packets:
         if packet.is_lost:
             since = None
@@ -192,10 +202,8 @@ def _from_packets(
             continue
         if is_clean or packet.tick in leading:
             clean.append((packet.tick, latest))
-        elif clean:
-            num_lost += 1
         else:
-            num_late += 1
+            missing.append(packet.tick)
     shown = [packet for packet in packets if not packet.is_discard]
     if not clean:
         raise Unreadable("holds no frame that can be decoded rightly")
@@ -203,7 +211,13 @@ def _from_packets(
     ticks, horizons = (np.array(side) for side in zip(*sorted(clean), strict=True))
     seconds = (ticks - first) / per_second
     usual = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    # Some containers say nothing of it, some the time of a field.
+    said = float(np.median([packet.duration for packet in shown])) / per_second
+    are_durations_known = said > 0 and (not usual or abs(said / usual - 1) < 0.1)
     notes = [*notes]
+    clean_first = min(tick for tick, _ in clean)
+    num_late = sum(tick < clean_first for tick in missing)
+    num_lost = len(missing) - num_late
     notes += [replace(BEGINS_LATE, number=num_late)] if num_late else []
     notes += [replace(LOST, number=num_lost)] if num_lost else []
     return Timeline(
@@ -211,8 +225,11 @@ def _from_packets(
         seconds=seconds,
         keys=np.sort(np.array([packet.tick for packet in packets if packet.is_key])),
         horizons=horizons,
-        last=final.duration / per_second or usual,
+        last=final.duration / per_second if are_durations_known else usual,
         notes=tuple(notes),
+        entries={p.tick: p.start if is_mpeg else p.tick for p in packets if p.is_key},
+        can_seek=True,
+        is_whole=not missing,
     )
 
 

@@ -157,7 +157,8 @@ def picture_size(path: Path) -> tuple[int, int]:
     """Height and width of a picture held upright, from its header; zeros where it has none."""
     try:
         with opened(path) as image:
-            is_turned = image.getexif().get(ORIENTATION, 1) > 4
+            # Pillow turns TIFF pictures itself.
+            is_turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) > 4
             return image.size if is_turned else image.size[::-1]
     except ERRORS:
         return 0, 0

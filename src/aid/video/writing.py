@@ -1,5 +1,6 @@
 """Pixels into files: mp4, GIF, PNG. Every file is written whole or not at all."""
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -67,20 +68,26 @@ def write_mp4(
 
 
 def write_gif(path: Path, pixels: UInt8[np.ndarray, "f H W 3"], fps: float, scale: int = 1) -> None:
-    """Writes a looping GIF, each pixel `scale` wide."""
+    """Writes a looping GIF, each pixel `scale` wide.
+
+    Frames that repeat are stored once, with a longer duration; `read_clip` shows them as often.
+    """
     images = [
         Image.fromarray(frame).resize(
             (frame.shape[1] * scale, frame.shape[0] * scale), Image.NEAREST
         )
         for frame in pixels
     ]
+    # Hundredths of a second, each end rounded, so that the whole lasts as it should.
+    ends = [max(2 * i, round(100 * i / fps)) for i in range(len(images) + 1)]
+    durations = [10 * (after - before) for before, after in itertools.pairwise(ends)]
     with whole_file(path) as temporary:
         images[0].save(
             temporary,
             format="GIF",
             save_all=True,
             append_images=images[1:],
-            duration=max(20, round(1000 / fps)),
+            duration=durations,
             loop=0,
         )
 
