@@ -6,16 +6,22 @@ import shutil
 import signal
 from dataclasses import replace
 
+import av
 import pytest
 import torch
 from backbones import build_tiny_backbone
 from safetensors.torch import load_file
 from short_runs import LOOP, SAMPLER, log_of
+from videos import moving_square
 
-from aid.config import DQFormerConfig, FrameConfig, SourceConfig, to_json, tuned
+from aid.conditioning.states import choose_state_writer
+from aid.config import ConditionConfig, DQFormerConfig, FrameConfig, SourceConfig, to_json, tuned
 from aid.data.cache import Cache
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
+from aid.models.conditions import Conditions
+from aid.predict import Predictor
+from aid.prepare import prepare
 from aid.train import conditions_of, loading, other_instruction, train
 from aid.types import Stopped
 
@@ -209,6 +215,31 @@ def test_a_checkpoint_keeps_the_rate_and_the_settings_its_data_was_read_with(
     with pytest.warns(UserWarning, match=r"tells the model 7 frames a second .* have 2 on average"):
         info = read_info(run(tmp_path / "pinned", model=pinned, loop=loop))
     assert (info.fps, info.model.condition.fps) == (2, 7), "files are written at the true rate"
+
+
+def test_windows_rate_reaches_the_network_the_checkpoint_and_the_predicted_files(
+    tiny_manifest, tiny_backbone, tiny_config, tmp_path, monkeypatch
+):
+    frames, states = FrameConfig(fps=3.0), choose_state_writer("none")
+    prepare(tiny_manifest, tmp_path / "cache", tiny_backbone, condition=ConditionConfig(),
+            num_frames=3, states=states, frames=frames)  # fmt: skip
+    told = []
+    ids = Conditions.added_time_ids.fget
+    monkeypatch.setattr(
+        Conditions, "added_time_ids",
+        property(lambda self: told.append(ids(self)[:, 0].tolist()) or ids(self)),
+    )  # fmt: skip
+    loop = replace(LOOP, steps=1)
+    checkpoint = train(tmp_path / "cache", tmp_path / "run", tiny_backbone, model=tiny_config,
+                       train=loop, sampler=SAMPLER)  # fmt: skip
+    assert told and all(one == [2.0, 2.0] for one in told), "SVD is told the rate less 1"
+    predictor = Predictor.from_pretrained(checkpoint, tiny_backbone, "cpu")
+    told.clear()
+    made = predictor(moving_square()[0], "push", states=[], seed=0, num_steps=1)
+    assert {rate for one in told for rate in one} == {2.0}
+    made.save(tmp_path / "a.mp4")
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].average_rate == 3
 
 
 def test_checks_on_windows_of_another_rate_are_refused(run, cache, tmp_path):
