@@ -150,7 +150,7 @@ def test_settings_of_all_computing_commands_are_called_alike_and_mean_the_same(s
                 said = "as for" if action.help.startswith("as for `aid predict`") else action.help
                 found[name] = f"{action.option_strings} {action._typehint} {action.default}", said
     wanted = {"predict", "demo", "evaluate", "web"} if setting == "offload" else {*COMPUTING}
-    assert wanted - {"score" if setting == "precision" else ""} <= found.keys()
+    assert wanted <= found.keys()
     assert len({flag for flag, _ in found.values()}) == 1, found
     assert len({said for _, said in found.values()} - {"as for"}) == 1, found
 

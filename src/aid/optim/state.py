@@ -64,7 +64,7 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str,
     try:
         check_free_space(folder.parent, size_of(tensors.values()))
         with whole_folder(folder) as made:
-            save_file({k: t.contiguous() for k, t in tensors.items()}, made / TENSORS)
+            save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, made / TENSORS)
             _compare(made / TENSORS, tensors)
             sealed = {**values, "tensors": len(tensors), TENSORS: sha256_of(made / TENSORS)}
             sealed["seal"] = _seal(sealed)
