@@ -1,15 +1,16 @@
 """Writes a LeRobot v3 data set of scripted UR5e episodes that this project did not make.
 
-OGBench's own oracle moves and stacks cubes on a table; the real `lerobot` package writes the episodes
-as it does for a recorded robot (two cameras, AV1 video). The instruction comes from the target that
-the environment holds, and episodes that the environment does not call a success are left out.
+OGBench's own oracle moves and stacks cubes on a table; the real `lerobot` package writes the
+episodes as it does for a recorded robot (two cameras, AV1 video). The instruction comes from the
+target that the environment holds, and episodes that the environment does not call a success are
+left out.
 
     python3.12 -m venv ur5e && ur5e/bin/pip install 'lerobot[dataset]==0.6.1' ogbench==1.2.2
     apt-get install libegl1 libgl1-mesa-dri
     MUJOCO_GL=egl ur5e/bin/python benchmarks/ur5e_lerobot.py data/ur5e --episodes 60
 
-About five seconds an episode on one core. `--raw FOLDER` keeps the pixels that were handed to lerobot
-as lossless FFV1 video, to compare a reader's frames with.
+About ten seconds an episode on one core. `--raw FOLDER` keeps the pixels that were handed to
+lerobot as lossless FFV1 video, to compare a reader's frames with.
 """
 
 import argparse
@@ -123,7 +124,7 @@ def main() -> None:
         max_episode_steps=1001, width=asked.size, height=asked.size,
     )  # fmt: skip
     oracle = CubePlanOracle(env=env.unwrapped, noise=0.0, noise_smoothing=0.5)
-    np.random.seed(asked.seed)  # noqa: NPY002  the oracle draws from it
+    np.random.seed(asked.seed)  # the oracle draws from it
     fps = round(1 / env.unwrapped._control_timestep / EVERY)
     picture = {
         "dtype": "image" if asked.images else "video",

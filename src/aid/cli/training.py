@@ -3,11 +3,12 @@
 Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
 
+import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from aid.cli.states import recorded_states
 from aid.cli.terminal import step_bars
@@ -22,6 +23,7 @@ from aid.config import (
     Tuning,
     tuned,
 )
+from aid.config.data import HELD_OUT, TRAIN
 from aid.files import whole_folder
 
 
@@ -177,6 +179,28 @@ def prepare(
         train: not used; here so that one recipe serves prepare and train.
         sampler: not used; likewise.
     """
+    _encode(
+        data, out, model, asked, backbone, states, frames=frames or FrameConfig(),
+        unpack_to=unpack_to, engine=engine, device=device, skip_corrupt=skip_corrupt,
+        num_workers=num_workers, precision=precision, batch_size=batch_size,
+    )  # fmt: skip
+
+
+def _encode(
+    data: str,
+    out: str,
+    model: ModelConfig,
+    asked: SourceConfig,
+    backbone: str | Path,
+    states: str,
+    *,
+    frames: FrameConfig,
+    unpack_to: Path | None = None,
+    engine: Literal["local", "ray"] = "local",
+    device: str | None = None,
+    **options: Any,
+) -> None:
+    """Reads a data set, cuts its windows and encodes them into the cache `out`, with all ranks."""
     from aid.conditioning.states import choose_state_writer
     from aid.data.remote import read_any_source
     from aid.data.store import is_url
@@ -197,7 +221,6 @@ def prepare(
             choose_device(device)  # refused before a data set is read, let alone a language model
         frozen = find_backbone(backbone)
         place, source = read_any_source(data, asked, unpack_to=unpack_to)
-        frames = frames or FrameConfig()
         rows = cut_windows(source.rows, frames, model.num_frames, source.notes)
         for note in source.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -207,75 +230,143 @@ def prepare(
             writer = recorded_states(Path(place), rows, states, frames, model.num_frames)
         with step_bars() as on_step:
             result = encode(
-                place, out, frozen, condition=model.condition,
-                num_frames=model.num_frames, states=writer,
-                rows=rows, asked=asked, frames=frames, skip_corrupt=skip_corrupt,
-                num_workers=num_workers, engine=engine, device=device, precision=precision,
-                batch_size=batch_size, licence=source.licence, on_step=on_step,
+                place, out, frozen, condition=model.condition, num_frames=model.num_frames,
+                states=writer, rows=rows, asked=asked, frames=frames, engine=engine,
+                device=device, licence=source.licence, on_step=on_step, **options,
             )  # fmt: skip
-        for name, reason in result.skipped:
-            print(f"skipped {name}: {reason}", file=sys.stderr)
-        print(f"{result.num_videos} videos, {len(result.skipped)} skipped")
-        if result.num_encoded:
-            print(
-                f"{result.num_encoded} encoded in {result.seconds:.1f} s "
-                f"({result.num_encoded / result.seconds:.2f} a second); the encoders waited for "
-                f"decoding {result.waited_share:.0%} of their time"
-            )
-        print(out)
+    for name, reason in result.skipped:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    print(f"{result.num_videos} videos, {len(result.skipped)} skipped")
+    if result.num_encoded:
+        print(
+            f"{result.num_encoded} encoded in {result.seconds:.1f} s "
+            f"({result.num_encoded / result.seconds:.2f} a second); the encoders waited for "
+            f"decoding {result.waited_share:.0%} of their time"
+        )
+    print(out)
 
 
 def train(
-    cache: Path,
     out: Path,
     model: ModelConfig,
     train: TrainConfig,
     sampler: SamplerConfig,
-    backbone: str | None = None,
+    asked: SourceConfig,
+    data: str | None = None,
+    cache: Path | None = None,
     held_out: Path | None = None,
     start: str | None = None,
+    backbone: str | None = None,
+    frames: FrameConfig | None = None,
+    states: str = "replay",
+    skip_corrupt: bool = False,
     tuning: Tuning = "aid",
     accept: list[str] | None = None,
-    frames: FrameConfig | None = None,
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Trains AID on a cache. Run again, it goes on where it stopped, exactly.
+    """Trains AID on a data set or a cache. Run again, it goes on where it stopped, exactly.
 
     Args:
-        cache: folder that `aid prepare` wrote.
         out: folder of the run: checkpoint, log, sheets.
         model: shape of the trained part; left at its defaults, that of `start`.
         train: the training loop.
         sampler: how sheets are drawn, and the checkpoint's defaults; likewise.
+        asked: which videos of `data`.
+        data: a data set in any format of docs/data.md, which is encoded into a cache first.
+        cache: a folder that `aid prepare` wrote; with `data` where to write one, by default
+            OUT_cache.
+        held_out: a cache of unseen videos, for checks while training; with `data` and `hold_out`
+            it is made.
+        start: "tabletop", a checkpoint or the folder of a run, whose weights the run starts from.
         backbone: "tabletop" or a folder; the one the cache was made with. By default that of
             `start`, or "tabletop".
-        held_out: a cache of unseen videos, for checks while training.
-        start: "tabletop", a checkpoint or the folder of a run, whose weights the run starts from.
+        frames: which frames of the videos of `data`, at which size; chosen from data and backbone
+            where it says nothing.
+        states: as for `aid prepare`, with `data`.
+        skip_corrupt: likewise.
         tuning: how the backbone is adapted: as `model` says, or by LoRA, its cross-attention, its
             temporal layers or all its weights instead.
         accept: facts in which the run may differ from the state that it goes on from, by name;
             "backbone" also lets `start` come from another backbone of the same sizes.
-        frames: not used; here so that one recipe serves prepare and train.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
     from aid.models.devices import choose_device
     from aid.predict import find_backbone, find_model
+    from aid.train import model_of
     from aid.train import train as learn
 
     choose_device(device)  # refuses one that is not there, before a backbone is downloaded
     checkpoint, frozen = None, find_backbone(backbone or "tabletop")
     if start is not None:
         checkpoint, frozen = find_model(start, backbone)
-    model = tuned(model, tuning)
+    settings = tuned(model, tuning)
+    if settings == ModelConfig() and checkpoint is not None:
+        settings = model_of(checkpoint)
+    if data is not None:
+        place = cache or out.with_name(f"{out.name}_cache")
+        frames = _suited(data, asked, frames or FrameConfig(), settings, checkpoint, frozen)
+        wanted = {asked.split or TRAIN: asked}
+        if asked.hold_out and held_out is None:
+            wanted[HELD_OUT] = replace(asked, split=HELD_OUT)
+            held_out = place / HELD_OUT
+        cache = place / (asked.split or TRAIN)
+        for name, part in wanted.items():
+            _encode(
+                data, str(place / name), settings, part, frozen, states, frames=frames,
+                skip_corrupt=skip_corrupt, device=device, precision=precision,
+            )  # fmt: skip
+    elif cache is None:
+        raise ValueError("there is nothing to train on. Give a data set (--data) or a --cache.")
+    elif asked != SourceConfig():
+        raise ValueError(
+            "which videos are read was settled when the cache was made; split, camera, hold_out "
+            "and the like go with --data."
+        )
     print(
         learn(
-            cache, out, frozen, model=None if model == ModelConfig() else model, train=train,
+            cache, out, frozen, model=settings, train=train,
             sampler=None if sampler == SamplerConfig() else sampler, held_out=held_out,
             start=checkpoint, accept=accept or (), device=device, precision=precision,
         )
     )  # fmt: skip
+
+
+LARGEST_SIDE = 256
+"""Pixels; the paper's size, where a backbone was made for more."""
+
+
+def _suited(
+    data: str, asked: SourceConfig, frames: FrameConfig, model: ModelConfig,
+    checkpoint: Path | None, backbone: Path,
+) -> FrameConfig:  # fmt: skip
+    """Size and time of the frames, chosen where `frames` says nothing, and printed."""
+    from aid.data.remote import read_any_source
+    from aid.data.windows import suited_frames
+    from aid.models.checkpoint import read_info
+    from aid.models.sizes import usual_size
+
+    if checkpoint is not None:
+        info = read_info(checkpoint)
+        height, width = info.height, info.width
+    else:
+        height, width = (min(side, LARGEST_SIDE) for side in usual_size(backbone))
+    frames = replace(frames, height=frames.height or height, width=frames.width or width)
+    _, source = read_any_source(data, asked)
+    frames = suited_frames(source.rows, frames, model.num_frames)
+    rate = frames.rate(model.num_frames)
+    time = "whole episodes, evenly"
+    if rate is not None:
+        seconds = model.num_frames / rate
+        time = f"windows of {seconds:g} s at {rate:g} a second, {frames.windows} of an episode"
+    if os.environ.get("RANK", "0") == "0":
+        print(
+            f"frames: {model.num_frames} of {frames.width} x {frames.height} pixels, {time} "
+            "(--frames.height, --frames.width, --frames.fps, --frames.windows)",
+            file=sys.stderr,
+        )
+    return frames
 
 
 def report(run: Path, out: Path | None = None) -> None:

@@ -64,6 +64,25 @@ def cut_windows(
     ]
 
 
+LOWEST_RATE = 2.0
+"""Frames a second below which `suited_frames` cuts windows. SVD is conditioned on the rate minus 1,
+which at slower rates comes near 0 or falls below it."""
+
+
+def suited_frames(rows: Sequence[VideoRow], frames: FrameConfig, num_frames: int) -> FrameConfig:
+    """`frames` with windows chosen where the settings say nothing of time.
+
+    Whole episodes, as long as an episode of median length then has at least `LOWEST_RATE` frames a
+    second; else all windows at that rate, one after another.
+    """
+    if frames.rate(num_frames) is not None or frames.sampling != "uniform_index":
+        return frames
+    seconds = [(row.num_frames - 1) / row.fps for row in rows if row.num_frames > 1 and row.fps]
+    if not seconds or (num_frames - 1) / float(np.median(seconds)) >= LOWEST_RATE:
+        return frames
+    return replace(frames, fps=LOWEST_RATE, windows="all")
+
+
 def window_starts(length: int, fps: float, frames: FrameConfig, num_frames: int) -> list[int]:
     """Numbers of an episode's own frames at which its windows start; [0] where it is one.
 

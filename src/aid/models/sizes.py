@@ -58,3 +58,21 @@ def backbone_sizes(folder: Path) -> BackboneSizes:
             f"{str(folder)!r} is no whole backbone: the settings of its parts cannot be read "
             f"({error}). Give the folder that holds vae/, image_encoder/ and text_encoder/."
         ) from None
+
+
+def usual_size(folder: Path) -> tuple[int, int]:
+    """Height and width in pixels for which a backbone's UNet was made, as its settings say.
+
+    Raises:
+        ValueError: as `backbone_sizes`.
+    """
+    scaling = backbone_sizes(folder).down_scaling
+    try:
+        side = json.loads((folder / "unet" / "config.json").read_text("utf-8"))["sample_size"]
+        height, width = side if isinstance(side, list) else (side, side)
+        return int(height) * scaling, int(width) * scaling
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{str(folder)!r} does not say for which size its UNet was made ({error}). Say which "
+            "one to make: --frames.height 256 --frames.width 256"
+        ) from None

@@ -160,6 +160,8 @@ class Ranks:
 
 
 _here: Ranks | None = None
+_jobs = count(1)
+"""Jobs of this process; all ranks have the same ones, one after another."""
 
 
 @contextmanager
@@ -174,7 +176,7 @@ def joined() -> Iterator[Ranks | None]:
         return
     patience = timedelta(seconds=PATIENCE)
     store, rank, size = next(distributed.rendezvous("env://", timeout=patience))
-    _here = Ranks(distributed.PrefixStore("aid-prepare", store), rank, size)
+    _here = Ranks(distributed.PrefixStore(f"aid-prepare-{next(_jobs)}", store), rank, size)
     try:
         yield _here
     finally:
