@@ -292,6 +292,21 @@ def test_a_setting_that_cannot_be_run_is_a_sentence(capsys):
     assert "num_steps must be at least 1, got 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--frames.height", "7"], "frames.height must be a multiple of 8, got 7. Try 8."),
+        (["--frames.fps", "4", "--frames.seconds", "2"], "frames.fps = 4 and frames.seconds = 2 "
+         "both say how long a window lasts. Give one of them."),
+    ],
+)  # fmt: skip
+def test_settings_of_a_group_that_may_be_left_out_are_refused_in_a_sentence(
+    tmp_path, capsys, flags, sentence
+):
+    assert aid.cli.main(["data", "inspect", str(tmp_path), *flags]) == 2
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
 def test_a_data_set_without_scenes_is_refused(tmp_path, capsys):
     assert aid.cli.main(["tabletop", "--out", str(tmp_path)]) == 2
     assert "--scenes.train 1000" in capsys.readouterr().err

@@ -105,6 +105,12 @@ def test_a_rate_that_leaves_every_window_one_frame_is_refused():
     assert len(rows) == 1, "one frame has no second one"
 
 
+def test_a_rate_so_high_that_every_window_is_one_frame_is_refused():
+    with pytest.raises(ValueError, match=r"lasts 0\.1 s, and the videos have 4 frames.* as 4,"):
+        cut_windows([episode(fps=4.0), episode(id="b", fps=3.0)], FrameConfig(fps=30.0), 3)
+    assert len(cut_windows([episode(fps=4.0), episode(id="b")], FrameConfig(fps=30.0), 3)) == 2
+
+
 def test_states_are_cut_to_the_window():
     states = [
         State(text="reach", first_frame=0, last_frame=49),
@@ -273,3 +279,17 @@ def test_folders_of_frames_are_cut_at_the_rate_that_is_said(tmp_path):
     assert [(row.start, row.stop) for row in rows] == [(0.0, 1.5), (1.5, None)]
     shown = [read_frames(tmp_path / "set/a", row, frames, 3, 48, 64).pixels for row in rows]
     assert not (shown[0] == shown[1]).all()
+
+
+@pytest.mark.parametrize("rate", [3.0, 7.0, 9.0, 10.0, 13.0, 16.0])
+@pytest.mark.parametrize("num_frames", [4, 5, 6])
+def test_a_window_holds_the_frames_that_its_rate_asks_for(tmp_path, rate, num_frames):
+    """In a folder, whose spans are counted in frames, and above the folder's own 4 a second too."""
+    write_frames(tmp_path / "a", "{}.png", num_frames=40)
+    whole = read_frames(tmp_path / "a", episode(fps=4.0), FrameConfig(), 40, 48, 64).pixels
+    frames = FrameConfig(fps=rate, windows="all")
+    for row in cut_windows([episode(fps=4.0, video="a")], frames, num_frames):
+        first = round(row.start * 4)
+        wanted = [first + int(np.ceil(i / rate * 4 - 0.5 - 1e-5)) for i in range(num_frames)]
+        made = read_frames(tmp_path / "a", row, frames, num_frames, 48, 64).pixels
+        assert (made == whole[wanted]).all(), (row.id, wanted)

@@ -69,6 +69,8 @@ WRONG_TYPE = r'Parser key "(?P<name>[^"]+)":(?:.*?\n  Given|.*? Got) value: (?P<
 """What jsonargparse says, in several lines, of a value that has not the flag's type."""
 NO_RECIPE = r"""Parser key "(?P<name>[^"]+)":\s+Unable to load config ['"](?P<value>.*?)['"]\s.*"""
 """What it says of a value for what is a group of settings."""
+REFUSED_GROUP = r"Does not validate against any of the Union.*?Errors:\s+- (?P<said>.*?)\n\s+- "
+"""What it says around the sentence of a group of settings that may be left out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -195,7 +197,8 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _sentence(error: Exception) -> str:
     """What went wrong, in one line; the kind of error where the words alone would puzzle."""
     if isinstance(error, ValueError):
-        return " ".join(str(error).split())
+        refused = re.search(REFUSED_GROUP, str(error), re.DOTALL)
+        return " ".join((refused["said"] if refused else str(error)).split())
     words = str(error).strip().partition("\n")[0]  # what a library adds may fill pages
     return f"{type(error).__name__}: {words or 'no more is known'} (--debug shows where)"
 
@@ -234,7 +237,7 @@ def _words_of(kind: Any) -> str:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     origin, parts = get_origin(kind), [part for part in get_args(kind) if part is not NoneType]
     if origin is Literal:
-        return f"one of {', '.join(map(str, parts))}"
+        return f"{'one of ' * (len(parts) > 1)}{', '.join(map(str, parts))}"
     inside = ["..." if part is ... else _words_of(part) for part in parts]
     if origin in (tuple, list) and all(inside):
         return f"[{', '.join([*inside, *['...'] * (origin is list)])}]"

@@ -136,8 +136,7 @@ def window_report(
             continue
         whole = (length - 1) / fps / max(1, num_frames - 1)
         apart = 1 / rate if rate else whole
-        wanted = np.arange(num_frames) * apart * fps
-        distinct = len(np.unique(np.minimum(wanted.round(), length - 1)))
+        distinct = _num_distinct(length, fps, 1 / apart, num_frames) if apart else 1
         known += count
         squeezed += count * (rate is None and apart > SQUEEZED_FROM)
         time += count * length / fps
@@ -186,7 +185,9 @@ def _window(row: VideoRow, first: int, rate: float, num_frames: int) -> VideoRow
     world = {"episode": episode_of(row)} | row.world
     if not row.num_frames or not row.fps:
         return replace(row, id=number, world=world)
-    length = min(round(num_frames / rate * row.fps) or 1, row.num_frames - first)
+    last_shown = round((num_frames - 1) / rate * row.fps)
+    whole = max(round(num_frames / rate * row.fps), last_shown + 1)
+    length = min(whole, row.num_frames - first)
     is_last = first + length >= row.num_frames
     if length < row.num_frames:
         world["window"] = [round(first / row.fps, 3), round((first + length) / row.fps, 3)]
@@ -196,7 +197,7 @@ def _window(row: VideoRow, first: int, rate: float, num_frames: int) -> VideoRow
         id=number,
         world=world,
         start=start,
-        stop=row.stop if is_last else start + num_frames / rate,
+        stop=row.stop if is_last else start + max(num_frames / rate, whole / row.fps),
         num_frames=length,
         states=[_cut(s, first, length) for s in row.states if _overlaps(s, first, length)],
     )
@@ -216,14 +217,30 @@ def _cut(state: State, first: int, length: int) -> State:
 
 
 def _require_motion(rows: Sequence[VideoRow], rate: float, num_frames: int) -> None:
-    """Refuses windows whose second frame lies behind the end of every episode."""
-    known = [row.num_frames / row.fps for row in rows if row.num_frames and row.fps]
-    if num_frames > 1 and known and len(known) == len(rows) and max(known) <= 1 / rate:
+    """Refuses a rate at which every window would be one frame, repeated."""
+    known = [(row.num_frames, row.fps) for row in rows if row.num_frames > 1 and row.fps]
+    if num_frames < 2 or not known or len(known) < len(rows):
+        return
+    longest, fastest = max(length / fps for length, fps in known), max(fps for _, fps in known)
+    if longest <= 1 / rate:
         raise ValueError(
             f"at {rate:g} frames a second a window's second frame lies {1 / rate:g} s after its "
-            f"first, and the longest episode lasts {max(known):g} s. Give a higher frames.fps, "
-            f"such as {num_frames / max(known):.3g}, or a lower frames.seconds."
+            f"first, and the longest episode lasts {longest:g} s. Give a higher frames.fps, such as "
+            f"{num_frames / longest:.3g}, or a lower frames.seconds."
         )
+    if all(_num_distinct(length, fps, rate, num_frames) == 1 for length, fps in known):
+        raise ValueError(
+            f"at {rate:g} frames a second a window of {num_frames} frames lasts "
+            f"{num_frames / rate:g} s, and the videos have {fastest:g} frames a second: every "
+            f"window would be one frame. Give a lower frames.fps, such as {fastest:g}, or a higher "
+            "frames.seconds."
+        )
+
+
+def _num_distinct(length: int, fps: float, rate: float, num_frames: int) -> int:
+    """How many different frames a window at an episode's start shows."""
+    wanted = np.arange(num_frames) * (fps / rate)
+    return len(np.unique(np.minimum(wanted.round(), length - 1)))
 
 
 def _coverage(rows: Sequence[VideoRow], frames: FrameConfig, num_frames: int) -> str:
