@@ -225,8 +225,8 @@ def _require_motion(rows: Sequence[VideoRow], rate: float, num_frames: int) -> N
     if longest <= 1 / rate:
         raise ValueError(
             f"at {rate:g} frames a second a window's second frame lies {1 / rate:g} s after its "
-            f"first, and the longest episode lasts {longest:g} s. Give a higher frames.fps, such as "
-            f"{num_frames / longest:.3g}, or a lower frames.seconds."
+            f"first, and the longest episode lasts {longest:g} s. Give a higher frames.fps, such "
+            f"as {num_frames / longest:.3g}, or a lower frames.seconds."
         )
     if all(_num_distinct(length, fps, rate, num_frames) == 1 for length, fps in known):
         raise ValueError(
