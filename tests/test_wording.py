@@ -61,6 +61,17 @@ def test_other_sentences_are_refused_with_an_example(sentence):
         wording.parse(sentence)
 
 
+@pytest.mark.parametrize(
+    "said", ["把红色方块放进蓝碗", "🎬", "ｐｕｔ", "поставь", "ضع", "ö", "o\u0308ffne", "2"]
+)
+def test_words_of_other_scripts_signs_and_digits_are_unknown_not_unseen(said):
+    assert wording.unknown_words(said) == [said]
+    assert wording.unknown_words(f"put it {said}, gently") == ["it", said, "gently"]
+    with pytest.raises(ValueError, match="is not a table-top sentence"):
+        wording.parse(f"put the red block in the blue bowl {said}")
+    assert wording.unknown_words("「Put... the_red BLOCK!」") == []
+
+
 def test_unknown_words_are_named_in_order():
     said = "Gently put the pink block in the wok"
     assert wording.unknown_words(said) == ["gently", "pink", "wok"]

@@ -6,6 +6,7 @@ happen) and by the outcome reader (which asks what was meant). One grammar, one 
 
 import functools
 import re
+import unicodedata
 from dataclasses import dataclass
 
 STATE_WRITER = "tabletop-rules"
@@ -94,8 +95,9 @@ _PATTERNS = [(f, _pattern(f, w)) for f, wordings in _WORDINGS.items() for w in w
 
 
 def normalise(instruction: str) -> str:
-    """Lower case, single spaces, no punctuation."""
-    return " ".join(re.findall(r"[a-z]+", instruction.lower()))
+    """Lower case, single spaces, no punctuation; letters of every script, digits and signs stay."""
+    kept = (" " if unicodedata.category(c)[0] in "PZC" else c for c in instruction.lower())
+    return " ".join("".join(kept).split())
 
 
 def parse(instruction: str) -> Task:
