@@ -131,16 +131,17 @@ def evaluate(
     bare = find_model(model, backbone)[1] if predictor == "backbone" else None
     settings = _settings(rows[0], frames, info, bare)
     rows = cut_windows(rows, frames, settings.frames.num_frames, notes)
+    if asked.split is None and len(splits := sorted({row.split for row in rows})) > 1:
+        names = ", ".join(repr(name) for name in splits)
+        notes.append(
+            f"No split was asked for, so the videos of all are evaluated: {names}. Videos that the "
+            "model was trained on may be among them."
+        )
     rows = _evenly(_long_enough(rows, settings.num_given, notes), num_videos)
     if states_from == RECORDED:
         _check_recorded(rows)
     judge = TabletopJudge()
     judged = [row for row in rows if judge.can_judge(row)]
-    has_backbone = predictor != "none" or backbone is not None
-    seen_by = extractor_for(
-        extractor, weights, worlds=[row.world for row in rows], device=chosen_device,
-        backbone=find_model(model, backbone)[1] if has_backbone else None, precision=precision,
-    )  # fmt: skip
     perceptual = load_lpips(lpips) if lpips else None
     modes = ["true", *["shuffled"] * bool(shuffled), *["empty"] * bool(empty)]
     check_modes(rows, modes)
@@ -150,6 +151,11 @@ def evaluate(
         else:
             notes.append("No other instruction was told: all rows say the same.")
         modes.append("empty")
+    has_backbone = predictor != "none" or backbone is not None
+    seen_by = extractor_for(
+        extractor, weights, worlds=[row.world for row in rows], device=chosen_device,
+        backbone=find_model(model, backbone)[1] if has_backbone else None, precision=precision,
+    )  # fmt: skip
     if ranks.is_first:
         for line in settings.describe(place, asked, len(rows)):
             print(line)
@@ -294,7 +300,13 @@ def _filled(config: Any, trained: dict[str, Any]) -> tuple[Any, list[str]]:
         and getattr(config, one.name) == getattr(defaults, one.name)
         and trained[one.name] != getattr(defaults, one.name)
     }
-    return replace(config, **taken), [f"{name} {value}" for name, value in taken.items()]
+    words = [f"{name} {value}" for name, value in taken.items()]
+    try:
+        return replace(config, **taken), words
+    except TypeError:
+        raise ValueError(
+            f"the checkpoint's own data settings are damaged: {', '.join(words)}. Copy it again."
+        ) from None
 
 
 def _read(data: str, asked: SourceConfig, taken: list[str]) -> tuple[str, "Source"]:

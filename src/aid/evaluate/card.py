@@ -112,7 +112,7 @@ class ScoreCard:
     def _lift_rows(self) -> list[list[str]]:
         if self.lift is None:
             return []
-        rows = [["instruction lift", "value", "95 %", "videos"]]
+        rows = [[f"instruction lift{self._seen_by()}", "value", "95 %", "videos"]]
         for name, one in self.lift.retrieval.items():
             words = f"{name}: nearest to the real video of its instruction"
             cells = [_percent(one.value), f"{100 * one.low:.1f} to {100 * one.high:.1f}"]
@@ -123,6 +123,16 @@ class ScoreCard:
             cells = [f"{one.value:.2f}", f"{one.low:.2f} to {one.high:.2f}"]
             rows.append([words, *cells, str(one.num_videos)])
         return rows
+
+    def _seen_by(self) -> str:
+        """Whose features the lift is measured in, and whether they can be trusted here."""
+        comparison = self.comparison
+        if comparison is None or not comparison.extractor:
+            return ""
+        check = comparison.check
+        is_trusted = check is not None and any(map(check.is_trusted, check.distances))
+        doubt = "" if is_trusted else ", not shown to be trustworthy on these videos"
+        return f", by the features of {comparison.extractor['extractor']}{doubt}"
 
 
 def _percent(share: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aid.metrics.extractors import Extractor
-from aid.metrics.features import features_of
+from aid.metrics.features import Balance, features_of
 from aid.metrics.lift import Lift, lift_of
 from aid.metrics.likeness import feature_path
 from aid.metrics.protocol import Protocol
@@ -36,7 +36,12 @@ def lift_in_features(
         path = feature_path(folder, videos, protocol, extractor)
         return features_of(videos, protocol, extractor, path).only(list(real.paths))
 
+    of_real = features(real)
     arrays = {mode: features(videos) for mode, videos in made.items()}
+    if (num_blocks := getattr(extractor, "num_blocks", 1)) > 1:  # as distances are measured
+        balance = Balance.of(of_real, num_blocks)
+        of_real = balance(of_real)
+        arrays = {mode: balance(array) for mode, array in arrays.items()}
     title = {mode: videos.title for mode, videos in made.items()}
     changed = {
         f"{title['true']} -> {title[mode]}": (arrays["true"], arrays[mode])
@@ -44,4 +49,4 @@ def lift_in_features(
         if {"true", mode} <= arrays.keys()
     }
     told = {title[mode]: array for mode, array in arrays.items() if mode != "shuffled"}
-    return lift_of(features(real), told, changed, siblings)
+    return lift_of(of_real, told, changed, siblings)

@@ -93,7 +93,7 @@ def read_real_videos(
     if len(set(names)) < len(names):
         twice = next(row.id for row, name in zip(rows, names, strict=True) if names.count(name) > 1)
         raise ValueError(f"two rows have the id {twice!r}. Give each video an id of its own.")
-    numbers = list(range(len(rows)))
+    numbers, is_here = list(range(len(rows))), store.folder is not None
     records: dict[int, dict[str, Any]] = {}
 
     def tell() -> None:
@@ -106,7 +106,7 @@ def read_real_videos(
                 chunk = chosen[start : start + CHUNK]
                 with store.local([rows[number].video for number in chunk]) as paths:
                     todo = [(kept, names[n], paths[rows[n].video], rows[n]) for n in chunk]
-                    made = pool.map(lambda one: _read_one(*one, settings), todo)
+                    made = pool.map(lambda one: _read_one(*one, settings, is_here), todo)
                     records.update(zip(chunk, made, strict=True))
                 tell()
 
@@ -134,12 +134,15 @@ def read_real_videos(
 
 
 def _read_one(
-    kept: KeptVideos, name: str, path: Path, row: VideoRow, settings: FrameSettings
+    kept: KeptVideos, name: str, path: Path, row: VideoRow, settings: FrameSettings, is_here: bool
 ) -> dict[str, Any]:
-    """The record of one row's video; the video is read if it is not there."""
+    """The record of one row's video; the video is read if it is not there.
+
+    A file that was fetched from elsewhere is known by its size alone: its time is now.
+    """
     made_from = settings.to_json() | {
         "video": row.video, "start": row.start, "stop": row.stop, "fps": row.fps,
-        "stamp": _stamp(path),
+        "stamp": _stamp(path)[: 2 if is_here else 1],
     }  # fmt: skip
     if record := kept.find(name, made_from):
         return record
