@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
 from aid.metrics.protocol import choose_protocol
 from aid.metrics.videos import VideoSet
 from aid.score import score
-from aid.video import write_mp4
+from aid.video import write_gif, write_mp4
 
 STRICT = choose_protocol("strict", 6, 1)
 
@@ -126,3 +127,20 @@ def test_the_command_scores_two_folders_and_names_what_is_wrong(folders, tmp_pat
     assert "holds no video" in capsys.readouterr().err
     assert aid.cli.main(["score", str(real), str(made), "--weights", str(tmp_path)]) == 2
     assert "holds no table-top extractor" in capsys.readouterr().err
+
+
+def test_the_card_says_what_was_done_to_files_also_when_it_is_made_again(
+    folders, extractor, tmp_path
+):
+    shutil.copytree(folders / "same", tmp_path / "made")
+    waits = np.stack([moving(3, 6)[i] for i in (0, 0, 0, 1, 2, 3)])
+    write_gif(tmp_path / "made/3.gif", waits, 4.0)
+    (tmp_path / "made/3.mp4").unlink()
+    for _ in range(2):
+        card = score(
+            folders / "real", tmp_path / "made", out=tmp_path / "out", protocol=STRICT,
+            extractor=extractor, num_resamples=10, with_baselines=False,
+        )  # fmt: skip
+        (line,) = card.file_notes
+        assert line.startswith("In made: 1 video, the first is '3': the times between frames vary")
+        assert line in (tmp_path / "out/score.md").read_text()

@@ -16,7 +16,7 @@ from aid.metrics.likeness import CHECK_VIDEOS, Comparison, compare
 from aid.metrics.paired import Perceptual, refuse_other_size
 from aid.metrics.protocol import Protocol
 from aid.metrics.videos import VideoSet, find_videos
-from aid.video import whole_file
+from aid.video import NoteTally, whole_file
 
 
 def score(
@@ -74,6 +74,7 @@ def score(
         check_videos=check_videos, seed=seed, perceptual=perceptual, not_run=not_run,
         on_video=on_video,
     )  # fmt: skip
+    comparison = replace(comparison, file_notes=_file_notes([truth, others[0]]))
     title = f"{others[0].title} against {real.resolve().name}"
     written = {
         "score.json": json.dumps({"title": title, **to_json(comparison)}, indent=1) + "\n",
@@ -84,6 +85,17 @@ def score(
         with whole_file(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return comparison
+
+
+def _file_notes(sets: list[VideoSet]) -> list[str]:
+    """What was done to the files of each set beyond plain decoding."""
+    lines = []
+    for videos in sets:
+        tally = NoteTally()
+        for name, notes in videos.notes.items():
+            tally.add(name, notes)
+        lines += [f"In {videos.title}: {line}" for line in tally.lines()]
+    return lines
 
 
 def _refuse_unlike(

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 from prepared import GREY, contents, make
 
 from aid.conditioning.states import choose_state_writer
@@ -53,3 +54,21 @@ def test_a_damaged_shard_is_made_again(finished, tiny_manifest, tiny_backbone, t
     shard.write_bytes(shard.read_bytes()[:-7])
     make(tiny_manifest, out, tiny_backbone)
     assert contents(out) == contents(finished)
+
+
+def test_what_was_done_to_files_is_said_once_for_each_kind(tiny_manifest, tiny_backbone, tmp_path):
+    data = shutil.copytree(tiny_manifest, tmp_path / "data")
+    for number in (1, 4):  # a frame is taken out: the times between frames vary
+        path = data / f"videos/{number}.mp4"
+        frames = Image.new("RGB", (64, 64)), Image.new("RGB", (64, 64), "red")
+        times = {"duration": [100, 700, 100], "save_all": True}
+        frames[0].save(tmp_path / "a.gif", append_images=[*frames[1:], frames[0]], **times)
+        path.write_bytes((tmp_path / "a.gif").read_bytes())
+    for _ in range(2):  # made, and found finished
+        result = prepare(
+            data, tmp_path / "out", tiny_backbone, condition=GREY, num_frames=3,
+            states=choose_state_writer("replay", read_manifest(data)),
+        )  # fmt: skip
+        (line,) = result.notes
+        assert line.startswith("2 videos, the first is 'push-1': the times between frames vary")
+    assert json.loads((tmp_path / "out/cache.json").read_text())["notes"] == [line]

@@ -1,15 +1,16 @@
-from aid.video import Note, summarise
+from aid.video import Note, NoteTally
 
 
 def test_notes_are_one_line_for_each_kind_with_a_count_and_an_example():
-    pairs = [
-        ("a", Note("gaps", 2)),
-        ("b", Note("turned")),
-        ("c", Note("gaps", 3)),
-        ("c", Note("gaps", 1)),
-    ]
-    assert summarise(pairs) == [
+    tally = NoteTally()
+    assert tally.lines() == []
+    tally.add("a", [Note("gaps", 2)])
+    tally.add("b", [Note("turned")])
+    tally.add("c", [Note("gaps", 3), Note("gaps", 1)])
+    other = NoteTally()
+    other.add("d", [Note("turned")])
+    tally.merge(other.kinds)
+    assert tally.lines() == [
         "2 videos (6 in all), the first is 'a': gaps.",
-        "1 video, the first is 'b': turned.",
+        "2 videos, the first is 'b': turned.",
     ]
-    assert summarise([]) == []

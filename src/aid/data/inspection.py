@@ -26,6 +26,7 @@ from aid.data.sources import Listing
 from aid.data.store import is_url
 from aid.data.windows import window_report
 from aid.types import VideoRow
+from aid.video import NoteTally
 
 AT_HAND = 32
 """Videos that are unpacked or fetched at once."""
@@ -96,7 +97,7 @@ def inspect(
         report = {
             "source": listing.place,
             "format": listing.format.name,
-            "notes": [*listing.notes, *listing.tally.notes()],
+            "notes": [*listing.notes, *listing.tally.notes(), *looker.notes.lines()],
             **_counts(ledger),
             "windows": window_report(ledger.lengths(), frames, num_frames),
             "instructions": _instructions(ledger, count_tokens, max_tokens, on_step),
@@ -139,6 +140,7 @@ class _Looker:
         self.height, self.width = frames.height or 0, frames.width or 0
         self.number, self.total, self.seconds = 0, total, 0.0
         self.shown: list[tuple[int, Shown]] = []
+        self.notes = NoteTally()
 
     def look_at(
         self, listing: Listing, piece: list[tuple[int, VideoRow]]
@@ -158,6 +160,7 @@ class _Looker:
         self.seconds += time.monotonic() - start
         for (place, _), row, saw in zip(piece, rows, seen, strict=True):
             self.number += 1
+            self.notes.add(row.id, saw.notes)
             is_due = len(self.shown) * self.total < self.number * NUM_SHOWN
             if is_due and saw.frames is not None and len(self.shown) < NUM_SHOWN:
                 self.shown.append((place, _small(row, saw.frames)))

@@ -15,6 +15,7 @@ from aid.config import FrameConfig
 from aid.data.frames import read_frames
 from aid.data.shards import video_digest
 from aid.types import VideoRow
+from aid.video import Note
 
 NUM_BLOCKS = 16
 """Of a frame's height and width: means over blocks hardly see a codec's noise."""
@@ -38,6 +39,7 @@ class Glance:
     warm: float = 0.0
     cold: float = 0.0
     frames: UInt8[np.ndarray, "f H W 3"] | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def glance(
@@ -59,17 +61,18 @@ def glance(
     asked = replace(row, fps=row.fps or 1.0)  # whoever lacks a rate can still be looked at
     try:
         seen = read_frames(path, asked, replace(frames, sampling="uniform_index"), num_frames,
-                           height, width).pixels  # fmt: skip
+                           height, width)  # fmt: skip
     except ValueError as error:
         return Glance(digest=digest, reason=str(error))
-    blocks = block_means(seen)
+    blocks = block_means(seen.pixels)
     warm, cold = warm_and_cold(blocks)
     return Glance(
         digest=digest,
         is_still=is_still(blocks),
         warm=warm,
         cold=cold,
-        frames=seen.permute(0, 2, 3, 1).numpy(),
+        frames=seen.pixels.permute(0, 2, 3, 1).numpy(),
+        notes=seen.notes,
     )
 
 

@@ -20,7 +20,7 @@ from aid.data.store import Store
 from aid.evaluate.kept import KeptVideos, safe_name
 from aid.evaluate.ranks import ALONE, Ranks
 from aid.types import VideoRow
-from aid.video import read_video, to_uint8
+from aid.video import Note, read_video, to_uint8
 
 CHUNK = 16
 """Rows that are read at a time."""
@@ -33,7 +33,8 @@ class RealVideo:
     """A row's frames as a file.
 
     `number` is the row's place among all rows, `fps` the rate of these frames (frames per second),
-    `first_frame` a digest of the first one: rows with an equal one are siblings.
+    `first_frame` a digest of the first one: rows with an equal one are siblings. `notes` say what
+    was done to the row's file beyond plain decoding.
     """
 
     number: int
@@ -42,6 +43,7 @@ class RealVideo:
     path: Path
     fps: float
     first_frame: str
+    notes: tuple[Note, ...] = ()
 
     def read(self) -> Video:
         """All frames."""
@@ -123,6 +125,7 @@ def read_real_videos(
             RealVideo(
                 number=number, row=row, name=name, path=kept.path(name), fps=record["fps"],
                 first_frame=record["first_frame"],
+                notes=tuple(Note(*one) for one in record.get("notes", [])),
             )
         )  # fmt: skip
     if not real:
@@ -154,7 +157,10 @@ def _read_one(
         return kept.write_failure(name, made_from, str(error))
     pixels = to_uint8(floats(read.pixels))
     digest = hashlib.sha256(pixels[0].tobytes()).hexdigest()[:32]
-    return kept.write(name, pixels, float(read.fps), made_from, id=row.id, first_frame=digest)
+    return kept.write(
+        name, pixels, float(read.fps), made_from, id=row.id, first_frame=digest,
+        notes=[[note.text, note.number] for note in read.notes],
+    )  # fmt: skip
 
 
 def _stamp(path: Path) -> list[int]:

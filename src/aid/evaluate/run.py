@@ -28,7 +28,7 @@ from aid.metrics.paired import Perceptual
 from aid.metrics.protocol import Protocol, choose_protocol
 from aid.metrics.videos import VideoSet
 from aid.types import VideoRow
-from aid.video import whole_file
+from aid.video import NoteTally, whole_file
 
 REAL = "real videos"
 TEXTLESS = "the backbone alone, without words"
@@ -126,6 +126,10 @@ def evaluate(
         folder, rows, out / "real", frames, ranks=ranks, on_video=on_read
     )
     questions, notes = questions_of(real, modes, seed), list(notes)
+    tally = NoteTally()
+    for one in real:
+        tally.add(one.row.id, one.notes)
+    notes += tally.lines()
     notes += [f"Left out: {row_id}: {reason}" for row_id, reason in unreadable.items()]
     titles = titles_of(questions)
     asked = [_Asked(title=titles[m], folder=m, predict=predict, mode=m) for m in modes if predict]

@@ -176,7 +176,7 @@ def notes(comparison: Comparison) -> list[str]:
     lines += [f"Not run: {what}: {why}." for what, why in comparison.not_run.items()]
     for title, videos in comparison.unreadable.items():
         lines += [f"Left out of {title}: {name}: {why}" for name, why in videos.items()]
-    return lines
+    return lines + comparison.file_notes
 
 
 def markdown(comparison: Comparison) -> str:

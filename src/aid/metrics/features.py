@@ -16,6 +16,7 @@ from jaxtyping import Float
 from aid.metrics.extractors import Extractor
 from aid.metrics.protocol import Protocol
 from aid.metrics.videos import VideoSet
+from aid.video import Note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,7 @@ def _known(index: Path, videos: VideoSet) -> list[dict]:
         name = line["name"]
         if name not in videos.paths or line["stamp"] != videos.stamp(name):
             break
+        videos.notes[name] = tuple(Note(*one) for one in line.get("notes", []))
         lines.append(line)
     return lines
 
@@ -140,13 +142,15 @@ def _batches(
     batch: list[torch.Tensor] = []
     lines: list[dict] = []
     for name in names:
-        line = {"name": name, "stamp": videos.stamp(name), "reason": None}
+        line: dict = {"name": name, "stamp": videos.stamp(name), "reason": None}
         try:
             frames = protocol.compared(protocol.sampled(videos.read(name)))
             if extractor is not None:
                 batch.append(protocol.resized(frames, extractor.side))
         except ValueError as error:
             line["reason"] = str(error)
+        if notes := videos.notes.get(name):
+            line["notes"] = [[note.text, note.number] for note in notes]
         lines.append(line)
         if len(lines) == batch_size:
             yield batch, lines

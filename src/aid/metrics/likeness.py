@@ -91,6 +91,8 @@ class Comparison:
     """With an extractor the first is the floor: disjoint halves of the real videos."""
     not_run: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, dict[str, str]] = field(default_factory=dict)
+    file_notes: list[str] = field(default_factory=list)
+    """What was done to the videos' files beyond plain decoding."""
     check: ExtractorCheck | None = None
     """Whether the distances can be trusted on these videos; None if none was measured."""
     figures: dict[str, FigureCheck] = field(default_factory=dict)

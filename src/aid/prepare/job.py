@@ -21,11 +21,15 @@ from aid.models.devices import choose_device, dtype_of
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A finished shard: its file, how many rows it holds, which rows were left out and why."""
+    """A finished shard: its file, how many rows it holds, which rows were left out and why.
+
+    `notes` are those of a `NoteTally`: what was done to the rows' files beyond plain decoding.
+    """
 
     name: str
     num_rows: int
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: dict[str, list] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Finished shards are kept, so a killed run goes on where it stopped; `cache.json`
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -34,6 +34,7 @@ from aid.prepare.ranks import Ranks, help_out, joined, on_ranks, share
 from aid.prepare.text import encode_text, sentence_sizes, write_rows, write_states
 from aid.prepare.videos import encode_videos
 from aid.types import VideoRow
+from aid.video import NoteTally
 
 Engine = Literal["local", "ray"]
 OnStep = Callable[[str, int, int, str], None]
@@ -44,12 +45,15 @@ OnStep = Callable[[str, int, int, str], None]
 class Prepared:
     """How it went: videos in the cache, and those left out with the reason of each.
 
+    `notes` are sentences: what was done to the videos' files beyond plain decoding.
+
     `num_encoded` videos were encoded now, by all processes together in `seconds`; `waited_share` is
     the part of their time, from 0 to 1, in which the encoders waited for frames to be decoded.
     """
 
     num_videos: int
     skipped: list[tuple[str, str]]
+    notes: list[str] = field(default_factory=list)
     num_encoded: int = 0
     seconds: float = 0.0
     waited_share: float = 0.0
@@ -132,7 +136,9 @@ def prepare(
             finished = job.store.read_json(SETTINGS)
             check_unchanged(job, rows, finished)
             skipped = [(name, reason) for name, reason in finished["skipped"]]
-            result = Prepared(num_videos=finished["num_videos"], skipped=skipped)
+            result = Prepared(
+                num_videos=finished["num_videos"], skipped=skipped, notes=finished.get("notes", [])
+            )
         else:
             check_room(job, len(rows))
             if engine == "local" and job.place.type != "cpu":
@@ -188,6 +194,9 @@ def _make_cache(
     made, on_videos = _make("videos", list(pieces(rows, SHARD)), making, on_step)
     kept, facts, places, firsts = _gather(job, made)
     skipped = [one for shard in made for one in shard.skipped]
+    tally = NoteTally()
+    for shard in made:
+        tally.merge(shard.notes)
     if not kept:
         raise ValueError(f"all {len(rows)} videos are damaged, the first: {skipped[0][1]}")
     written = write_states(job, rows, kept, places, states)
@@ -202,6 +211,7 @@ def _make_cache(
         "fingerprint": fingerprint,
         "num_videos": len(kept),
         "skipped": skipped,
+        "notes": tally.lines(),
         "videos": [[shard.name, shard.num_rows] for shard in made],
         "first_frames": [[shard.name, shard.num_rows] for shard in first_frames],
         "sentences": [[shard.name, shard.num_rows] for shard in text],
@@ -216,7 +226,7 @@ def _make_cache(
     job.store.remove(CLAIM)
     spent = on_videos + on_firsts
     return Prepared(
-        num_videos=len(kept), skipped=skipped, num_encoded=on_videos.encoded,
+        num_videos=len(kept), skipped=skipped, notes=tally.lines(), num_encoded=on_videos.encoded,
         seconds=monotonic() - start, waited_share=spent.waited / max(spent.seconds, 1e-9),
     )  # fmt: skip
 

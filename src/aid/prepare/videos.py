@@ -21,6 +21,7 @@ from aid.data.shards import open_shard, shard_name, video_digest
 from aid.prepare.ahead import Ahead
 from aid.prepare.job import Job, Made, Spent, Tell
 from aid.types import VideoRow
+from aid.video import NoteTally
 
 AHEAD = 3
 """Batches that wait, decoded, to be encoded."""
@@ -36,6 +37,7 @@ class _Draft:
     kept: list[int] = field(default_factory=list)
     fps: list[float] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: NoteTally = field(default_factory=NoteTally)
     given: dict[str, Tensor] = field(default_factory=dict)
     given_of: list[str] = field(default_factory=list)
 
@@ -100,7 +102,11 @@ def encode_videos(job: Job, shards: Iterable[list[VideoRow]], tell: Tell) -> Ite
             done, encoded = len(draft.digests), 0
             since, waited = monotonic(), batches.waited  # nothing was encoded
         else:
-            remarks = {"skipped": draft.skipped, "sources": draft.digests}
+            remarks = {
+                "skipped": draft.skipped,
+                "sources": draft.digests,
+                "notes": draft.notes.kinds,
+            }
             job.store.write_tensors(draft.name, draft.tensors(latents), remarks)
             latents = []
             done, encoded = len(draft.skipped), 0
@@ -108,7 +114,10 @@ def encode_videos(job: Job, shards: Iterable[list[VideoRow]], tell: Tell) -> Ite
         tell(Spent(done=done, encoded=encoded, seconds=now - since, waited=batches.waited - waited))
         since, waited = now, batches.waited
         if batch is None:
-            yield Made(name=draft.name, num_rows=len(draft.kept), skipped=draft.skipped)
+            yield Made(
+                name=draft.name, num_rows=len(draft.kept), skipped=draft.skipped,
+                notes=draft.notes.kinds,
+            )  # fmt: skip
 
 
 def _decoded(job: Job, shards: Iterable[list[VideoRow]]) -> Iterator[tuple[_Draft, Tensor | None]]:
@@ -133,6 +142,7 @@ def _recall(job: Job, draft: _Draft) -> None:
         tensors, remarks = open_shard(paths[draft.name])
         draft.kept = tensors["kept"].tolist()
         draft.skipped = [(row, why) for row, why in remarks["skipped"]]
+        draft.notes.merge(remarks.get("notes", {}))
     if draft.skipped and not job.skip_corrupt:
         raise ValueError(_unless_skipped(draft.skipped[0][1]))
 
@@ -166,6 +176,7 @@ def _batches(
                     raise ValueError(_unless_skipped(str(error))) from None
                 draft.skipped.append((rows[done].id, str(error)))
                 continue
+            draft.notes.add(rows[done].id, frames.notes)
             draft.add(done, frames, job.condition.num_given_frames)
             batch.append(frames.pixels)
             if len(batch) == size:

@@ -15,7 +15,7 @@ from aid.video.decoding import (
     read_video,
 )
 from aid.video.folders import IMAGE_SUFFIXES, frame_files, list_frames
-from aid.video.notes import Note, summarise
+from aid.video.notes import Note, NoteTally
 from aid.video.pictures import image_pixels, is_animated, read_image, read_picture
 from aid.video.pixels import contact_sheet, fit, to_float, to_uint8
 from aid.video.writing import whole_file, write_gif, write_mp4, write_png
@@ -25,6 +25,7 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "Clip",
     "Note",
+    "NoteTally",
     "contact_sheet",
     "fit",
     "frame_files",
@@ -37,7 +38,6 @@ __all__ = [
     "read_image",
     "read_picture",
     "read_video",
-    "summarise",
     "to_float",
     "to_uint8",
     "whole_file",

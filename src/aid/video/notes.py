@@ -1,7 +1,8 @@
 """What was done to a video or picture beyond plain decoding, for a person to read."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,45 @@ class Note:
         return f"{self.text} ({self.number})" if self.number else self.text
 
 
-def summarise(notes: Iterable[tuple[str, Note]], noun: str = "videos") -> list[str]:
-    """One sentence for each kind of note, with how many files it concerns and the first of them.
+@dataclass
+class NoteTally:
+    """Notes of many files, counted by kind.
 
-    Args:
-        notes: pairs of a file's name and a note of it.
-        noun: what the files are called.
+    `kinds` has for each text how many files it concerns, how many parts of them, and the first
+    file's name; it can be written as JSON.
     """
-    kinds: dict[str, tuple[dict[str, None], int]] = {}
-    for name, note in notes:
-        names, number = kinds.get(note.text, ({}, 0))
-        kinds[note.text] = (names | {name: None}, number + note.number)
-    return [
-        f"{len(names)} {noun if len(names) > 1 else noun.removesuffix('s')}"
-        f"{f' ({number} in all)' if number else ''}, the first is {next(iter(names))!r}: {text}."
-        for text, (names, number) in kinds.items()
-    ]
+
+    kinds: dict[str, list] = field(default_factory=dict)
+
+    def add(self, name: str, notes: Iterable[Note]) -> None:
+        """The notes of one file."""
+        for text, number in _numbers(notes).items():
+            kind = self.kinds.setdefault(text, [0, 0, name])
+            kind[0] += 1
+            kind[1] += number
+
+    def merge(self, kinds: dict[str, list]) -> None:
+        """What another tally has counted of other files."""
+        for text, (files, parts, first) in kinds.items():
+            kind = self.kinds.setdefault(text, [0, 0, first])
+            kind[0] += files
+            kind[1] += parts
+
+    def lines(self, noun: str = "video") -> list[str]:
+        """One sentence for each kind.
+
+        Args:
+            noun: what a file is called.
+        """
+        return [
+            f"{files} {noun}{'s' if files > 1 else ''}{f' ({parts} in all)' if parts else ''}, "
+            f"the first is {first!r}: {text}."
+            for text, (files, parts, first) in self.kinds.items()
+        ]
+
+
+def _numbers(notes: Iterable[Note]) -> dict[str, int]:
+    numbers: Counter[str] = Counter()
+    for note in notes:
+        numbers[note.text] += note.number
+    return dict(numbers)
