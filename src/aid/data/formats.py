@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aid.data.files import read_json_lines
 from aid.data.manifest import MANIFEST, manifest_rows
 from aid.data.readers import (
     annotation,
@@ -40,7 +41,14 @@ class Format:
 
 
 def _is_manifest(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file()
+    """Whether there is a manifest of ours; other programs' lists of that name are captions."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    try:
+        _, first = next(read_json_lines(folder, MANIFEST), (0, {}))
+    except ValueError:
+        return True  # refused where it is read
+    return not first or "id" in first or not first.keys() & {"caption", "text", "prompt"}
 
 
 def _read_manifest(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
@@ -100,5 +108,6 @@ def _unread(folder: Path) -> str:
             f" {tree.links[0]!r} is a link to a folder, and links are not followed. Put the folder "
             "itself there, or mount it there."
         )
-    kinds = {Path(file).suffix.lower() for file in tree.files} & captions.OTHER_VIDEOS
+    unread = captions.OTHER_VIDEOS | {".parquet", ".arrow", ".tgz"}
+    kinds = {Path(file).suffix.lower() for file in tree.files} & unread
     return f" Files of type {', '.join(sorted(kinds))} are not read as videos." if kinds else ""

@@ -444,3 +444,38 @@ def test_animated_pictures_are_videos_and_plain_ones_are_not(tmp_path):
     rows, notes = read(tmp_path)
     assert list(rows) == ["b.webp"]
     assert "1 pictures that 'captions.csv' names are left out (the first: 'd.webp')" in notes
+
+
+def test_sentences_with_a_time_each_are_parts_of_the_video(tmp_path):
+    """As ActivityNet's captions have them."""
+    write_video(tmp_path / "v_a.mp4", num_frames=16)
+    told = {
+        "v_a": {"duration": 4, "timestamps": [[0, 1.5], [2, 4]], "sentences": ["push", " lift"]}
+    }
+    write_json(tmp_path / "train.json", told)
+    rows = read_source(tmp_path).rows
+    assert [(r.instruction, r.start, r.stop, r.split) for r in rows] == [
+        ("push", 0.0, 1.5, "train"), ("lift", 2.0, 4.0, "train"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["train.json", "labels/train.json", "annotations/train.json"])
+def test_lists_of_files_are_not_taken_for_something_somethings_labels(tmp_path, name):
+    touch(tmp_path, "videos/a.mp4")
+    write_json(tmp_path / name, [{"file_path": "videos/a.mp4", "text": "push", "type": "video"}])
+    source = read_source(tmp_path)
+    assert (source.format, source.rows[0].instruction) == ("captions", "push")
+
+
+def test_another_programs_manifest_is_a_list_of_captions(tmp_path):
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "manifest.jsonl").write_text('{"video_path": "a.mp4", "caption": "push"}\n')
+    source = read_source(tmp_path)
+    assert (source.format, source.rows[0].instruction) == ("captions", "push")
+
+
+@pytest.mark.parametrize("name", ["train-00000-of-00001.parquet", "videos.zip", "00000.tar.gz"])
+def test_what_holds_videos_inside_and_is_not_read_is_named(tmp_path, name):
+    touch(tmp_path, name)
+    with pytest.raises(ValueError, match=r"Files of type \.\w+ are not read as videos"):
+        read_source(tmp_path)

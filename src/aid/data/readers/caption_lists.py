@@ -12,7 +12,7 @@ so on; `file_name`, `*_file_name`, `file_names` and `*_file_names` are Hugging F
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,7 +26,7 @@ IDS = ("video_id", "videoid", "clip_id", "id")
 """Columns that name a video without its suffix, where no other names the file."""
 WORDS = ("caption", "text", "prompt", "instruction", "label", "description", "sentence")
 WORDS += ("captions", "texts", "prompts", "instructions", "descriptions", "sentences", "cap")
-WORDS += ("language_instruction", "narration", "recaption", "title", "name")
+WORDS += ("language_instruction", "narration", "recaption", "encap", "title", "name")
 SPLITS = ("split", "subset", "partition")
 CAMERAS = ("camera", "camera_id", "view")
 EPISODES = ("episode", "episode_id", "episode_index", "trajectory_id")
@@ -172,7 +172,7 @@ def _listed(row: dict[str, Any], where: str) -> Iterator[Listed]:
         episode = files[0][1]
     start, stop = (_seconds(cell(*columns)) for columns in (STARTS, STOPS))
     for camera, file in files:
-        yield Listed(
+        one = Listed(
             video=file.strip(),
             words=words,
             split=_text(cell(*SPLITS)),
@@ -181,6 +181,18 @@ def _listed(row: dict[str, Any], where: str) -> Iterator[Listed]:
             start=start,
             stop=stop,
         )
+        yield from _parts(one, cell("sentences", *WORDS), cell("timestamps"))
+
+
+def _parts(one: Listed, said: Any, times: Any) -> Iterator[Listed]:
+    """A part of the video per sentence where a row has a time for each (ActivityNet's captions)."""
+    if not isinstance(said, list) or not isinstance(times, list) or len(said) != len(times):
+        yield one
+        return
+    for words, span in zip(said, times, strict=True):
+        ends = [_seconds(time) for time in span] if isinstance(span, list) else []
+        start, stop = ends if len(ends) == 2 else (None, None)
+        yield replace(one, words=_clean([words]), start=start, stop=stop)
 
 
 def _files(row: dict[str, Any], keys: dict[str, Any]) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ TEXT_FOLDERS = ("metas", "labels", "captions", "prompts", "texts", "txt")
 TEXT_SUFFIXES = (".txt", ".caption", ".cap", ".json")
 OTHER_VIDEOS = frozenset(
     {".asf", ".f4v", ".vob", ".mxf", ".y4m", ".h264", ".hevc", ".h265", ".264", ".265", ".rm"}
-    | {".rmvb", ".divx", ".npy", ".npz", ".pt"}
+    | {".rmvb", ".divx", ".npy", ".npz", ".pt", ".hdf5", ".h5", ".zip", ".tar", ".gz", ".7z"}
 )
 """Files that may hold a video; those whose type is not read are counted."""
 
@@ -120,10 +120,11 @@ def _lists(tree: FileTree) -> dict[str, str]:
 def _fitting_lists(tree: FileTree) -> dict[str, str]:
     """Lists of any name beside the videos: those whose first line names one that is there."""
     found: dict[tuple[str, str], dict[str, str]] = {}
+    videos = {video.rpartition(".")[0] for video in tree.videos}
     for file in tree.files:
         path = PurePosixPath(file)
         kind, (stem, split) = path.suffix.lower().lstrip("."), split_of_stem(path.stem)
-        if len(path.parts) > 2 or kind not in TABLES:
+        if len(path.parts) > 2 or kind not in TABLES or file.rpartition(".")[0] in videos:
             continue
         try:
             first = next(iter(read_list(tree.folder, file)), None)

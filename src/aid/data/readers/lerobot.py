@@ -215,7 +215,7 @@ def _facts(feature: dict) -> dict:
 def _is_depth(name: str, feature: dict) -> bool:
     facts = _facts(feature)
     is_told = facts.get("is_depth_map") or facts.get("video.is_depth_map")
-    return bool(is_told) or "depth" in re.split(r"[^a-z]+", name.lower())
+    return bool(is_told) or bool(re.search(r"(?<![a-z])(depth|disparity)", name.lower()))
 
 
 def _sides(feature: dict) -> dict[str, Any]:

@@ -9,9 +9,11 @@ The label is the template with its placeholders filled in. The test split has no
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from aid.data.files import read_json
+from aid.data.readers.caption_lists import FILES as COLUMNS_OF_FILES
 from aid.types import VideoRow
 
 SPLITS = ("train", "validation", "test")
@@ -25,8 +27,16 @@ FPS = 12.0
 
 def is_something(folder: Path) -> bool:
     """Whether there is a list of labels, and the videos or frames that it names."""
-    has_list = any(_list_of(folder, split) for split in SPLITS)
-    return has_list and any((folder / p).parent.is_dir() for p in (*VIDEOS, *FRAMES))
+    lists = [name for split in SPLITS if (name := _list_of(folder, split))]
+    has_videos = any((folder / p).parent.is_dir() for p in (*VIDEOS, *FRAMES))
+    return bool(lists) and has_videos and not any(map(partial(_is_of_others, folder), lists))
+
+
+def _is_of_others(folder: Path, name: str) -> bool:
+    """Whether a list called `train.json` names files, as those of many trainers do."""
+    with (folder / name).open("rb") as file:
+        head = file.read(4096).decode("utf-8", "replace")
+    return any(f'"{column}"' in head for column in (*COLUMNS_OF_FILES, "caption", "text"))
 
 
 def read_something(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
