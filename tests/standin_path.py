@@ -91,6 +91,13 @@ class Journey:
             "sheet": (out / "sheet-000002.png").is_file(),
         }
 
+    def redraw(self) -> dict[str, Any]:
+        """A training step in which the VAE encodes the given frames on the device."""
+        self.aid("train", "--config", self.recipe, "--cache", self.room / "cache",
+                 "--train.redraw_noise_aug", "true", "--train.steps", 1,
+                 "--out", self.room / "redrawn")  # fmt: skip
+        return {}
+
     def predict(self) -> dict[str, Any]:
         out = self.room / "predicted.gif"
         self.aid("predict", self.frame, SAID, "--states", json.dumps(STATES),
@@ -136,7 +143,8 @@ class Journey:
         return {}
 
 
-STAGES = ("device", "prepare", "train", "predict", "evaluate", "score", "pipeline", "studio")
+STAGES = ("device", "prepare", "train", "redraw", "predict", "evaluate", "score")
+STAGES += ("pipeline", "studio")
 
 
 def main(room: str, data: str, backbone: str, model: str, *stages: str) -> None:
