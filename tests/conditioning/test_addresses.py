@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from aid.conditioning.addresses import asking_state_writer, parse_address
 from aid.conditioning.states import choose_state_writer
@@ -54,3 +55,14 @@ def test_writers_say_what_they_see():
         for name in ("vlm:a/b", "server:http://h/v1#m", "server:http://h/v1#m?sees=text")
     }
     assert list(sees.values()) == ["first_frame", "first_frame", "text"]
+
+
+def test_a_model_on_this_machine_computes_where_it_is_told(monkeypatch):
+    assert asking_state_writer("vlm:a/b", device="cuda:1").model.device == "cuda:1"
+    found = {"found": torch.device("mps")}
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available: found["found"]
+    )
+    assert asking_state_writer("vlm:a/b").model.device == "mps"
+    found["found"] = None
+    assert asking_state_writer("vlm:a/b").model.device == "cpu"

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aid.cli.terminal import check_output, print_facts, step_bars
-from aid.config import FrameConfig, ModelConfig, SamplerConfig, SourceConfig, TrainConfig
+from aid.config import (
+    FrameConfig,
+    ModelConfig,
+    Precision,
+    SamplerConfig,
+    SourceConfig,
+    TrainConfig,
+)
 
 GB, NUM_NAMED = 1e9, 5
 MOST_VIDEOS, MOST_SECONDS = 500, 20.0
@@ -31,6 +38,8 @@ def data(
     num_workers: int | None = None,
     train: TrainConfig | None = None,
     sampler: SamplerConfig | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Says what is in a data set before it is prepared: `aid data inspect SOURCE`.
 
@@ -49,13 +58,17 @@ def data(
         num_workers: threads that decode; by default one per core.
         train: not used; here so that a recipe serves all commands.
         sampler: not used; likewise.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
     from aid.data.inspection import inspect
     from aid.data.remote import list_any_source
+    from aid.models.devices import choose_device
     from aid.models.published import BY_NAME
     from aid.predict import find_backbone
     from aid.video import contact_sheet, write_png
 
+    on = str(choose_device(device))  # refuses one that is not there
     if sheet is not None:
         check_output(sheet)
         if sheet.suffix.lower() != ".png":
@@ -74,7 +87,9 @@ def data(
             max_tokens=sizes.num_text_tokens, num_threads=num_workers or os.cpu_count() or 1,
             on_step=on_step,
         )  # fmt: skip
-    report["forecast"] = _forecast(report, folder, sizes, model) | {"backbone": backbone}
+    report["forecast"] = _forecast(report, folder, sizes, model, on, precision) | {
+        "backbone": backbone
+    }
     report["sheet"] = None
     if sheet is not None and shown:
         scale = max(1, 96 // shown[0][1].shape[1])
@@ -118,7 +133,12 @@ def _sizes(folder: Path | None, published: str) -> Any:
 
 
 def _forecast(
-    report: dict[str, Any], folder: Path | None, sizes: Any, model: ModelConfig
+    report: dict[str, Any],
+    folder: Path | None,
+    sizes: Any,
+    model: ModelConfig,
+    device: str,
+    precision: Precision,
 ) -> dict[str, Any]:
     """Bytes and seconds of a cache of all videos."""
     from aid.data.forecast import cache_size
@@ -137,7 +157,9 @@ def _forecast(
     )  # fmt: skip
     encoding = None
     if folder is not None:
-        video, first = encoding_seconds(folder, model.condition, **size)
+        video, first = encoding_seconds(
+            folder, model.condition, **size, device=device, precision=precision
+        )
         encoding = number * video + firsts * first
     return {
         **size,

@@ -94,7 +94,7 @@ def predict(
     info = read_info(find_checkpoint(model))
     number = info.model.condition.num_given_frames
     given = read_given([frame, *next_frames] if next_frames else frame, number, info.fps)
-    writer = state_writer_of(model, states_from)
+    writer = state_writer_of(model, states_from, device=device)
     if states is None:
         shown = fit_given(given[:1], height or info.height, width or info.width)
         ask_first(writer, [shown[0]], [instruction])
@@ -158,7 +158,7 @@ def demo(
 
     choose_device(device)  # refuses one that is not there
     read_frames(frames)
-    writer = state_writer_of(model, states_from)
+    writer = state_writer_of(model, states_from, device=device)
     if isinstance(writer, UnaskedStateWriter):
         writer.write([], [])
     predictor = Predictor.from_pretrained(

@@ -428,7 +428,7 @@ def _predictor(
         writer = NoStateWriter()  # each row's own are handed over
         return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
     if kind == "model":
-        writer = state_writer_of(model, states_from, data / BOOK)
+        writer = state_writer_of(model, states_from, data / BOOK, device)
         one = settings.frames
         ask_about(writer, data, rows, Shown(frames=one.frames, num_frames=one.num_frames,
                                             height=one.height, width=one.width))  # fmt: skip

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aid.cli.terminal import progress_bar
-from aid.config import AskingConfig, FrameConfig, ModelConfig, SamplerConfig, TrainConfig
+from aid.config import (
+    AskingConfig,
+    FrameConfig,
+    ModelConfig,
+    Precision,
+    SamplerConfig,
+    TrainConfig,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +33,8 @@ def states(
     frames: FrameConfig | None = None,
     train: TrainConfig | None = None,
     sampler: SamplerConfig | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Has the states of all videos written, once. Run again, it goes on where it stopped.
 
@@ -42,15 +51,19 @@ def states(
         frames: as for `aid prepare`: which frames training sees, at which size.
         train: not used; here so that one recipe serves all commands.
         sampler: not used; likewise.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: not used; likewise. A language model has its own (docs/states.md).
     """
     from aid.conditioning.states import choose_state_writer
     from aid.data.manifest import read_manifest, write_manifest
     from aid.data.store import Store
     from aid.data.windows import cut_windows
+    from aid.models.devices import choose_device
     from aid.states import into_rows, make_report, tell_rows
     from aid.states.report import write_sheet
     from aid.states.writing import BOOK
 
+    device = str(choose_device(device))
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}.")
     rows = read_manifest(data)
@@ -66,7 +79,7 @@ def states(
             "cuts windows. Leave one of the two out; `aid prepare` finds what was answered anyway."
         )
     rows = cut_windows(rows[:limit], frames, num_frames)
-    chosen = choose_state_writer(writer, rows, data / BOOK, asking)
+    chosen = choose_state_writer(writer, rows, data / BOOK, asking, device)
     shown = _shown(rows, frames, num_frames)
     with progress_bar("states") as on_row:
         told = tell_rows(data, rows, chosen, shown, on_row)
@@ -103,7 +116,12 @@ def _shown(rows: list["VideoRow"], frames: FrameConfig, num_frames: int) -> "Sho
 
 
 def recorded_states(
-    data: Path, rows: list["VideoRow"], name: str, frames: FrameConfig, num_frames: int
+    data: Path,
+    rows: list["VideoRow"],
+    name: str,
+    frames: FrameConfig,
+    num_frames: int,
+    device: str | None = None,
 ) -> "StateWriter":
     """A state writer for exactly these rows; a language model is asked about all of them now.
 
@@ -115,13 +133,14 @@ def recorded_states(
         name: of the state writer.
         frames: which frames training sees.
         num_frames: of a video.
+        device: where a language model on this machine computes.
     """
     from aid.conditioning.asking import AskingStateWriter
     from aid.conditioning.states import ReplayStateWriter, choose_state_writer
     from aid.states import into_rows, make_report, tell_rows
     from aid.states.writing import BOOK
 
-    writer = choose_state_writer(name, rows, data / BOOK)
+    writer = choose_state_writer(name, rows, data / BOOK, device=device)
     if not isinstance(writer, AskingStateWriter):
         return writer
     with progress_bar("states") as on_row:

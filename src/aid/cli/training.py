@@ -225,9 +225,9 @@ def _encode(
         for note in source.notes:
             print(f"note: {note}", file=sys.stderr)
         if is_url(place):
-            writer = choose_state_writer(states, rows)
+            writer = choose_state_writer(states, rows, device=device)
         else:
-            writer = recorded_states(Path(place), rows, states, frames, model.num_frames)
+            writer = recorded_states(Path(place), rows, states, frames, model.num_frames, device)
         with step_bars() as on_step:
             result = encode(
                 place, out, frozen, condition=model.condition, num_frames=model.num_frames,

@@ -109,7 +109,10 @@ def _check_url(name: str, url: str, model: str) -> None:
 
 
 def asking_state_writer(
-    name: str, book: Path | None = None, config: AskingConfig | None = None
+    name: str,
+    book: Path | None = None,
+    config: AskingConfig | None = None,
+    device: str | None = None,
 ) -> AskingStateWriter:
     """The state writer of that name; nothing is loaded or asked yet.
 
@@ -117,17 +120,18 @@ def asking_state_writer(
         name: an address, as above.
         book: file that keeps the answers.
         config: how the model is asked.
+        device: where a model on this machine computes; None takes an accelerator if there is one.
 
     Raises:
         ValueError: the name is none.
     """
     address, config = parse_address(name), config or AskingConfig()
     return AskingStateWriter(
-        str(address), address.sees, _model(address, config), address.num_states, book
+        str(address), address.sees, _model(address, config, device), address.num_states, book
     )
 
 
-def _model(address: Address, config: AskingConfig) -> Model:
+def _model(address: Address, config: AskingConfig, device: str | None) -> Model:
     if address.scheme == "server":
         from aid.conditioning.server import ServerModel
 
@@ -149,4 +153,5 @@ def _model(address: Address, config: AskingConfig) -> Model:
         load_in_4bit=address.bits == 4,
         gguf_file=SMOLLM2 if is_smollm2 else None,
         batch_size=config.batch_size,
+        device=device,
     )

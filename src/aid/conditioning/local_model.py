@@ -34,7 +34,7 @@ class LocalModel:
         load_in_4bit: weights in 4 bits (bitsandbytes).
         gguf_file: name of a GGUF file in `model`, which is then read instead of safetensors.
         batch_size: questions at once.
-        device: None takes the GPU if there is one.
+        device: None takes an accelerator if there is one.
     """
 
     def __init__(
@@ -52,7 +52,8 @@ class LocalModel:
         self.model_name, self.sees, self.num_states = model, sees, num_states
         self.source = {"revision": revision} if gguf_file is None else {"gguf_file": gguf_file}
         self.load_in_4bit, self.batch_size = load_in_4bit, batch_size
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        found = torch.accelerator.current_accelerator(check_available=True)
+        self.device = device or ("cpu" if found is None else found.type)
         self._loaded: tuple[Any, Any] | None = None
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:

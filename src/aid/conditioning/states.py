@@ -192,6 +192,7 @@ def choose_state_writer(
     rows: Sequence[VideoRow] | None = None,
     book: Path | None = None,
     asking: AskingConfig | None = None,
+    device: str | None = None,
 ) -> StateWriter:
     """The state writer of that name.
 
@@ -201,12 +202,13 @@ def choose_state_writer(
         rows: the recorded videos; only "replay" and "column:KEY" need them.
         book: file that keeps a language model's answers.
         asking: how a language model is asked.
+        device: where one on this machine computes; None takes an accelerator if there is one.
 
     Raises:
         ValueError: there is none of that name, or recorded states were asked for without rows.
     """
     if name.startswith(SCHEMES):
-        return asking_state_writer(name, book, asking)
+        return asking_state_writer(name, book, asking, device)
     kind, _, key = name.partition(":")
     is_column = kind == "column" and key != ""
     if name not in WRITERS and not is_column:

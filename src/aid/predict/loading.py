@@ -213,14 +213,18 @@ def describe(
 
 
 def state_writer_of(
-    name_or_folder: str | Path, name: str | None = None, book: Path | None = None
+    name_or_folder: str | Path,
+    name: str | None = None,
+    book: Path | None = None,
+    device: str | None = None,
 ) -> StateWriter:
     """The state writer that the user calls `name`, or without a name the model's own.
 
-    No weights are loaded. A language model's answers are kept in the file `book`.
+    No weights are loaded. A language model's answers are kept in the file `book`; one on this
+    machine computes on `device`.
     """
     if name is not None:
-        return choose_state_writer(name, book=book)
+        return choose_state_writer(name, book=book, device=device)
     return default_state_writer(read_info(find_checkpoint(name_or_folder)))
 
 

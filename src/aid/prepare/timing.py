@@ -13,6 +13,7 @@ import torch
 from aid.config import ConditionConfig
 from aid.data.forecast import NUM_NOISED
 from aid.models.backbone import load_backbone
+from aid.models.devices import choose_device, dtype_of
 
 NUM_TIMED = 2
 """How often each is timed."""
@@ -21,7 +22,13 @@ SIDE = 128
 
 
 def encoding_seconds(
-    backbone: Path, condition: ConditionConfig, num_frames: int, height: int, width: int
+    backbone: Path,
+    condition: ConditionConfig,
+    num_frames: int,
+    height: int,
+    width: int,
+    device: str | None = "cpu",
+    precision: str = "float32",
 ) -> tuple[float, float]:
     """Seconds for the latents of a video, and for a distinct first frame; text takes next to none.
 
@@ -29,26 +36,35 @@ def encoding_seconds(
     in proportion to them.
 
     Raises:
-        ValueError: the backbone is not whole.
+        ValueError: the backbone is not whole, or the device is not there.
     """
+    place, dtype = choose_device(device), dtype_of(precision)
     parts = load_backbone(backbone, ("vae", "image_encoder"))
+    if (place.type, dtype) != ("cpu", torch.float32):
+        parts.to(place, dtype)
     generator = torch.Generator().manual_seed(0)
     scale = min(1.0, SIDE / (height * width) ** 0.5)
     small = [max(64, round(side * scale / 64) * 64) if scale < 1 else side
              for side in (height, width)]  # fmt: skip
     ratio = height * width / (small[0] * small[1])
     num_given = condition.num_given_frames
-    frame = torch.randn(1, num_given, 3, *small, generator=generator)
-    latents = _seconds(lambda: parts.encode(frame[:, :1]))
-    given = _seconds(lambda: parts.encode_condition(frame, num_given, "zero_latents"))
-    image = _seconds(lambda: parts.encode_image(frame[:, 0]))
+    frame = torch.randn(1, num_given, 3, *small, generator=generator).to(place)
+    latents = _seconds(place, lambda: parts.encode(frame[:, :1]))
+    given = _seconds(place, lambda: parts.encode_condition(frame, num_given, "zero_latents"))
+    image = _seconds(place, lambda: parts.encode_image(frame[:, 0]))
     return ratio * num_frames * latents, ratio * NUM_NOISED * given + image
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(place: torch.device, work: Callable[[], object]) -> float:
     """Of one run; the first of all, which sets things up, is not timed."""
-    work()
+
+    def wait() -> None:
+        if place.type != "cpu":
+            torch.accelerator.synchronize(place)
+
+    work(), wait()
     start = time.monotonic()
     for _ in range(NUM_TIMED):
         work()
+    wait()
     return (time.monotonic() - start) / NUM_TIMED

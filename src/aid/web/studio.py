@@ -46,7 +46,7 @@ class Model:
         """
         checkpoint, _ = find_model(name, backbone)
         predictor = Predictor.from_pretrained(
-            name, backbone, device, state_writer=state_writer_of(name, states_from),
+            name, backbone, device, state_writer=state_writer_of(name, states_from, device=device),
             precision=precision, offload=offload,
         )  # fmt: skip
         digest = hashlib.sha256(predictor.info.backbone_hash.encode())
