@@ -61,7 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 POSITIONAL = {
     "predict": " FRAME INSTRUCTION", "report": " RUN", "score": " REAL MADE",
     "card": " MODEL",
-    "data": " inspect SOURCE", "join": " FOLDER '[NAME, NAME]'",
+    "data": " inspect|verify SOURCE", "join": " FOLDER '[NAME, NAME]'",
 }  # fmt: skip
 SOURCE_FIELDS = fields(SourceConfig)
 """Flags of each command that reads other people's data sets: `--split`, not `--asked.split`."""

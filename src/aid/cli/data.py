@@ -26,7 +26,7 @@ videos have. Ours."""
 
 
 def data(
-    action: Literal["inspect"],
+    action: Literal["inspect", "verify"],
     source: str,
     asked: SourceConfig,
     sample: int | Literal["all"] | None = None,
@@ -41,12 +41,13 @@ def data(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Says what is in a data set before it is prepared: `aid data inspect SOURCE`.
+    """Says what is in a data set before it is prepared, or whether a cache is undamaged.
 
     Args:
-        action: "inspect".
+        action: "inspect" looks at a data set; "verify" reads all of a cache of `aid prepare` and
+            compares it with what was written.
         source: a data set in any format of docs/data.md, or the URL of a folder with a
-            manifest.jsonl.
+            manifest.jsonl; for "verify" the folder of a cache.
         asked: which of its videos.
         sample: how many videos are decoded and looked at, or "all"; by default at most 500, and as
             many as 20 seconds allow. Lists are counted whole.
@@ -61,6 +62,12 @@ def data(
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
+    if action == "verify":
+        from aid.data.cache import verify
+
+        number, size = verify(Path(source))
+        print(f"{number} files, {size / GB:.2f} GB: all are as they were written")
+        return
     from aid.data.inspection import inspect
     from aid.data.remote import list_any_source
     from aid.models.devices import choose_device

@@ -234,6 +234,8 @@ def _encode(
                 states=writer, rows=rows, asked=asked, frames=frames, engine=engine,
                 device=device, licence=source.licence, on_step=on_step, **options,
             )  # fmt: skip
+    for name in result.remade:
+        print(f"damaged, so made again: {name}", file=sys.stderr)
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
     for name, reason in result.skipped:

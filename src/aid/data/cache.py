@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from aid.data.frames import floats
-from aid.data.shards import FORMAT, ShardedRows, open_shard
+from aid.data.shards import FORMAT, ShardedRows, check_file, open_shard
 
 SETTINGS = "cache.json"
 ROWS, OFFSETS, SENTENCES = "rows.jsonl", "rows.safetensors", "sentences.json"
@@ -86,6 +86,33 @@ class Rows(Sequence):
         return (self[index] for index in range(len(self)))
 
 
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What `cache.json` says.
+
+    Raises:
+        ValueError: the folder holds no finished cache, one of another version, or it is damaged.
+    """
+    if not (folder / SETTINGS).is_file():
+        raise ValueError(
+            f"{str(folder)!r} is not a finished cache. Make it: "
+            f"aid prepare --data DATA --out '{folder}'"
+        )
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{str(folder / SETTINGS)!r} is damaged ({error}). Delete that file and give the "
+            "same aid prepare again: finished shards are kept."
+        ) from None
+    if settings.get("format") != FORMAT:
+        raise ValueError(
+            f"{str(folder)!r} was made by another version (cache format "
+            f"{settings.get('format', 1)}, this one reads {FORMAT}). Make it again with "
+            "aid prepare."
+        )
+    return settings
+
+
 class Cache:
     """A finished cache, opened for reading; a copy in another process opens it again.
 
@@ -95,25 +122,15 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if not (folder / SETTINGS).is_file():
-            raise ValueError(
-                f"{str(folder)!r} is not a finished cache. Make it: "
-                f"aid prepare --data DATA --out '{folder}'"
-            )
-        try:
-            self.settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{str(folder / SETTINGS)!r} is damaged ({error}).") from None
-        if self.settings.get("format") != FORMAT:
-            raise ValueError(
-                f"{str(folder)!r} was made by another version (cache format "
-                f"{self.settings.get('format', 1)}, this one reads {FORMAT}). Make it again with "
-                "aid prepare."
-            )
+        self.settings = read_settings(folder)
+        files = self.settings.get("files", {})
+        small = (ROWS, OFFSETS, SENTENCES, self.settings["filling"])
+        for name, facts in files.items():
+            check_file(folder / name, facts, content=name in small)
         self.rows = Rows(folder)
-        self._videos = ShardedRows(folder, self.settings["videos"])
-        self._firsts = ShardedRows(folder, self.settings["first_frames"])
-        self._sentences = ShardedRows(folder, self.settings["sentences"])
+        self._videos = ShardedRows(folder, self.settings["videos"], files)
+        self._firsts = ShardedRows(folder, self.settings["first_frames"], files)
+        self._sentences = ShardedRows(folder, self.settings["sentences"], files)
         self._filling: Tensor | None = None
         if self.settings["filling"]:
             self._filling = open_shard(folder / self.settings["filling"])[0]["latent"].float()
@@ -249,6 +266,30 @@ class Cache:
         else:
             rest = self._filling.expand(len(given), missing, -1, -1, -1)
         return torch.cat([given, rest], dim=1)
+
+
+def verify(folder: Path) -> tuple[int, int]:
+    """Reads all of a cache and compares it with what was written.
+
+    Returns:
+        The number of its files, and their bytes.
+
+    Raises:
+        ValueError: it is no finished cache, or files are damaged or missing; all are named.
+    """
+    files, damaged = read_settings(folder).get("files", {}), []
+    for name, facts in files.items():
+        try:
+            check_file(folder / name, facts)
+        except ValueError:
+            damaged.append(name)
+    if damaged:
+        raise ValueError(
+            f"{len(damaged)} of {len(files)} files of cache {str(folder)!r} are damaged or "
+            f"missing: {', '.join(damaged)}. Give the same aid prepare again: it makes just these "
+            "again."
+        )
+    return len(files), sum(facts["bytes"] for facts in files.values())
 
 
 def refuse_mixed_states(states_see: dict[str, Sequence[str]]) -> None:

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from aid.files import sha256_of
 from aid.video import frame_files
 
 SHARD = 256
 """Rows of a file: large enough to be few, small enough to be made again."""
-FORMAT = 2
+FORMAT = 3
 """Of the cache; counted up when an older one can no longer be read."""
 STORED_AS = "float16"
 MAX_OPEN = 1024
@@ -56,6 +58,54 @@ def _file_digest(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
 
 
+def content_digest(tensors: dict[str, Tensor], remarks: dict[str, Any]) -> str:
+    """A digest of a shard: names, types, shapes and bytes of its tensors, and its remarks."""
+    digest = hashlib.sha256(json.dumps(remarks, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a shard is there and holds what was written into it; reads all of it."""
+    try:
+        tensors, remarks = open_shard(path)
+    except ValueError:
+        return False
+    return remarks.pop("digest", None) == content_digest(tensors, remarks)
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """A file's size in bytes and its SHA-256, as `cache.json` lists them."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def check_file(path: Path, facts: dict[str, Any], content: bool = True) -> None:
+    """Compares a file of a cache with what was written.
+
+    Args:
+        facts: its size and SHA-256, as `facts_of` gave them.
+        content: also compares the SHA-256, for which all of the file is read.
+
+    Raises:
+        ValueError: the file is missing or another.
+    """
+    remedy = "Give the same aid prepare again: it makes just the damaged files again."
+    try:
+        size = path.stat().st_size
+        if size == facts["bytes"] and (not content or sha256_of(path) == facts["sha256"]):
+            return
+    except OSError as error:
+        raise ValueError(
+            f"cache file {str(path)!r} cannot be read ({error.strerror}). {remedy}"
+        ) from None
+    what = "its SHA-256 is another"
+    if size != facts["bytes"]:
+        what = f"it has {size} bytes, {facts['bytes']} were written"
+    raise ValueError(f"cache file {str(path)!r} is damaged: {what}. {remedy}")
+
+
 def open_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a shard, memory-mapped (nothing is read yet), and its remarks.
 
@@ -85,10 +135,14 @@ class ShardedRows:
     Args:
         folder: the cache's.
         shards: file name and number of rows of each.
+        files: size and SHA-256 of each file; compared when a shard is first read.
     """
 
-    def __init__(self, folder: Path, shards: Sequence[Sequence]) -> None:
+    def __init__(
+        self, folder: Path, shards: Sequence[Sequence], files: dict[str, dict[str, Any]]
+    ) -> None:
         self.folder = folder
+        self._unchecked = {name: files[name] for name, _ in shards if name in files}
         self.names = [name for name, _ in shards]
         self.ends = np.cumsum([number for _, number in shards])
         self._open = functools.lru_cache(maxsize=MAX_OPEN)(self._opened)
@@ -98,6 +152,9 @@ class ShardedRows:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def _opened(self, name: str) -> dict[str, Tensor]:
+        if name in self._unchecked:
+            check_file(self.folder / name, self._unchecked[name])
+            del self._unchecked[name]
         return open_shard(self.folder / name)[0]
 
     def find(self, index: int) -> tuple[dict[str, Tensor], int]:

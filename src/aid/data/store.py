@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aid.data.files import inside
+from aid.data.shards import content_digest, facts_of
 from aid.video import whole_file
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -38,6 +39,7 @@ class Store:
     def __init__(self, place: str | Path) -> None:
         self.place = str(place)
         self.folder = None if is_url(place) else Path(place)
+        self._written: dict[str, dict[str, Any]] = {}
         if self.folder is None:
             try:
                 self._remote, self._root = fsspec.core.url_to_fs(self.place)
@@ -128,10 +130,12 @@ class Store:
             if self.folder is not None:
                 with whole_file(self.folder / name) as path:
                     yield path
+                    self._written[name] = facts_of(path)
                 return
             with tempfile.TemporaryDirectory(prefix="aid-") as made:
                 path = Path(made) / name
                 yield path
+                self._written[name] = facts_of(path)
                 self._remote.put_file(str(path), self._address(name))
         except (OSError, SafetensorError) as error:
             if not _is_full(error):
@@ -145,10 +149,18 @@ class Store:
         self, name: str, tensors: dict[str, Tensor], remarks: dict[str, Any] | None = None
     ) -> None:
         """Writes a shard, whole or not at all; the same content is the same bytes."""
-        about = json.dumps({"name": name, **(remarks or {})}, sort_keys=True)
+        whole = {key: value.contiguous() for key, value in tensors.items()}
+        remarks = {"name": name, **(remarks or {})}
+        about = json.dumps({**remarks, "digest": content_digest(whole, remarks)}, sort_keys=True)
         with self.writing(name) as path:
-            whole = {key: value.contiguous() for key, value in tensors.items()}
             save_file(whole, path, {"about": about})  # one entry: several have no fixed order
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """Size and SHA-256 of a file, as it was written or as it is found."""
+        if name not in self._written:
+            with self.local([name]) as paths:
+                self._written[name] = facts_of(paths[name])
+        return self._written[name]
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file, whole or not at all."""
@@ -165,7 +177,10 @@ class Store:
             try:
                 return json.loads(paths[name].read_text(encoding="utf-8"))
             except ValueError as error:
-                raise ValueError(f"{name!r} in {self.place!r} is damaged ({error}).") from None
+                raise ValueError(
+                    f"{name!r} in {self.place!r} is damaged ({error}). Delete that file and give "
+                    "the same command again: finished shards are kept."
+                ) from None
 
 
 def _is_full(error: Exception) -> bool:

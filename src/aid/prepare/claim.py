@@ -15,7 +15,15 @@ from pathlib import Path
 from aid.conditioning.states import StateWriter, provenances
 from aid.data.cache import OFFSETS, ROWS, SENTENCES, SETTINGS
 from aid.data.forecast import NUM_NOISED, cache_size
-from aid.data.shards import FORMAT, SHARD, STORED_AS, open_shard, pieces, video_digest
+from aid.data.shards import (
+    FORMAT,
+    SHARD,
+    STORED_AS,
+    check_file,
+    open_shard,
+    pieces,
+    video_digest,
+)
 from aid.files import alone_in
 from aid.models.sizes import backbone_sizes
 from aid.prepare.job import Job
@@ -128,11 +136,14 @@ def claimed(job: Job, fingerprint: dict) -> Iterator[None]:
 
 
 def tidy(job: Job, settings: dict) -> None:
-    """Deletes what is no part of the cache: shards of videos that changed, a killed run's files."""
+    """Deletes what is no part of a finished cache.
+
+    That is the claim, shards of videos that changed, and what a killed run left.
+    """
     used = {name for kind in ("videos", "first_frames", "sentences") for name, _ in settings[kind]}
     used.add(settings["filling"])
     for name in job.store.names():
-        if is_unfinished(name) or (is_shard(name) and name not in used):
+        if name == CLAIM or is_unfinished(name) or (is_shard(name) and name not in used):
             job.store.remove(name)
 
 
@@ -159,6 +170,35 @@ def check_room(job: Job, num_videos: int) -> None:
             f"the cache takes at least {least / 1e9:.2f} GB and {job.store.place!r} has "
             f"{free / 1e9:.2f} GB free. Make room, or choose another --out."
         )
+
+
+def damaged_files(job: Job, finished: dict) -> list[str]:
+    """The files of a finished cache that are missing or not as they were written.
+
+    All of it is read where it lies on this machine; behind a URL only the names are looked at.
+    """
+    damaged = []
+    names = set(job.store.names())
+    for name, facts in finished["files"].items():
+        if job.store.folder is None:
+            is_there = name in names
+        else:
+            try:
+                check_file(job.store.folder / name, facts)
+                is_there = True
+            except ValueError:
+                is_there = False
+        if not is_there:
+            damaged.append(name)
+    return damaged
+
+
+def reopen(job: Job, fingerprint: dict, damaged: list[str]) -> None:
+    """Makes a finished cache an unfinished one that lacks some files; the others are kept."""
+    job.store.write_json(CLAIM, {"format": FORMAT, "fingerprint": fingerprint})
+    for name in damaged:
+        job.store.remove(name)
+    job.store.remove(SETTINGS)
 
 
 def check_unchanged(job: Job, rows: list[VideoRow], finished: dict) -> None:

@@ -64,7 +64,7 @@ def encode_first_frames(job: Job, shards: Iterable[list[First]], tell: Tell) -> 
                     tell(Spent(done=len(batch), seconds=monotonic() - since))
             tensors = {key: torch.cat(parts) for key, parts in made.items()}
             job.store.write_tensors(name, tensors)
-        yield Made(name=name, num_rows=len(firsts))
+        yield Made(name=name, num_rows=len(firsts), facts=job.store.facts(name))
 
 
 def facts_of(job: Job, given: Float[Tensor, "b k 3 H W"], digests: list[str]) -> dict[str, Tensor]:

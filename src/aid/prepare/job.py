@@ -13,7 +13,7 @@ from aid.conditioning.encoders import BATCH as TEXT_BATCH
 from aid.conditioning.encoders import encode_sentences
 from aid.config import ConditionConfig, FrameConfig, Precision, to_json
 from aid.data.frames import floats
-from aid.data.shards import open_shard
+from aid.data.shards import is_whole
 from aid.data.store import Store
 from aid.models.backbone import Backbone, load_backbone
 from aid.models.devices import choose_device, dtype_of
@@ -24,10 +24,12 @@ class Made:
     """A finished shard: its file, how many rows it holds, which rows were left out and why.
 
     `notes` are those of a `NoteTally`: what was done to the rows' files beyond plain decoding.
+    `facts` are the size and the SHA-256 of the file, from the process that wrote or found it.
     """
 
     name: str
     num_rows: int
+    facts: dict[str, Any] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: dict[str, list] = field(default_factory=dict)
 
@@ -199,12 +201,9 @@ class Job:
         """Whether a shard is there and undamaged."""
         if not self.store.has(name):
             return False
-        if self.store.folder is not None:  # elsewhere files appear whole
-            try:
-                open_shard(self.store.folder / name)
-            except ValueError:
-                return False
-        return True
+        return self.store.folder is None or is_whole(
+            self.store.folder / name
+        )  # URLs: or not at all
 
 
 Encode = Callable[[Job, Iterable[list[Any]], Tell], Iterator[Made]]

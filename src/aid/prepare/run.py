@@ -5,7 +5,7 @@ Finished shards are kept, so a killed run goes on where it stopped; `cache.json`
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -19,12 +19,14 @@ from aid.data.sources import read_source
 from aid.data.windows import cut_windows
 from aid.models.backbone import backbone_hash
 from aid.prepare.claim import (
-    CLAIM,
+    TABLES,
     check_claim,
     check_room,
     check_unchanged,
     claimed,
+    damaged_files,
     fingerprint_of,
+    reopen,
     tidy,
 )
 from aid.prepare.cluster import on_cluster
@@ -49,6 +51,7 @@ class Prepared:
 
     `num_encoded` videos were encoded now, by all processes together in `seconds`; `waited_share` is
     the part of their time, from 0 to 1, in which the encoders waited for frames to be decoded.
+    `remade` files of a finished cache were damaged.
     """
 
     num_videos: int
@@ -57,6 +60,7 @@ class Prepared:
     num_encoded: int = 0
     seconds: float = 0.0
     waited_share: float = 0.0
+    remade: list[str] = field(default_factory=list)
 
 
 def prepare(
@@ -132,9 +136,13 @@ def prepare(
         )  # fmt: skip
         fingerprint = fingerprint_of(job, rows, states)
         check_claim(job, fingerprint)
+        finished, damaged = None, []
         if job.store.has(SETTINGS):
             finished = job.store.read_json(SETTINGS)
             check_unchanged(job, rows, finished)
+            damaged = damaged_files(job, finished)
+        if finished is not None and not damaged:
+            tidy(job, finished)  # a kill may have come after the list was written
             skipped = [(name, reason) for name, reason in finished["skipped"]]
             result = Prepared(
                 num_videos=finished["num_videos"], skipped=skipped, notes=finished.get("notes", [])
@@ -147,8 +155,11 @@ def prepare(
                 share(job, ranks)
             making = _maker(engine, ranks, num_workers, device)
             with claimed(job, fingerprint):
+                if damaged:
+                    reopen(job, fingerprint, damaged)
                 about = {"source": to_json(asked), "licence": licence}
                 result = _make_cache(job, rows, states, fingerprint, about, making, on_step)
+        result = replace(result, remade=damaged)
         if ranks is not None:
             ranks.say("end", asdict(result))
         return result
@@ -206,6 +217,9 @@ def _make_cache(
     text = list(encode_text(job, list(pieces(sentences, SHARD))))
     length, dim = sentence_sizes(job, text[0].name)
     job.store.write_json(SENTENCES, sentences)
+    filling = encode_filling(job)
+    files = {shard.name: shard.facts for shard in (*made, *first_frames, *text)}
+    files |= {name: job.store.facts(name) for name in (*TABLES, *([filling] if filling else []))}
     settings = {
         "format": FORMAT,
         "fingerprint": fingerprint,
@@ -215,15 +229,15 @@ def _make_cache(
         "videos": [[shard.name, shard.num_rows] for shard in made],
         "first_frames": [[shard.name, shard.num_rows] for shard in first_frames],
         "sentences": [[shard.name, shard.num_rows] for shard in text],
-        "filling": encode_filling(job),
+        "filling": filling,
         "sentence_length": length,
         "text_dim": dim,
         "frames": to_json(job.frames),
         **about,
+        "files": files,
     }
-    tidy(job, settings)
     job.store.write_json(SETTINGS, settings)
-    job.store.remove(CLAIM)
+    tidy(job, settings)
     spent = on_videos + on_firsts
     return Prepared(
         num_videos=len(kept), skipped=skipped, notes=tally.lines(), num_encoded=on_videos.encoded,

@@ -29,7 +29,7 @@ def encode_text(job: Job, shards: Iterable[list[str]]) -> Iterator[Made]:
             tensors = {"tokens": tokens[mask].half(), "starts": starts}
             sizes = {"length": mask.shape[1], "dim": tokens.shape[-1]}
             job.store.write_tensors(name, tensors, sizes)
-        yield Made(name=name, num_rows=len(members))
+        yield Made(name=name, num_rows=len(members), facts=job.store.facts(name))
 
 
 def sentence_sizes(job: Job, name: str) -> tuple[int, int]:

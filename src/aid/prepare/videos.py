@@ -116,7 +116,7 @@ def encode_videos(job: Job, shards: Iterable[list[VideoRow]], tell: Tell) -> Ite
         if batch is None:
             yield Made(
                 name=draft.name, num_rows=len(draft.kept), skipped=draft.skipped,
-                notes=draft.notes.kinds,
+                notes=draft.notes.kinds, facts=job.store.facts(draft.name),
             )  # fmt: skip
 
 

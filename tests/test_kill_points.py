@@ -1,0 +1,128 @@
+"""Every command that writes, killed before each of its file operations and then given again.
+
+A few operations of each here; the slow tests do all of them.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from kill_points import Runner, kill_everywhere
+from prepared import GREY, make
+from short_runs import LOOP
+from test_score import moving
+
+from aid.config import to_json
+from aid.data.manifest import read_manifest, write_manifest
+from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
+from aid.video import write_mp4
+
+SETUP = "from aid.prepare import claim, run; claim.SHARD = run.SHARD = 2"
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory):
+    made = Runner(tmp_path_factory.mktemp("said"), SETUP)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def template(tiny_manifest, tmp_path):
+    """A folder with the tiny manifest in its folder `data`."""
+    shutil.copytree(tiny_manifest, tmp_path / "template/data")
+    return tmp_path / "template"
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+def prepare(template, root, backbone, **_):
+    return [
+        "prepare", "--data", root / "data", "--out", root / "out", "--backbone", backbone,
+        "--model.num_frames", "3",
+    ]  # fmt: skip
+
+
+def states(template, root, **_):
+    rows = [
+        replace(row, states=[], world={"seen": ["first", "second"]})
+        for row in read_manifest(template / "data")
+    ]
+    write_manifest(template / "data", rows)
+    return ["states", "--data", root / "data", "--writer", "column:seen", "--into_manifest", "true"]
+
+
+def score(template, root, **_):
+    for name, step in (("real", 6), ("made", 5)):
+        (template / name).mkdir()
+        for number in range(6):
+            write_mp4(template / name / f"{number}.mp4", moving(number, step), 4.0, lossless=True)
+    save_r3d(template / "r3d", R3D(R3DConfig(widths=(8, 8, 8), dim=6)), 1.0, {})
+    return [
+        "score", root / "real", root / "made", "--out", root / "out", "--extractor",
+        "tabletop-r3d", "--weights", root / "r3d", "--num_frames", "6", "--resamples", "4",
+    ]  # fmt: skip
+
+
+def train(template, root, backbone, config):
+    make(template / "data", template / "cache", backbone, GREY)
+    recipe = {
+        "model": to_json(config),
+        "train": to_json(replace(LOOP, steps=2)),
+        "sampler": {"num_steps": 2, "sigma_max": 20.0, "text_guidance": 2.0},
+    }
+    (template / "recipe.yaml").write_text(json.dumps(recipe))
+    return [
+        "train", "--config", root / "recipe.yaml", "--cache", root / "cache", "--held_out",
+        root / "cache", "--backbone", backbone, "--out", root / "run", "--device", "cpu",
+    ]  # fmt: skip
+
+
+def tabletop(template, root, **_):
+    return [
+        "tabletop", "--out", root / "made", "--scenes.combos", "2", "--num_workers", "1",
+        "--num_frames", "2",
+    ]  # fmt: skip
+
+
+TIMES = ("log.jsonl", "trainer.json")
+"""Files with times in them, which differ between equal runs."""
+REFUSALS = {states: "has states of its own"}
+COMMANDS = [
+    prepare,
+    states,
+    score,
+    train,
+    pytest.param(tabletop, marks=pytest.mark.gl),
+]
+
+
+def kill(command, runner, template, root, backbone, config, sample):
+    arguments = command(template=template, root=root, backbone=backbone, config=config)
+    refusal = REFUSALS.get(command)
+    return kill_everywhere(runner, arguments, template, root, sample, TIMES, refusal)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_is_killed_and_given_again_ends_as_if_nothing_had_been(
+    command, runner, template, root, tiny_backbone, tiny_config
+):
+    _, kills = kill(command, runner, template, root, tiny_backbone, tiny_config, sample=3)
+    assert kills == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_likewise_at_every_file_operation(
+    command, runner, template, root, tiny_backbone, tiny_config, capsys
+):
+    operations, kills = kill(
+        command, runner, template, root, tiny_backbone, tiny_config, sample=None
+    )
+    with capsys.disabled():
+        print(f"\n{command.__name__}: {kills} kills, one before each file operation")
+    assert kills == operations
