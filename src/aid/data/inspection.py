@@ -79,7 +79,7 @@ def inspect(
     with closing(Ledger()) as ledger:
         for number, row in enumerate(listing.rows, start=1):
             ledger.add_row(row)
-            if number % 1000 == 0:
+            if number % 10 == 0:
                 on_step("reading lists", number, None)
         num_rows = ledger.num_rows()
         total = min(sample or num_rows, num_rows)

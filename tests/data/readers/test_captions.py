@@ -8,6 +8,7 @@ from layouts import image_bytes, write_frames, write_json, write_table, write_vi
 from PIL import Image
 
 from aid.config import SourceConfig
+from aid.data.readers.caption_lists import FILES, WORDS
 from aid.data.sources import read_source
 
 # A few bytes that only have to be listed: no test here looks at pixels.
@@ -15,7 +16,7 @@ QUICK = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 # Anything a caption may be: all scripts, any length, quotes, line breaks, no lone surrogates.
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
 def said(folder, **asked):
@@ -66,7 +67,7 @@ def test_words_of_the_same_name_lie_beside_the_video_or_in_metas(tmp_path):
     }
 
 
-@given(st.lists(WORDS, min_size=1, max_size=3))
+@given(st.lists(TEXT, min_size=1, max_size=3))
 @QUICK
 def test_any_words_come_back_from_a_list(tmp_path, captions):
     for number in range(len(captions)):
@@ -84,7 +85,10 @@ def test_a_caption_of_a_million_letters_is_read(tmp_path):
     assert said(tmp_path) == {"a.mp4": words}
 
 
-@given(name=st.sampled_from(["captions.csv", "captions.jsonl", "captions.txt"]), noise=st.binary())
+NOISY = [f"captions.{kind}" for kind in ("csv", "tsv", "jsonl", "json", "parquet", "txt")]
+
+
+@given(name=st.sampled_from(NOISY), noise=st.binary())
 @QUICK
 def test_noise_as_a_list_is_refused_or_read_but_never_a_crash(tmp_path, name, noise):
     folder = tmp_path / name
@@ -95,6 +99,25 @@ def test_noise_as_a_list_is_refused_or_read_but_never_a_crash(tmp_path, name, no
         read_source(folder)
     except ValueError as error:
         assert "\n" not in str(error) and len(str(error)) < 600
+
+
+KEYS = st.sampled_from([*FILES, *WORDS, "videos", "a_file_name", "start", "end", "timestamps", "x"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.just("a.mp4"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(value=VALUES)
+@settings(QUICK, max_examples=300)
+def test_any_json_as_a_list_is_refused_or_read_but_never_a_crash(tmp_path, value):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "captions.json").write_text(json.dumps(value), encoding="utf-8")
+    try:
+        read_source(tmp_path)
+    except ValueError as error:
+        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize(
