@@ -7,12 +7,15 @@ import torch
 
 import aid.cli
 from aid.metrics.baselines import baselines
+from aid.metrics.card import ranked
 from aid.metrics.extractors import TabletopR3D
 from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
+from aid.metrics.probes import smeared
 from aid.metrics.protocol import choose_protocol
 from aid.metrics.videos import VideoSet
+from aid.models.backbone import load_backbone
 from aid.score import score
-from aid.video import write_gif, write_mp4
+from aid.video import read_video, to_uint8, write_gif, write_mp4
 
 STRICT = choose_protocol("strict", 6, 1)
 
@@ -144,3 +147,178 @@ def test_the_card_says_what_was_done_to_files_also_when_it_is_made_again(
         (line,) = card.file_notes
         assert line.startswith("In made: 1 video, the first is '3': the times between frames vary")
         assert line in (tmp_path / "out/score.md").read_text()
+
+
+class Blind:
+    """An extractor that sees the mean colour of a video and nothing else."""
+
+    name, hash, side, dim, kernel, is_tuned_to = "blind", "abc", 64, 3, (3, 1.0), "nothing"
+
+    def features(self, frames):
+        return frames.mean((1, 3, 4))
+
+
+class Statistics(Blind):
+    """Detail at four scales and change over time: enough to tell every probe from real videos."""
+
+    name, dim = "statistics", 6
+
+    def features(self, frames):
+        change = frames.diff(dim=1).square().mean((2, 3, 4))
+        values = [change.mean(1), change.amax(1)]
+        for _ in range(4):
+            across, down = frames.diff(dim=-1).square(), frames.diff(dim=-2).square()
+            values.append(across.mean((1, 2, 3, 4)) + down.mean((1, 2, 3, 4)))
+            frames = torch.nn.functional.avg_pool3d(frames, (1, 2, 2))
+        return (torch.stack(values, 1) + 1e-8).log()
+
+
+@pytest.fixture(scope="module")
+def textured(tmp_path_factory):
+    """Sixteen videos that move, and illegible predictions that keep the first frame."""
+    root, generator = tmp_path_factory.mktemp("textured"), torch.Generator().manual_seed(0)
+    (root / "real").mkdir()
+    (root / "illegible").mkdir()
+    for number in range(16):
+        ground = torch.rand(3, 4, 4, generator=generator).repeat_interleave(16, 1)
+        ground = ground.repeat_interleave(16, 2) * 1.2 - 0.9
+        frames = ground.repeat(6, 1, 1, 1)
+        row = int(torch.randint(0, 48, (1,), generator=generator))
+        for frame in range(6):
+            frames[frame, :, row : row + 16, 8 * frame : 8 * frame + 16] = 0.9
+        made = torch.cat([frames[:1], smeared(frames[1:], generator)])
+        for name, video in (("real", frames), ("illegible", made)):
+            path = root / name / f"{number}.mp4"
+            write_mp4(path, to_uint8(video), 4.0, lossless=True)
+    return root
+
+
+def test_what_the_extractor_cannot_tell_is_said_first_and_its_distances_leave_the_table(
+    textured, tmp_path
+):
+    arguments = (textured / "real", textured / "illegible")
+    found = score(*arguments, out=tmp_path, protocol=STRICT, extractor=Blind(), num_resamples=5)
+    assert "noisy videos" in found.check.distances["Fréchet"].untold
+    text = (tmp_path / "score.md").read_text()
+    title, first, main, *_ = [part for part in text.split("\n\n") if "are listed by" not in part]
+    assert title == "# illegible against real"
+    assert first.startswith("blind cannot tell ") and "noisy videos" in first
+    assert first.endswith("(tested on 16 videos): its distances are left out of the main table.")
+    assert main.startswith("| set | videos | PSNR |") and "Fréchet" not in main
+    details = text.split("### Distances, also those that were left out")[1]
+    assert "| Fréchet (blind) |" in details and "| noisy videos | " in details
+    page = (tmp_path / "score.html").read_text()
+    assert page.index("blind cannot tell") < page.index("<table>")
+    assert json.loads((tmp_path / "score.json").read_text())["check"]["num_videos"] == 16
+
+
+def test_illegible_videos_are_listed_below_the_first_frame_repeated(textured, tmp_path):
+    """Whether the extractor does not see them, or there is none."""
+    for extractor in (Blind(), None):
+        out = tmp_path / str(extractor is None)
+        found = score(textured / "real", textured / "illegible", out=out, protocol=STRICT,
+                      extractor=extractor, num_resamples=5)  # fmt: skip
+        assert found.ranked_by == "SSIM"
+        listed = [name for name in ranked(found) if name in found.likeness]
+        assert listed.index("first frame, repeated") < listed.index("illegible")
+        main = (out / "score.md").read_text().split("\n- ")[0]
+        assert main.index("| first frame, repeated |") < main.index("| illegible |")
+        assert "listed by SSIM of the predicted frames, best first" in main
+
+
+def test_an_extractor_that_passes_its_test_stays_in_the_main_table(textured, tmp_path):
+    found = score(textured / "real", textured / "illegible", out=tmp_path, protocol=STRICT,
+                  extractor=Statistics(), num_resamples=5)  # fmt: skip
+    assert found.check.sentence == "statistics tells all probes of this data from real videos."
+    main = (tmp_path / "score.md").read_text().split("\n- ")[0]
+    assert "| Fréchet (statistics) | Fréchet, halves | KVD (statistics) |" in main
+    assert "left out" not in main
+
+
+def test_too_few_videos_for_the_test_are_said_and_no_distance_is_in_the_main_table(
+    folders, tmp_path
+):
+    few = tmp_path / "few"
+    few.mkdir()
+    for number in range(9):
+        write_mp4(few / f"{number}.mp4", moving(number, 6), 4.0, lossless=True)
+    found = score(few, folders / "still", out=tmp_path / "out", protocol=STRICT,
+                  extractor=Statistics(), num_resamples=5)  # fmt: skip
+    text = (tmp_path / "out/score.md").read_text()
+    assert found.check.distances == {}
+    first = (
+        "statistics was not tested on this data: that takes at least 10 real videos, here are 9."
+    )
+    assert text.splitlines()[2].startswith(first)
+    assert "Fréchet" not in text.split("\n- ")[0]
+
+
+def test_the_test_of_an_extractor_goes_on_where_it_stopped(textured, tmp_path):
+    class Counting(Statistics):
+        seen = 0
+
+        def features(self, frames):
+            Counting.seen += len(frames)
+            return super().features(frames)
+
+    settings = {"out": tmp_path, "protocol": STRICT, "num_resamples": 5, "with_baselines": False}
+    arguments = (textured / "real", textured / "illegible")
+    first = score(*arguments, extractor=Counting(), check_videos=12, **settings)
+    assert Counting.seen == 16 + 16 + 12 * 9 and first.check.num_videos == 12
+    assert score(*arguments, extractor=Counting(), check_videos=12, **settings) == first
+    assert Counting.seen == 16 + 16 + 12 * 9
+
+
+def test_the_command_takes_the_image_encoder_of_a_backbone(textured, tiny_backbone, tmp_path):
+    flags = ["--num_frames", "6", "--resamples", "5", "--baselines", "false"]
+    flags += ["--check_videos", "10"]
+    flags += ["--backbone", str(tiny_backbone), "--out", str(tmp_path / "out")]
+    arguments = ["score", str(textured / "real"), str(textured / "illegible"), *flags]
+    assert aid.cli.main(arguments) == 0
+    told = json.loads((tmp_path / "out/score.json").read_text())
+    assert told["extractor"]["extractor"] == f"clip-frames ({tiny_backbone.name})"
+    assert told["extractor"]["weights"].endswith(" float32")
+    backbone = load_backbone(tiny_backbone, ("image_encoder",))
+    network = backbone.part("image_encoder")
+    assert told["extractor"]["side"] == network.config.image_size
+    files = list((tmp_path / "out/features").glob("real-videos-*.f32"))
+    sizes = sorted(path.stat().st_size for path in files)
+    assert sizes == [3 * network.config.projection_dim * 4 * n for n in (16, 10 * 9)]
+    pixels = STRICT.compared(STRICT.sampled(read_video(textured / "real/0.mp4")))
+    seen = backbone.image_embedding(STRICT.resized(pixels, network.config.image_size))[:, 0]
+    expected = (seen / seen.norm(dim=1, keepdim=True)).mean(0)
+    kept = np.fromfile(next(p for p in files if p.stat().st_size == sizes[0]), "<f4")
+    assert np.allclose(kept[: len(expected)], expected, atol=1e-5)
+
+
+def test_without_an_extractor_the_command_says_what_can_be_had(folders, tmp_path, capsys):
+    arguments = ["score", str(folders / "real"), str(folders / "still"), "--num_frames", "6"]
+    assert aid.cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "Not run: distances: no extractor was chosen. --extractor takes i3d, videomae," in said
+    assert "PSNR" in said and "Fréchet" not in said
+
+
+def test_folders_that_cannot_be_compared_are_refused_before_anything_is_written(
+    folders, tmp_path, capsys
+):
+    others, small = tmp_path / "others", tmp_path / "small"
+    for folder, name, side in ((others, "a", 64), (small, "3", 32)):
+        folder.mkdir()
+        write_mp4(folder / f"{name}.mp4", moving(0, 1)[:, :side, :side], 4.0, lossless=True)
+    out = str(tmp_path / "out")
+    real = str(folders / "real")
+    for made, flags, expected in (
+        (others, [], "no video of 'others' has the name of a real one"),
+        (small, [], "the two videos named '3' are 64x64 and 32x32 pixels"),
+        (folders / "still", ["--extractor", "i3d"], "extractor 'i3d' has no weights here"),
+        (folders / "still", ["--extractor", "clip-frames"], "Name one: --backbone"),
+        (folders / "still", ["--extractor", "r2d2"], "extractor 'r2d2' is unknown"),
+        (folders / "still", ["--backbone", str(tmp_path)], "is not a backbone"),
+        (folders / "still", ["--check_videos", "-1"], "check_videos must be at least 0, got -1"),
+    ):
+        given = ["score", real, str(made), "--num_frames", "6", "--out", out, *flags]
+        assert aid.cli.main(given) == 2
+        said = capsys.readouterr().err
+        assert expected in said and said.count("\n") == 1, said
+        assert not (tmp_path / "out").exists()

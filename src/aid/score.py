@@ -68,7 +68,6 @@ def score(
         others, not_run = others + trivial, not_run | missing
     if others[0].title in {one.title for one in others[1:]} | {truth.title}:
         others[0] = replace(others[0], title=f"{others[0].title} (given)")
-    out.mkdir(parents=True, exist_ok=True)
     comparison = compare(
         truth, others, protocol, extractor, out / "features", num_resamples=num_resamples,
         check_videos=check_videos, seed=seed, perceptual=perceptual, not_run=not_run,

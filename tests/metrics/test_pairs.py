@@ -1,6 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
 
 from aid.metrics.pairs import motion, psnr, ssim
 
@@ -39,6 +43,23 @@ def test_ssim_is_the_papers_sum_over_windows(frames):
                 )  # fmt: skip
     assert ssim(frames, other)[1].item() == pytest.approx(np.mean(values), rel=1e-6)
     assert ssim(frames, frames) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("side", [11, 24, 64])
+def test_psnr_and_ssim_are_those_of_torchmetrics_inside_the_picture(side):
+    """torchmetrics also averages over places whose window is filled up with mirrored pixels."""
+    generator = torch.Generator().manual_seed(side)
+    a = torch.rand(4, 3, side, side + 3, generator=generator) * 2 - 1
+    b = (a + 0.3 * torch.randn(a.shape, generator=generator)).clamp(-1, 1)
+    x, y = (a + 1) / 2, (b + 1) / 2
+    theirs = peak_signal_noise_ratio(x, y, data_range=1.0, reduction="none", dim=(1, 2, 3))
+    assert psnr(a, b) == pytest.approx(theirs, abs=1e-4)
+    _, places = structural_similarity_index_measure(
+        x, y, sigma=1.5, data_range=1.0, return_full_image=True
+    )
+    inside = places[..., 5:-5, 5:-5].mean((1, 2, 3))
+    assert ssim(a, b) == pytest.approx(inside, abs=1e-5)
+    assert (inside - places.mean((1, 2, 3))).abs().max() > 1e-4  # the border matters
 
 
 def test_motion_is_the_mean_change_of_a_pixel(frames):

@@ -76,7 +76,7 @@ def test_with_few_videos_nothing_is_said_but_that_they_are_few():
     real = features(LEAST - 1)
     check = extractor_check("any", real, {p.name: real + 9 for p in PROBES}, CUBIC)
     assert check.distances == {} and not check.is_trusted("Fréchet")
-    assert "at least 10 real videos, there are 9" in check.sentence
+    assert "at least 10 real videos, here are 9" in check.sentence
     enough = extractor_check("any", features(LEAST), {p.name: features(LEAST) + 9 for p in PROBES},
                              CUBIC)  # fmt: skip
     assert enough.is_trusted("Fréchet")

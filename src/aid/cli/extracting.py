@@ -71,5 +71,6 @@ def frame_extractor(backbone: str | Path, device: str, precision: Precision = "f
         hash=" ".join(file_hash(path) for path in files) + f" {precision}",
         side=config.image_size,
         width=config.projection_dim,
-        embed=lambda pixels: loaded.image_embedding(pixels.to(device))[:, 0],
+        embed=lambda pixels: loaded.image_embedding(pixels)[:, 0],
+        device=device,
     )

@@ -35,7 +35,13 @@ def first_lines(comparison: Comparison) -> list[str]:
     if check is not None and not all(check.is_trusted(name) for name in DISTANCES):
         lines.append(check.sentence)
     if (ranked := comparison.ranked_by) is not None:
-        lines.append(f"The sets are listed by {RANKED[ranked]}, best first.")
+        line = f"The sets are listed by {RANKED[ranked]}, best first."
+        if ranked in comparison.figures and not comparison.figures[ranked].can_rank:
+            line += (
+                " On these videos it finds a slight loss of detail worse than a still video, so "
+                "the first frame repeated may stand too high."
+            )
+        lines.append(line)
     elif comparison.figures:
         lines.append(
             "No figure was found to rank these videos as a person would (its test is below): do "

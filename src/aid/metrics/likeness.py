@@ -1,7 +1,7 @@
 """How like the real videos sets of others are: every distance, with its error and its floor."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,18 @@ class Comparison:
 
     @property
     def ranked_by(self) -> str | None:
-        """The first figure that passed its test: the sets are listed by it, best first."""
+        """The figure that the sets are listed by, best first: the first one that passed its test.
+
+        If no figure passed all of it, one that puts illegible videos below still ones, at least.
+        """
         if self.check is not None:
             for distance in self.check.distances:
                 if self.check.distances[distance].can_rank:
                     return distance
-        return next((name for name in RANKING if name in self.figures
-                     and self.figures[name].can_rank), None)  # fmt: skip
+        known = [name for name in RANKING if name in self.figures]
+        best = [name for name in known if self.figures[name].can_rank]
+        next_best = [name for name in known if self.figures[name].puts_illegible_last]
+        return next(iter(best + next_best), None)
 
 
 RANKING = ("LPIPS", "SSIM", "PSNR")
@@ -145,6 +150,11 @@ def compare(
     Raises:
         ValueError: fewer than 4 real videos, or 2 of a set, can be read; or a pair differs in size.
     """
+    if check_videos < 0:
+        raise ValueError(f"check_videos must be at least 0, got {check_videos}.")
+    _enough(len(real.paths), real, 4 if extractor else 1)
+    for videos in sets:
+        _enough(len(videos.paths), videos, 2 if extractor else 1)
     not_run = dict(not_run or {})
     if perceptual is None:
         not_run.setdefault("LPIPS", "its weights were not given (--lpips)")
@@ -157,7 +167,7 @@ def compare(
         path = feature_path(folder, videos, protocol, extractor)
         tell = None if on_video is None else lambda n, m: on_video(f"read {videos.title}", n, m)
         features = features_of(videos, protocol, extractor, path, on_video=tell)
-        _enough(features, videos, least if extractor else 1)
+        _enough(len(features.names), videos, least if extractor else 1, features.unreadable)
         if features.unreadable:
             unreadable[videos.title] = features.unreadable
         return (
@@ -373,11 +383,13 @@ def _over_splits(values: list[float], num: int) -> Number:
     return Number(value=float(np.mean(values)), low=float(low), high=float(high), num_videos=num)
 
 
-def _enough(features: FeatureFile, videos: VideoSet, least: int) -> None:
-    if len(features.names) < least:
-        why = next(iter(features.unreadable.items()), None)
+def _enough(
+    num: int, videos: VideoSet, least: int, unreadable: Mapping[str, str] | None = None
+) -> None:
+    if num < least:
+        why = next(iter((unreadable or {}).items()), None)
         reason = f" The first that cannot: {why[0]} ({why[1]})." if why else ""
         raise ValueError(
-            f"{videos.title!r}: {len(features.names)} of {len(videos.paths)} videos can be used, "
-            f"at least {least} are needed.{reason}"
+            f"{videos.title!r}: {num} of {len(videos.paths)} videos can be used, at least {least} "
+            f"are needed.{reason}"
         )

@@ -35,6 +35,8 @@ class FrameExtractor:
     """Numbers in an embedding."""
     embed: Callable[[Float[Tensor, "n 3 s s"]], Float[Tensor, "n d"]]
     """Embeddings of frames in [-1, 1]."""
+    device: str = "cpu"
+    """Where `embed` wants the frames."""
     is_tuned_to: str = "single pictures (an image encoder; there is no published FVD of it)"
     num_blocks: ClassVar[int] = 3
     kernel: ClassVar[tuple[int, float]] = CUBIC
@@ -53,7 +55,8 @@ class FrameExtractor:
     def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
         """Features of frames in [-1, 1]."""
         flat = rearrange(frames, "b f c h w -> (b f) c h w")
-        seen = torch.cat([self.embed(part).float().cpu() for part in flat.split(CHUNK)])
+        parts = [self.embed(part.to(self.device)) for part in flat.split(CHUNK)]
+        seen = torch.cat(parts).float().cpu()
         seen = seen / seen.norm(dim=-1, keepdim=True).clamp(min=1e-12)
         seen = rearrange(seen, "(b f) d -> b f d", b=len(frames))
         changes = seen.diff(dim=1).abs() if seen.shape[1] > 1 else torch.zeros_like(seen)
