@@ -116,3 +116,20 @@ def test_a_users_mistake_is_one_sentence_and_leaves_nothing(videos, capsys, argu
     assert len(said.err.splitlines()) == 1
     assert said.out == ""
     assert not list(videos.parent.glob("*.png"))
+
+
+def test_videos_without_words_are_left_out_of_a_cache_and_said(
+    videos, tiny_backbone, tmp_path, capsys
+):
+    (videos / "c.mp4").unlink()
+    (videos / "b.txt").unlink()
+    flags = ["--data", videos, "--backbone", tiny_backbone, "--states", "none",
+             "--model.num_frames", 3, "--frames.height", 64, "--frames.width", 64]  # fmt: skip
+    assert main(["prepare", "--out", str(tmp_path / "out"), *map(str, flags)]) == 0
+    said = capsys.readouterr()
+    assert "1 of 2 videos have no instruction and are left out, the first is 'b.webm'" in said.err
+    assert "1 videos, 0 skipped" in said.out
+    (videos / "a.txt").unlink()
+    assert main(["prepare", "--out", str(tmp_path / "none"), *map(str, flags)]) == 2
+    assert "2 of 2 videos have no instruction" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

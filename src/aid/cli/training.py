@@ -221,7 +221,14 @@ def _encode(
             choose_device(device)  # refused before a data set is read, let alone a language model
         frozen = find_backbone(backbone)
         place, source = read_any_source(data, asked, unpack_to=unpack_to)
-        rows = cut_windows(source.rows, frames, model.num_frames, source.notes)
+        rows = [row for row in source.rows if row.instruction.strip()]
+        if 0 < len(rows) < len(source.rows):
+            first = next(row.id for row in source.rows if not row.instruction.strip())
+            source.notes.append(
+                f"{len(source.rows) - len(rows)} of {len(source.rows)} videos have no instruction "
+                f"and are left out, the first is {first!r}."
+            )
+        rows = cut_windows(rows or source.rows, frames, model.num_frames, source.notes)
         for note in source.notes:
             print(f"note: {note}", file=sys.stderr)
         if is_url(place):

@@ -377,7 +377,7 @@ def test_nothing_is_left_out_without_a_note(tmp_path):
     for sentence in (
         "1 files are left out, because .rmvb is not read as a video (the first: 'old/b.rmvb')",
         "1 pictures with words are left out (the first: 'p.png')",
-        "2 files of words belong to no video that is read (the first: 'p.txt')",
+        "2 files of words belong to no video (the first: 'p.txt')",
         "1 folders of images are left out, because there are videos (the first: 'frames')",
         "1 folders are links and are not followed; put the folder itself there (the first: 'linke",
         "1 videos have no words.",
@@ -502,3 +502,12 @@ def test_what_holds_videos_inside_and_is_not_read_is_named(tmp_path, name):
     touch(tmp_path, name)
     with pytest.raises(ValueError, match=r"Files of type \.\w+ are not read as videos"):
         read_source(tmp_path)
+
+
+def test_texts_that_fit_no_video_are_counted_also_where_none_fits_and_papers_are_not(tmp_path):
+    touch(tmp_path, "clips.v1/a.mp4", "clips.v1/x.txt", "clips.v1/README.txt", "LICENSE.txt")
+    _, notes = read(tmp_path)
+    assert "1 files of words belong to no video (the first: 'clips.v1/x.txt')" in notes
+    (tmp_path / "captions.csv").write_text("video,caption\nclips.v1/a.mp4,push\n")
+    _, notes = read(tmp_path)
+    assert "1 files of words are left out, because a list is read" in notes

@@ -30,6 +30,8 @@ NESTED = ("captions", "metadata")
 VIDEO_FOLDERS = ("videos", "video", "clips")
 TEXT_FOLDERS = ("metas", "labels", "captions", "prompts", "texts", "txt")
 TEXT_SUFFIXES = (".txt", ".caption", ".cap", ".json")
+PAPERS = ("readme", "license", "licence", "citation", "changelog", "requirements", "classes")
+"""Texts that are no captions."""
 OTHER_VIDEOS = frozenset(
     {".asf", ".f4v", ".vob", ".mxf", ".y4m", ".h264", ".hevc", ".h265", ".264", ".265", ".rm"}
     | {".rmvb", ".divx", ".npy", ".npz", ".pt", ".hdf5", ".h5", ".zip", ".tar", ".gz", ".7z"}
@@ -260,7 +262,7 @@ def _read_words(tree: FileTree, name: str) -> str:
 def _note_leftovers(tree: FileTree, lists: dict[str, str], used: set[str], tally: Tally) -> None:
     """Counts what lies there and is not read: other lists, other types of video, spare texts."""
     videos = set(tree.videos)
-    folders = {text.rpartition("/")[0] for text in used}
+    folders = {file.rpartition("/")[0] for file in (*used, *tree.videos)}
     stems = {file.rpartition(".")[0] for file in tree.files if file.endswith(TEXT_SUFFIXES)}
     pairs = {name for pair in PAIRS for name in pair}
     for file in tree.files:
@@ -273,10 +275,13 @@ def _note_leftovers(tree: FileTree, lists: dict[str, str], used: set[str], tally
             tally.add(f"files are left out, because {suffix} is not read as a video", file)
         elif suffix in IMAGE_SUFFIXES and is_captioned:
             tally.add("pictures with words are left out", file)
-        elif suffix in (".txt", ".caption", ".cap") and (
-            path.parent.name in TEXT_FOLDERS or path.parent.as_posix().replace(".", "") in folders
+        elif (
+            suffix in (".txt", ".caption", ".cap")
+            and (path.parent.name in TEXT_FOLDERS or file.rpartition("/")[0] in folders)
+            and path.stem.lower() not in PAPERS
         ):
-            tally.add("files of words belong to no video that is read", file)
+            reason = "are left out, because a list is read" if lists else "belong to no video"
+            tally.add(f"files of words {reason}", file)
         elif suffix.lstrip(".") in TABLES and lists and split_of_stem(path.stem)[0] in STEMS:
             tally.add("lists are left out, because another is read", file)
     if tree.videos and not lists:
