@@ -19,7 +19,7 @@ from aid.data.manifest import read_manifest, write_manifest
 from aid.states import SaidOfRow, Shown, into_rows, make_report, tell_rows
 from aid.states.report import repeats
 from aid.types import VideoRow
-from aid.video import fit, read_first_frame, write_mp4, write_png
+from aid.video import fit, write_mp4
 
 SHOWN = Shown(frames=FrameConfig(), num_frames=2, height=64, width=64)
 SAID = ["push the red block to the left", "lift the red block", "drop the red block"]
@@ -152,18 +152,6 @@ def test_windows_are_asked_about_one_by_one_and_not_written_into_the_manifest(da
     assert states_command(data, *flags) == 0
     assert states_command(data, *flags, "--into_manifest") == 2
     assert "cuts windows" in capsys.readouterr().err
-
-
-def test_the_first_frame_of_a_folder_of_frames_is_the_lowest_number(tmp_path):
-    for number in (10, 9):
-        write_png(tmp_path / f"frame_{number}.png", Image.new("RGB", (4, 4), (number, 0, 0)))
-    assert read_first_frame(tmp_path)[0, 0, 0] == 9
-
-
-def test_a_start_behind_the_end_of_a_video_is_refused(data):
-    with pytest.raises(ValueError, match="no frame at 60 s"):
-        read_first_frame(data / "a.mp4", 60.0)
-    assert np.array_equal(read_first_frame(data / "a.mp4", 0.5)[0, 0], (10, 0, 0))
 
 
 def said_of(row_id, instruction, *states, failure="", scene=0):

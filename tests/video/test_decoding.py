@@ -12,7 +12,6 @@ from aid.video import (
     is_video,
     packets,
     read_clip,
-    read_first_frame,
     read_video,
     write_gif,
 )
@@ -121,6 +120,32 @@ def test_lost_packets_of_h264_never_give_smeared_frames(tmp_path, kind, frames_b
     assert texts(seen.notes)[packets.LOST.text] >= 1
 
 
+def test_a_raw_stream_with_lost_packets_is_refused_and_one_that_begins_late_says_so(tmp_path):
+    content = encoded(textured(), g="8", bf="2", **{"x264-params": "scenecut=0"})
+    whole = read_video(remuxed(tmp_path / "whole.h264", content, kind="h264"))
+    lost = remuxed(tmp_path / "lost.h264", content, keep=lambda number: number != 9, kind="h264")
+    with pytest.raises(ValueError, match=r"lost\.h264.*packets are lost"):
+        read_video(lost)
+    cut = remuxed(tmp_path / "cut.h264", content, keep=lambda number: number >= 3, kind="h264")
+    seen = all_frames(cut)
+    assert np.array_equal(np.stack(seen.frames), whole[-len(seen.frames) :])
+    assert texts(seen.notes)[packets.BEGINS_LATE.text] == NUM - 3 - len(seen.frames)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_a_recording_of_a_network_that_lost_some_of_it_gives_its_clean_frames(tmp_path, codec):
+    options = {"x264-params": "scenecut=0"} if codec == "libx264" else {"qmax": "2"}
+    content = encoded(textured(), codec, g="8", bf="2", **options)
+    path = remuxed(tmp_path / "whole.ts", content, kind="mpegts")
+    whole, data = read_video(path), path.read_bytes()
+    middle = len(data) // 188 // 2 * 188
+    (tmp_path / "lost.ts").write_bytes(data[:middle] + data[middle + 3 * 188 :])
+    seen = all_frames(tmp_path / "lost.ts")
+    assert 8 <= len(seen.frames) < NUM
+    assert all(any(np.array_equal(one, frame) for frame in whole) for one in seen.frames)
+    assert packets.LOST.text in texts(seen.notes)
+
+
 def test_lost_packets_of_hevc_are_refused_or_left_out(tmp_path):
     params = "log-level=0:keyint=8:min-keyint=8:scenecut=0:bframes=0"
     content = encoded(textured(), "libx265", **{"x265-params": params})
@@ -175,7 +200,7 @@ def test_time_that_begins_late_is_counted_from_the_first_frame(tmp_path, name, c
     clip = read_clip(tmp_path / name)
     assert levels(clip.pixels) == list(range(NUM))
     assert clip.fps == pytest.approx(10, rel=1e-2)
-    assert levels([read_first_frame(tmp_path / name, 0.5)]) == [5]
+    assert levels(decode(tmp_path / name, 0.5, None, lambda seconds: [0]).frames) == [5]
     assert read_header(tmp_path / name).num_frames == pytest.approx(NUM, abs=1)
 
 

@@ -8,7 +8,7 @@ from memory_use import begin_anew, resident
 from PIL import Image
 from videos import moving_square
 
-from aid.video import write_mp4
+from aid.video import read_video, write_gif, write_mp4
 from aid.web.limits import Limits
 from aid.web.uploads import Budget, Uploads
 
@@ -138,3 +138,35 @@ def test_a_file_that_the_clean_up_took_is_told_from_none(uploads, tmp_path):
         uploads.read(tmp_path / "gone.png")
     with pytest.raises(ValueError, match="no frame yet"):
         uploads.read(None)
+
+
+def mirrored_mp4(path):
+    """A red square in the upper left, whose file says that it is shown mirrored."""
+    pixels = np.full((3, 48, 64, 3), 90, np.uint8)
+    pixels[:, :20, :20] = (220, 30, 30)
+    write_mp4(path, pixels, 4.0)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44
+    values = (-1 << 16, 0, 0, 0, 1 << 16, 0, 64 << 16, 0, 1 << 30)
+    content[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+    path.write_bytes(content)
+
+
+def test_an_upload_gives_the_same_pixels_as_every_other_command(uploads, tmp_path):
+    mirrored_mp4(tmp_path / "a.mp4")
+    seen = uploads.read(tmp_path / "a.mp4", 3)
+    assert np.array_equal(seen, read_video(tmp_path / "a.mp4"))
+    assert seen[0, 8, 56, 0] > 200 > 120 > seen[0, 8, 8, 0], "the square is at the right"
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[..., 1] = 200  # invisible green
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with pytest.warns(UserWarning, match="over white"):
+        assert uploads.read(tmp_path / "a.png").min() == 255
+
+
+def test_an_animated_upload_gives_several_frames_or_says_that_the_first_is_taken(uploads, tmp_path):
+    pixels = moving_square()
+    write_gif(tmp_path / "a.gif", pixels, 4.0)
+    assert len(uploads.read(tmp_path / "a.gif", 3)) == 3
+    with pytest.warns(UserWarning, match="the first is taken"):
+        assert len(uploads.read(tmp_path / "a.gif")) == 1

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from aid.config import FrameConfig
 from aid.types import VideoRow
 from aid.video import Note, fit, list_frames, read_picture
-from aid.video.decoding import decode, is_constant
+from aid.video.colour import Unreadable
+from aid.video.decoding import decode, is_constant, same_size
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,14 @@ def read_frames(
         times = np.arange(len(files)) / (row.fps or np.inf)
         chosen = choose(times)
         made, said = {}, [*found.notes]
+        size = None
         for index in sorted(set(chosen)):
             pixels, more = read_picture(files[index])
+            size = size or pixels.shape[:2]
+            try:
+                pixels, more = same_size(pixels, size, more)
+            except Unreadable as error:
+                raise ValueError(f"folder {str(path)!r} {error}.") from None
             made[index] = finish(pixels)
             said += more
         kept, length, seconds = [made[index] for index in chosen], len(files), float(times[-1])

@@ -11,7 +11,6 @@ from aid.video.decoding import (
     Clip,
     is_video,
     read_clip,
-    read_first_frame,
     read_video,
 )
 from aid.video.folders import IMAGE_SUFFIXES, frame_files, list_frames
@@ -34,7 +33,6 @@ __all__ = [
     "is_video",
     "list_frames",
     "read_clip",
-    "read_first_frame",
     "read_image",
     "read_picture",
     "read_video",

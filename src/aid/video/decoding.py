@@ -18,10 +18,9 @@ from PIL import Image
 
 from aid.video import pictures
 from aid.video.colour import Pixels, Unreadable, check_size, to_pixels
-from aid.video.folders import frame_files
 from aid.video.notes import Note
 from aid.video.packets import Timeline, counted, main_stream, opened, timeline
-from aid.video.pictures import is_animated, read_image
+from aid.video.pictures import is_animated
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts",
@@ -225,17 +224,6 @@ def read_video(path: Path) -> UInt8[np.ndarray, "f H W 3"]:
     return read_clip(path).pixels
 
 
-def read_first_frame(path: Path, start: float = 0.0) -> Pixels:
-    """The first frame at or after `start` seconds of a video; of a folder of frames the first.
-
-    Raises:
-        ValueError: the file is missing, is no video, or ends before.
-    """
-    if path.is_dir() and (files := frame_files(path)):
-        return read_image(files[0])
-    return decode(path, start, None, lambda seconds: [0]).frames[0]
-
-
 def first_frames(
     container: av.container.InputContainer, number: int
 ) -> Iterator[tuple[Pixels, list[Note]]]:
@@ -253,7 +241,7 @@ def first_frames(
             raise Unreadable("is damaged: a frame cannot be decoded")
         pixels, more = to_pixels(frame, stream.sample_aspect_ratio)
         size = size or pixels.shape[:2]
-        pixels, more = _same_size(pixels, size, more)
+        pixels, more = same_size(pixels, size, more)
         yield pixels, notes + more
 
 
@@ -376,7 +364,7 @@ def _decoded(
                     place = waiting.popleft()
                     pixels, more = to_pixels(frame, aspect)
                     size = size or pixels.shape[:2]
-                    pixels, more = _same_size(pixels, size, more)
+                    pixels, more = same_size(pixels, size, more)
                     notes += more
                     made[place] = finish(pixels)
                     horizon = horizons[place]
@@ -415,7 +403,7 @@ def _shown(
             number += 1
 
 
-def _same_size(
+def same_size(
     pixels: Pixels, size: tuple[int, int], notes: list[Note]
 ) -> tuple[Pixels, list[Note]]:
     """The frame in the size of the first one, if it has the same shape.

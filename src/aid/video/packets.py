@@ -135,21 +135,20 @@ def _timeline(path: Path, size: int, changed: int) -> Timeline:
         notes = main_stream(container)[1]
         numbers = FrameNumbers(stream.codec_context)
         packets: list[_Packet] = []
-        end, is_timed, is_corrupt = 0.0, True, False
+        end, is_timed, is_corrupt, is_any_lost = 0.0, True, False, False
         for packet in container.demux():
             if packet.pts is not None and packet.time_base is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream is not stream or not packet.size:
                 continue
             is_corrupt = packet.is_corrupt
-            if packet.pts is None:
-                is_timed = False
-            else:
-                is_lost = numbers.jump(packet) or is_corrupt
-                packets.append(_Packet(packet, is_lost))
+            is_lost = numbers.jump(packet) or is_corrupt
+            is_any_lost = is_any_lost or is_lost
+            is_timed = is_timed and packet.pts is not None
+            packets.append(_Packet(packet, is_lost))
         if is_corrupt:  # in the middle it is loss; at the end the file is not whole
             raise Unreadable("breaks off")
-        if not packets and is_timed:
+        if not packets:
             raise Unreadable("holds no frame")
         promised = container.duration / av.time_base if container.duration else 0.0
         first = (container.start_time or 0) / av.time_base
@@ -164,7 +163,14 @@ def _timeline(path: Path, size: int, changed: int) -> Timeline:
     ticks = [one.tick for one in packets]
     has_keys = any(one.is_key for one in packets)
     if not is_timed or not has_keys or per_second <= 0 or len(set(ticks)) != len(ticks):
-        return counted(path, promised_frames, notes)
+        if is_any_lost:  # which frames that spoils cannot be told without their times
+            raise Unreadable("is damaged: some of its packets are lost")
+        found = counted(path, promised_frames, notes)
+        num_late = len(packets) - len(found.ticks)
+        if num_late > 0 and has_keys and not packets[0].is_key:
+            late = replace(BEGINS_LATE, number=num_late)
+            found = replace(found, notes=(*found.notes, late))
+        return found
     return _from_packets(path, packets, per_second, is_mpeg, notes)
 
 

@@ -64,8 +64,11 @@ def read_picture(path: Path) -> tuple[Pixels, list[Note]]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path, formats: list[str] | None = None) -> Iterator[Image.Image]:
     """The picture, opened and not decoded yet.
+
+    Args:
+        formats: those that are allowed, by Pillow's names; None allows all.
 
     Raises:
         Unreadable: it has a high dynamic range, of which Pillow does not tell.
@@ -75,7 +78,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         stream.seek(0)
         if _transfer(head) in (PQ, HLG):
             raise Unreadable("has a high dynamic range (PQ or HLG). Convert it to sRGB")
-        with Image.open(stream) as image:
+        with Image.open(stream, formats=formats) as image:
             yield image
 
 

@@ -21,7 +21,7 @@ from aid.video import Note
 from aid.video.colour import Unreadable, square_width
 from aid.video.decoding import first_frames
 from aid.video.packets import main_stream
-from aid.video.pictures import FIRST_OF_SEVERAL, frames_of, number_of_frames
+from aid.video.pictures import FIRST_OF_SEVERAL, frames_of, number_of_frames, opened
 from aid.web.limits import Limits
 
 IMAGES = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "WEBP": "WEBP"}
@@ -201,7 +201,7 @@ class Uploads:
         self, path: Path, facts: Facts, number: int, longest: int
     ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
         notes: list[Note] = []
-        with Image.open(path, formats=[facts.decoder]) as image:
+        with opened(path, [facts.decoder]) as image:
             wanted = set(range(min(number, number_of_frames(image))))
             frames = [_small(pixels, longest) for pixels in frames_of(image, wanted, notes)]
             if number == 1 and number_of_frames(image) > 1:
