@@ -3,11 +3,13 @@
 import csv
 import json
 import shutil
+import tarfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from checkpoints import write_tiny_model
+from layouts import write_lerobot_v2, write_lerobot_v3, write_video
 from videos import moving_square
 
 import aid.cli
@@ -194,6 +196,41 @@ def test_a_split_that_a_model_was_not_asked_about_says_what_came_from_the_checkp
     model = write_run(tmp_path / "cam", tiny_backbone, tiny_config, source={"camera": "top"})
     code, said, _ = evaluate(write_set(tmp_path / "set"), model=model)
     assert code == 2 and "camera 'top'" in said and "As the checkpoint was trained: camera" in said
+
+
+def write_tar(folder):
+    """Two samples of a WebDataset."""
+    folder.mkdir()
+    with tarfile.open(folder / "shard-0.tar", "w") as archive:
+        for number, words in enumerate(WORDS[:2]):
+            video = write_video(folder / f"{number}.mp4", num_frames=6, step=1 + number)
+            (folder / "words").write_text(words)
+            archive.add(video, f"{number}.mp4")
+            archive.add(folder / "words", f"{number}.txt")
+            video.unlink()
+    (folder / "words").unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("write", "more", "number"),
+    [
+        (write_lerobot_v2, ["--camera", "top"], 2),
+        (write_lerobot_v3, ["--camera", "wrist"], 3),
+        (write_lerobot_v3, [], 6),
+        (write_tar, [], 2),
+    ],
+)
+def test_any_format_that_prepare_reads_is_evaluated(
+    write, more, number, evaluate, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    flags = ["--steps", 1, "--shuffled", "false", "--extractor", "none", *more]
+    code, said, report = evaluate(write(tmp_path / "set"), *flags)
+    assert code == 0, said
+    assert report["comparison"]["likeness"]["the instruction"]["num_videos"] == number
+    names = [path.name for path in (tmp_path / "card/real").glob("*.mp4")]
+    assert len(names) == number
 
 
 def test_a_checkpoint_with_damaged_data_settings_is_refused(

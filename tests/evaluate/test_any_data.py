@@ -126,6 +126,21 @@ def test_all_rows_saying_the_same_are_no_test_of_the_words(data, rows, tmp_path)
     assert not (tmp_path / "no").exists()
 
 
+def test_where_all_rows_say_the_same_words_of_training_rows_are_told(data, rows, tmp_path):
+    told = []
+
+    def predict(given, words, seeds, fps):
+        told.extend(words)
+        return [np.repeat(frame[None], 4, 0) for frame in given]
+
+    wordless = replace(rows[2], instruction=" ")
+    evaluate(
+        rows[:1], data, predict, out=tmp_path, frames=SETTINGS, modes=MODES,
+        more=[rows[0], wordless, rows[3]],
+    )  # fmt: skip
+    assert told == ["go right", "go right fast", ""]
+
+
 def test_a_row_is_no_part_of_its_own_mean_video(data, rows, tmp_path):
     one = evaluate(rows[:1], data, None, out=tmp_path / "one", frames=SETTINGS)
     assert MEAN not in one.comparison.likeness and "no other video" in one.comparison.not_run[MEAN]

@@ -143,10 +143,11 @@ def evaluate(
     judge = TabletopJudge()
     judged = [row for row in rows if judge.can_judge(row)]
     perceptual = load_lpips(lpips) if lpips else None
+    training = _training_rows(data, asked, settings)
     modes = ["true", *["shuffled"] * bool(shuffled), *["empty"] * bool(empty)]
-    check_modes(rows, modes)
+    check_modes(rows, modes, training)
     if shuffled is None and empty is None and reads_text and not judged:
-        if can_shuffle(rows):
+        if can_shuffle(rows, training):
             modes.append("shuffled")
         else:
             notes.append("No other instruction was told: all rows say the same.")
@@ -187,13 +188,14 @@ def evaluate(
             textless = _Timed(make("backbone"), sampler, batch_size)
     mean = None
     if ranks.is_first:
-        mean = _mean_of_training(data, asked, settings, notes)
+        mean = _mean_of_training(place, training, settings, notes)
     name = Path(data).name or data
     title = f"{title} on {name}" + (f", split {asked.split}" if asked.split else "")
     with step_bars() as on_read:
         card = score(
             rows, place, timed, out=out, frames=settings.frames, textless=textless,
             autoencode=autoencode, judge=judge if judged else None, modes=modes, mean=mean,
+            more=training,
             seed=seed, batch_size=batch_size, made_with=made_with, title=title,
             protocol=choose_protocol(protocol, settings.frames.num_frames, settings.num_given),
             extractor=seen_by, perceptual=perceptual, notes=notes, ranks=ranks,
@@ -367,21 +369,28 @@ def _evenly(rows: list["VideoRow"], number: int | None) -> list["VideoRow"]:
     return [rows[i * len(rows) // number] for i in range(number)]
 
 
-def _mean_of_training(data: str, asked: SourceConfig, settings: _Settings, notes: list[str]) -> Any:
-    """The mean of some videos of the split "train"; None where there is no such split."""
+def _training_rows(data: str, asked: SourceConfig, settings: _Settings) -> list["VideoRow"]:
+    """Some windows of the split "train"; none where that is what is evaluated, or is not there."""
     from aid.data.remote import read_any_source
     from aid.data.windows import cut_windows
+
+    if asked.split in (None, TRAIN):
+        return []
+    try:
+        _, source = read_any_source(data, replace(asked, split=TRAIN, limit=MOST_FOR_MEAN))
+    except ValueError:  # there is no such split
+        return []
+    rows = cut_windows(source.rows, settings.frames.frames, settings.frames.num_frames)
+    return rows[:MOST_FOR_MEAN]
+
+
+def _mean_of_training(
+    place: str, training: list["VideoRow"], settings: _Settings, notes: list[str]
+) -> Any:
+    """The mean of the training videos; None without any."""
     from aid.evaluate import mean_of
 
-    mean = None
-    if asked.split not in (None, TRAIN):
-        try:
-            place, source = read_any_source(data, replace(asked, split=TRAIN, limit=MOST_FOR_MEAN))
-        except ValueError:  # there is no such split
-            source = None
-        if source is not None:
-            rows = cut_windows(source.rows, settings.frames.frames, settings.frames.num_frames)
-            mean, number = mean_of(place, rows[:MOST_FOR_MEAN], settings.frames)
+    mean, number = mean_of(place, training, settings.frames) if training else (None, 0)
     if mean is None:
         notes.append("Mean video: for each row the mean of all other rows.")
     else:

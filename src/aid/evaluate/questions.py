@@ -42,24 +42,36 @@ class Question:
         return [] if row is None else [state.text for state in row.states]
 
 
-def questions_of(real: Sequence[RealVideo], modes: Sequence[str], seed: int) -> list[Question]:
+def questions_of(
+    real: Sequence[RealVideo],
+    modes: Sequence[str],
+    seed: int,
+    more: Sequence[VideoRow] = (),
+) -> list[Question]:
     """What is asked about every row; row number i has seed + i.
+
+    Args:
+        real: the rows' videos.
+        modes: what the model is told.
+        seed: of the first row.
+        more: rows that are not evaluated, whose words are told where all evaluated ones say the
+            same.
 
     Raises:
         ValueError: as `check_modes`.
     """
-    check_modes([one.row for one in real], modes)
-    others = _others(real) if "shuffled" in modes else [None] * len(real)
+    check_modes([one.row for one in real], modes, more)
+    others = _others(real, more) if "shuffled" in modes else [(None, False)] * len(real)
     return [
         Question(
             real=one,
             told={"true": one.row.instruction, "empty": ""}
-            | ({} if other is None else {"shuffled": other.row.instruction}),
+            | ({} if other is None else {"shuffled": other.instruction}),
             seed=seed + one.number,
-            other=None if other is None else other.row,
-            is_sibling=other is not None and other.first_frame == one.first_frame,
+            other=other,
+            is_sibling=is_sibling,
         )
-        for one, other in zip(real, others, strict=True)
+        for one, (other, is_sibling) in zip(real, others, strict=True)
     ]
 
 
@@ -70,12 +82,14 @@ def titles_of(questions: Sequence[Question]) -> dict[str, str]:
     return MODES | {"shuffled": OTHER_ROW}
 
 
-def can_shuffle(rows: Sequence[VideoRow]) -> bool:
-    """Whether there is another instruction to tell for every row."""
-    return _lonely(rows) is None
+def can_shuffle(rows: Sequence[VideoRow], more: Sequence[VideoRow] = ()) -> bool:
+    """Whether there is another instruction to tell for every row, also of rows beside them."""
+    return _lonely(rows, more) is None
 
 
-def check_modes(rows: Sequence[VideoRow], modes: Sequence[str]) -> None:
+def check_modes(
+    rows: Sequence[VideoRow], modes: Sequence[str], more: Sequence[VideoRow] = ()
+) -> None:
     """Refuses ways to tell the model something that these rows do not have.
 
     Raises:
@@ -83,7 +97,7 @@ def check_modes(rows: Sequence[VideoRow], modes: Sequence[str]) -> None:
     """
     if unknown := [mode for mode in modes if mode not in MODES]:
         raise ValueError(f"mode {unknown[0]!r} is unknown. Modes: {', '.join(MODES)}.")
-    if "shuffled" in modes and (row := _lonely(rows)) is not None:
+    if "shuffled" in modes and (row := _lonely(rows, more)) is not None:
         raise ValueError(
             f"row {row.id!r} is the only one of its first frame, or all its siblings say the same, "
             "and no other row says anything else: there is no other instruction to tell. Evaluate "
@@ -91,25 +105,33 @@ def check_modes(rows: Sequence[VideoRow], modes: Sequence[str]) -> None:
         )
 
 
-def _lonely(rows: Sequence[VideoRow]) -> VideoRow | None:
+def _lonely(rows: Sequence[VideoRow], more: Sequence[VideoRow]) -> VideoRow | None:
     """A row for which no row says anything else."""
-    said = {_plain(row.instruction) for row in rows}
+    said = {plain for row in chain(rows, more) if (plain := _plain(row.instruction))}
     return next((row for row in rows if not said - _own_words(row)), None)
 
 
-def _others(real: Sequence[RealVideo]) -> list[RealVideo]:
-    """For each row the next sibling that says something else, else the next row that does."""
+def _others(real: Sequence[RealVideo], more: Sequence[VideoRow]) -> list[tuple[VideoRow, bool]]:
+    """For each row the next sibling that says something else, else the next row that does.
+
+    With each, whether it is a sibling.
+    """
+    rows = [one.row for one in real]
     siblings: dict[str, list[int]] = {}
     for index, one in enumerate(real):
         siblings.setdefault(one.first_frame, []).append(index)
     others = []
     for index, one in enumerate(real):
-        own = siblings[one.first_frame]
+        own, own_words = siblings[one.first_frame], _own_words(one.row)
         at = own.index(index)
-        own_words = _own_words(one.row)
-        in_order = chain(own[at + 1 :], own[:at], range(index + 1, len(real)), range(index))
-        other = next(n for n in in_order if _plain(real[n].row.instruction) not in own_words)
-        others.append(real[other])
+        in_order = chain(
+            ((rows[n], True) for n in chain(own[at + 1 :], own[:at])),
+            ((row, False) for row in chain(rows[index + 1 :], rows[:index], more)),
+        )
+        others.append(next(
+            (row, is_sibling) for row, is_sibling in in_order
+            if _plain(row.instruction) and _plain(row.instruction) not in own_words
+        ))  # fmt: skip
     return others
 
 

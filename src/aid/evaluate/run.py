@@ -59,6 +59,7 @@ def evaluate(
     judge: Judge | None = None,
     modes: Sequence[str] = ("true",),
     mean: Video | None = None,
+    more: Sequence[VideoRow] = (),
     seed: int = 0,
     batch_size: int = 8,
     made_with: dict[str, Any] | None = None,
@@ -93,6 +94,8 @@ def evaluate(
         modes: what the model is told: the row's instruction; another one, of a row with the same
             first frame where there is one (both are judged by the row's own); nothing.
         mean: the mean of the training videos; None takes, for each row, the mean of the others.
+        more: rows that are not evaluated, whose words are told in the mode "shuffled" where all
+            evaluated rows say the same.
         seed: of the first row.
         batch_size: rows that are handed to `predict` at once.
         made_with: plain values that identify model and sampler; predictions in `out` that were made
@@ -120,16 +123,16 @@ def evaluate(
         raise ValueError("there are no videos to evaluate. Give the rows of a split.")
     frames = frames or _whole_videos(rows[0])
     protocol = protocol or choose_protocol("strict", frames.num_frames, 1)
-    check_modes(rows, modes)
+    check_modes(rows, modes, more)
     out.mkdir(parents=True, exist_ok=True)
     real, unreadable = read_real_videos(
         folder, rows, out / "real", frames, ranks=ranks, on_video=on_read
     )
-    questions, notes = questions_of(real, modes, seed), list(notes)
-    tally = NoteTally()
+    questions, notes = questions_of(real, modes, seed, more), list(notes)
+    of_files = NoteTally()
     for one in real:
-        tally.add(one.row.id, one.notes)
-    notes += tally.lines()
+        of_files.add(one.row.id, one.notes)
+    notes += of_files.lines()
     notes += [f"Left out: {row_id}: {reason}" for row_id, reason in unreadable.items()]
     titles = titles_of(questions)
     asked = [_Asked(title=titles[m], folder=m, predict=predict, mode=m) for m in modes if predict]
@@ -257,8 +260,8 @@ class _Tally:
     num_judged: int = 0
     verdicts: dict[str, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
     videos: list[dict[str, Any]] = field(default_factory=list)
-    pictures: list[tuple[Question, list[tuple[str, Video]]]] = field(default_factory=list)
-    """Of the first rows the videos under their captions, the real one first."""
+    pictures: list[tuple[Question, list[tuple[str, str, Video]]]] = field(default_factory=list)
+    """Of the first rows the videos with their captions and short labels, the real one first."""
 
     def add(self, question: Question, shown: dict[str, Video]) -> None:
         """Judges every video of one row, if there is a judge for it."""
@@ -274,7 +277,11 @@ class _Tally:
                 self.verdicts[name].append(verdict)
             self.videos.append(self._record(name, question, verdict))
             if name != COPIED:
-                panels.append((self._caption(name, question, verdict), video))
+                label = self._label(name, question, verdict)
+                caption = f"real: {row.instruction}" if name == REAL else label
+                if verdict is not None and name != REAL:
+                    caption += f": it shows {verdict.shown or 'none of the tasks'}"
+                panels.append((caption, label, video))
         if len(self.pictures) < NUM_PICTURES:
             self.pictures.append((question, panels))
 
@@ -303,19 +310,20 @@ class _Tally:
             line |= {"shown": verdict.shown, "is_obeyed": verdict.is_obeyed, **verdict.facts}
         return line
 
-    def _caption(self, name: str, question: Question, verdict: Verdict | None) -> str:
-        if name == REAL:
-            return f"real, asked: {question.row.instruction or 'nothing'}"
+    def _label(self, name: str, question: Question, verdict: Verdict | None) -> str:
+        """What a video is, in a few words; with a judge, whether it shows what was asked."""
         told = self._told(name, question)
-        if told is None or (verdict is not None and name == self.titles["true"]):
-            words = "" if told is not None else name
+        if name == REAL:
+            label = "real"
+        elif told is None:
+            label = name
+        elif name == self.titles["true"]:
+            label = "predicted"
         else:
-            words = f"told {told or 'nothing'!r}"
-        if verdict is None:
-            return words
-        mark = "yes" if verdict.is_obeyed else "no"
-        shown = verdict.shown or "none of the tasks"
-        return f"{mark}{', ' * bool(words)}{words}: it shows {shown}"
+            label = f"told {told!r}" if told else "told nothing"
+        if verdict is None or name == REAL:
+            return label
+        return f"{'yes' if verdict.is_obeyed else 'no'}, {label}"
 
 
 def _write(out: Path, card: ScoreCard, tally: _Tally) -> None:
@@ -327,8 +335,12 @@ def _write(out: Path, card: ScoreCard, tally: _Tally) -> None:
     for name, text in written.items():
         with whole_file(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    write_sheet(out / "sheet.png", [one for _, panels in tally.pictures for one in panels[:2]])
+    pictures = [
+        (caption, video) for _, panels in tally.pictures for caption, _, video in panels[:2]
+    ]
+    write_sheet(out / "sheet.png", pictures)
     (out / "videos").mkdir(exist_ok=True)
     for question, panels in tally.pictures:
         path = out / "videos" / f"{question.real.name}.mp4"
-        write_side_by_side(path, panels, question.real.fps)
+        shown = [(label, video) for _, label, video in panels]
+        write_side_by_side(path, question.row.instruction, shown, question.real.fps)

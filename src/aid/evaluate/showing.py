@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from aid.video import contact_sheet, write_mp4, write_png
 
 Video = UInt8[np.ndarray, "_ H W 3"]
-GAP = 4
-"""Pixels between two videos."""
+GAP, SHOWN_HEIGHT = 4, 192
+"""Pixels between two videos, and how high each is shown at least."""
 
 
 def write_sheet(path: Path, pictures: Sequence[tuple[str, Video]]) -> None:
@@ -20,18 +20,25 @@ def write_sheet(path: Path, pictures: Sequence[tuple[str, Video]]) -> None:
     write_png(path, contact_sheet(pictures, scale=scale))
 
 
-def write_side_by_side(path: Path, panels: Sequence[tuple[str, Video]], fps: float) -> None:
-    """One video with several beside each other, each under its caption."""
+def write_side_by_side(
+    path: Path, title: str, panels: Sequence[tuple[str, Video]], fps: float
+) -> None:
+    """One video with several beside each other, each under its label, all under the title."""
     number = min(len(video) for _, video in panels)
     height, width = panels[0][1].shape[1:3]
-    scale = max(1, 128 // height)
-    font, band = ImageFont.load_default(size=12), 18
+    scale = max(1, SHOWN_HEIGHT // height)
     columns = []
-    for caption, video in panels:
-        top = Image.new("RGB", (width * scale, band), "white")
-        ImageDraw.Draw(top).text((2, 2), caption, fill="black", font=font)
+    for label, video in panels:
         large = video[:number].repeat(scale, 1).repeat(scale, 2)
-        bands = np.broadcast_to(np.asarray(top), (number, band, width * scale, 3))
-        columns.append(np.concatenate([bands, large], 1))
-        columns.append(np.full((number, band + height * scale, GAP, 3), 255, np.uint8))
-    write_mp4(path, np.concatenate(columns[:-1], 2), fps)
+        columns.append(np.concatenate([_band(label, width * scale, number), large], 1))
+        columns.append(np.full((number, *columns[-1].shape[1:2], GAP, 3), 255, np.uint8))
+    beside = np.concatenate(columns[:-1], 2)
+    write_mp4(path, np.concatenate([_band(title, beside.shape[2], number), beside], 1), fps)
+
+
+def _band(text: str, width: int, number: int) -> UInt8[np.ndarray, "f h W 3"]:
+    """A line of text on white, in each of `number` frames."""
+    band = Image.new("RGB", (width, 18), "white")
+    font = ImageFont.load_default(size=12)
+    ImageDraw.Draw(band).text((2, 2), text, fill="black", font=font)
+    return np.broadcast_to(np.asarray(band), (number, 18, width, 3))
