@@ -126,3 +126,12 @@ def test_views_of_one_raw_trajectory_are_in_one_split(tmp_path):
     val = {row.world["episode"] for row in rows if row.split == "val"}
     assert train and val and not train & val
     json.dumps([row.to_json() for row in rows])
+
+
+def test_depth_and_trajectories_without_pictures_are_counted(tmp_path):
+    folder = write_raw(tmp_path)
+    session = next(folder.glob("bridge_data_v2/*/*/00/*"))
+    (session / "raw/traj_group0/traj99").mkdir()
+    notes = " ".join(read_source(folder).notes)
+    assert "11 folders of depth are left out" in notes
+    assert "1 trajectories have no pictures" in notes and "traj99" in notes

@@ -413,3 +413,15 @@ def test_tasks_that_no_frame_has_are_wordings_of_the_one_that_all_have(tmp_path)
     )
     (row,) = read_source(tmp_path).rows
     assert (row.instruction, row.wordings) == (said[1], [said[1], said[0], "open it"])
+
+
+def test_tasks_of_frames_count_where_the_list_of_episodes_says_another(tmp_path):
+    said = ["put the cube in the bowl", "öffne die Schublade"]
+    write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6), tasks_of=[[said[1]], [said[1]]])
+    source = read_source(tmp_path)
+    assert [row.instruction for row in source.rows] == said
+    assert any("1 episodes have other tasks in the table of frames" in note
+               and "episode 0" in note for note in source.notes)  # fmt: skip
+    for path in tmp_path.glob("data/*/*.parquet"):
+        path.write_bytes(b"damaged")
+    assert [row.instruction for row in read_source(tmp_path).rows] == [said[1], said[1]]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aid.data.files import parse_json, read_text
 from aid.data.splits import SPLITS
+from aid.data.tally import Tally
 from aid.types import VideoRow
 from aid.video import IMAGE_SUFFIXES
 
@@ -136,13 +137,19 @@ def read_raw_bridge(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     """
     notes.append("train and val share scenes and sessions, but no trajectory.")
     sessions: dict[Path, list[Path]] = {}
+    tally = Tally()
     for trajectory in _trajectories(folder):
         sessions.setdefault(trajectory.parents[2], []).append(trajectory)
     for session, trajectories in sessions.items():
         for position, trajectory in enumerate(trajectories):
             name = trajectory.relative_to(folder).as_posix()
             said = _said(folder, trajectory, session)
-            cameras = [p.name for p in trajectory.iterdir() if IMAGES.fullmatch(p.name)]
+            names = sorted(p.name for p in trajectory.iterdir() if p.is_dir())
+            cameras = [one for one in names if IMAGES.fullmatch(one)]
+            for depth in (one for one in names if one.startswith("depth")):
+                tally.add("folders of depth are left out", f"{name}/{depth}")
+            if not cameras:
+                tally.add("trajectories have no pictures", name)
             for camera in sorted(cameras, key=lambda c: int(c.removeprefix("images"))):
                 yield _row(
                     id=f"{name}/{camera}",
@@ -153,6 +160,7 @@ def read_raw_bridge(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                     split="train" if position < int(0.9 * len(trajectories)) else "val",
                     world={"episode": name},
                 )
+    notes += tally.notes()
 
 
 def _trajectories(folder: Path) -> Iterator[Path]:

@@ -96,7 +96,7 @@ def read_lerobot(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     else:
         episodes = list(_episodes_v3(folder, info, videos))
         places = places_of(folder, _claims(folder, episodes), fps, tally)
-    words = Words(folder, features, fps, is_v3=major == 3)
+    words = Words(folder, features, fps, is_v3=major == 3, tally=tally)
     splits = _splits(info)
     number = 0
     try:

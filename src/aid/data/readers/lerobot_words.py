@@ -17,6 +17,7 @@ from typing import Any
 
 from aid.data.files import number_in, read_json_lines
 from aid.data.parquet import read_parquet
+from aid.data.tally import Tally
 from aid.types import State
 
 LANGUAGE = "language_persistent"
@@ -41,6 +42,7 @@ class Words:
     features: dict[str, dict]
     fps: float
     is_v3: bool
+    tally: Tally
     _open: dict[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
@@ -92,18 +94,21 @@ def words_of(words: Words, table: str, index: int, length: int, tasks: list[str]
         ValueError: a table is missing or malformed.
     """
     has_more = LANGUAGE in words.features or words.texts or words.subtasks
-    if len(tasks) == 1 and not has_more:
+    is_one = len(tasks) == 1 and not _is_told_otherwise(words, table, index, tasks[0])
+    if is_one and not has_more:
         return [Span(start=0, stop=length, instruction=tasks[0])]
     frames = words.frames(table, index)
     where = f"{str(words.folder / table)!r}, episode {index}"
     said = _said(frames, words.texts)
     stages = _stages(frames, words, length, where)
     numbers = frames.get("task_index", [])
-    if len(tasks) == 1 or not numbers:
+    if is_one or not numbers:
         spans = [(0, length, tasks[0] if tasks else "")]
     else:
         spans = [(a, b, _text(words.tasks, n, where)) for n, a, b in _runs(numbers)]
-        if len(spans) == 1:  # tasks that no frame has are other ways to say the one
+        if (
+            len(spans) == 1 and len(tasks) > 1
+        ):  # tasks that no frame has are other ways to say the one
             said = list(dict.fromkeys([spans[0][2], *tasks, *said]))
     return [
         Span(
@@ -115,6 +120,25 @@ def words_of(words: Words, table: str, index: int, length: int, tasks: list[str]
         )
         for start, stop, task in spans
     ]
+
+
+def _is_told_otherwise(words: Words, table: str, index: int, task: str) -> bool:
+    """Whether the table of frames names other tasks than the list of episodes does.
+
+    Compared where one table holds many episodes (v3) and can be read; without it, the list counts.
+    """
+    if not words.is_v3 or not task:
+        return False
+    try:
+        numbers = dict.fromkeys(words.frames(table, index).get("task_index", []))
+        told = [words.tasks.get(number) for number in numbers]
+    except ValueError:
+        return False
+    if not told or None in told or told == [task]:
+        return False
+    reason = "episodes have other tasks in the table of frames than in the list; the frames' count"
+    words.tally.add(reason, f"episode {index}: {told[0]!r}, not {task!r}")
+    return True
 
 
 def _said(frames: dict[str, list], columns: list[str]) -> list[str]:
