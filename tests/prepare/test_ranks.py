@@ -18,7 +18,7 @@ from aid.models.backbone import backbone_hash
 from aid.prepare import ranks as ranks_module
 from aid.prepare.claim import is_shard
 from aid.prepare.job import Job, Spent
-from aid.prepare.ranks import Ranks, help_out, on_ranks, share
+from aid.prepare.ranks import Ranks, help_out, joined, on_ranks, share
 from aid.prepare.videos import encode_videos
 from aid.types import VideoRow
 
@@ -206,3 +206,18 @@ def test_a_dead_rank_is_not_waited_for(crew, tiny_manifest, tiny_backbone, tmp_p
     with pytest.raises(OSError, match=r"rank 1 has given no sign of life.*finished shards"):
         list(crew.make(job, told))
     assert len([path for path in (tmp_path / "out").iterdir() if is_shard(path.name)]) == 2
+
+
+def test_a_second_cache_of_one_command_hears_nothing_of_the_first(monkeypatch):
+    store = distributed.HashStore()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks_module, "FAREWELL", 0.1)
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(store, 0, 2)]))
+    with joined() as first:
+        with joined() as inner:
+            assert inner is first, "the command joins, and prepare within it"
+        first.say("job", "the first")
+        assert not first.has("end"), "it goes on after the inner one"
+    with joined() as second:
+        assert not second.has("end")
+        assert not second.has("job")
