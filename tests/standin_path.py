@@ -51,6 +51,10 @@ class Journey:
         code = aid.cli.main([command, *map(str, flags)])
         assert code == 0, f"aid {command} ended with {code}"
 
+    def keep(self, stage: str, video: np.ndarray) -> None:
+        """Writes a video for the test; safetensors takes an array's bytes in memory's order."""
+        save_file({"video": np.ascontiguousarray(video)}, self.room / f"{stage}.safetensors")
+
     def device(self) -> dict[str, Any]:
         """What the device refuses."""
         x, layer = torch.ones(2, 3, device=standin.NAME), torch.nn.Linear(3, 3).to(standin.NAME)
@@ -127,7 +131,7 @@ class Journey:
         made.set_progress_bar_config(disable=True)
         made.to(standin.NAME)
         videos = made(self.pixels, SAID, states=[STATES], output_type="np").frames
-        save_file({"video": videos[0]}, self.room / "pipeline.safetensors")
+        self.keep("pipeline", videos[0])
         trained = {p.device.type for p in made.predictor.denoiser.trained.parameters()}
         return {"trained": sorted(trained)}
 
@@ -140,7 +144,7 @@ class Journey:
         ask = Ask(caption="", model=model, instruction=SAID, states=STATES, settings=settings)
         *_, drawn = Studio([model], Limits()).draw(("here", "0"), self.frame, [ask])
         assert isinstance(drawn, Drawn)
-        save_file({"video": drawn.predictions[0].frames}, self.room / "studio.safetensors")
+        self.keep("studio", drawn.predictions[0].frames)
         return {}
 
 
