@@ -511,3 +511,12 @@ def test_texts_that_fit_no_video_are_counted_also_where_none_fits_and_papers_are
     (tmp_path / "captions.csv").write_text("video,caption\nclips.v1/a.mp4,push\n")
     _, notes = read(tmp_path)
     assert "1 files of words are left out, because a list is read" in notes
+
+
+def test_data_sets_of_other_formats_below_are_named(tmp_path):
+    touch(tmp_path, "rt1/videos/train/0/0.mp4", "arm/videos/a.mp4")
+    write_json(tmp_path / "rt1/annotation/train/0.json", {"texts": ["push"]})
+    write_json(tmp_path / "arm/meta/info.json", {})
+    _, notes = read(tmp_path)
+    assert "2 data sets of their own lie below and are read as plain videos; give one" in notes
+    assert "(the first: 'arm')" in notes

@@ -182,3 +182,12 @@ def test_what_an_archive_has_beside_videos_is_counted(tmp_path, video):
         "1 videos have no words",
     ):
         assert sentence in notes, sentence
+
+
+def test_the_split_is_a_folder_or_a_word_in_the_name_of_a_shard(tmp_path, video):
+    names = {"train-000.tar": "train", "data/val_0.tar": "val", "shards/0.tar": "shards",
+             "test/train-0.tar": "test", "0.tar": ""}  # fmt: skip
+    for name in names:
+        write_shard(tmp_path / "set" / name, [("0.mp4", video)])
+    rows = read_source(tmp_path / "set", unpack_to=tmp_path / "out").rows
+    assert {row.world["packed"]: row.split for row in rows} == names

@@ -259,6 +259,15 @@ def _read_words(tree: FileTree, name: str) -> str:
     return " ".join(said[0].split()) if said else ""
 
 
+def _inner_set(file: str) -> str:
+    """The folder below that a file makes a data set of LeRobot or VPP; "" if it does not."""
+    parts = PurePosixPath(file).parts
+    if parts[-2:] == ("meta", "info.json"):
+        return "/".join(parts[:-2])
+    is_json = file.endswith(".json")
+    return "/".join(parts[: parts.index("annotation")]) if is_json and "annotation" in parts else ""
+
+
 def _note_leftovers(tree: FileTree, lists: dict[str, str], used: set[str], tally: Tally) -> None:
     """Counts what lies there and is not read: other lists, other types of video, spare texts."""
     videos = set(tree.videos)
@@ -284,6 +293,9 @@ def _note_leftovers(tree: FileTree, lists: dict[str, str], used: set[str], tally
             tally.add(f"files of words {reason}", file)
         elif suffix.lstrip(".") in TABLES and lists and split_of_stem(path.stem)[0] in STEMS:
             tally.add("lists are left out, because another is read", file)
+    for inner in {} if lists else dict.fromkeys(filter(None, map(_inner_set, tree.files))):
+        reason = "data sets of their own lie below and are read as plain videos; give one of them"
+        tally.add(reason, inner)
     if tree.videos and not lists:
         for folder in tree.frame_folders:
             tally.add("folders of images are left out, because there are videos", folder)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from aid.data.files import inside, parse_json
 from aid.data.readers.caption_lists import words_in
 from aid.data.readers.file_tree import FileTree
+from aid.data.splits import split_of_folder, split_of_stem
 from aid.data.tally import Tally
 from aid.data.unpacking import write_bytes
 from aid.types import VideoRow
@@ -65,7 +66,7 @@ def read_tar(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     tally = Tally()
     for shard in shards(folder):
         name = shard.relative_to(folder).as_posix()
-        split = name.split("/")[0] if "/" in name else ""
+        split = _split_of(name)
         numbers: dict[str, int] = {}
         for sample in _samples(folder, name, tally):
             # Another sample of a name that was there: WebDataset counts it as one of its own.
@@ -104,6 +105,12 @@ def read_tar(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
         if file.endswith((".tar.gz", ".tgz", ".tar.zst", ".zip")):
             tally.add("compressed archives are left out; unpack them to .tar", file)
     notes += tally.notes()
+
+
+def _split_of(name: str) -> str:
+    """A folder named like a split, else that word in the shard's name, else the first folder."""
+    stem = PurePosixPath(name).stem
+    return split_of_folder(name) or split_of_stem(stem)[1] or name.rpartition("/")[0].split("/")[0]
 
 
 def _samples(folder: Path, name: str, tally: Tally) -> Iterator[_Sample]:
