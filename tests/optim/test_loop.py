@@ -175,7 +175,7 @@ def test_a_loss_that_is_no_number_stops_before_it_harms_the_state(tmp_path):
     with torch.no_grad():
         model[0].weight.fill_(torch.nan)
     saved = (tmp_path / "state/trainer.safetensors").read_bytes()
-    wrong = replace(CONFIG, learning_rate=math.inf, steps=12)
+    wrong = replace(CONFIG, learning_rate=10.0, steps=12)  # the most that a recipe may ask
     with pytest.raises(FloatingPointError, match=r"the loss of step .* is nan.*Lower"):
         run(tmp_path, network(), wrong, rates=lambda name: math.inf)
     assert (tmp_path / "state/trainer.safetensors").read_bytes() == saved

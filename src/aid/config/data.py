@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from aid.config.bounds import LARGEST_SIDE, require
+
 TRAIN, HELD_OUT = "train", "held_out"
 """The splits of a data set that holds episodes out."""
 
@@ -109,6 +111,7 @@ class FrameConfig:
                     f"frames.{name} must be a multiple of 8, got {value}. "
                     f"Try {max(8, value // 8 * 8)}."
                 )
+        require(self, "frames.", height=(8, LARGEST_SIDE), width=(8, LARGEST_SIDE))
 
     def rate(self, num_frames: int) -> float | None:
         """Frames a second of a window of `num_frames`; None where a whole episode is one."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from aid.config.bounds import LARGEST_SIDE, LARGEST_WIDTH, require
 from aid.config.run import LoopConfig, NoiseConfig
 
 
@@ -25,6 +26,14 @@ class AutoencoderConfig:
     num_videos: int = 3000
     """How many videos of `play` the autoencoder sees."""
 
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        require(
+            self, "autoencoder.", image_size=(8, LARGEST_SIDE), channels=(1, LARGEST_WIDTH),
+            layers_per_block=(1, 64), latent_channels=(1, 1024), whitening=(0, 10),
+            window=(1, 4096), num_videos=(1, 10**9),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
@@ -43,6 +52,13 @@ class ClipConfig:
     max_length: int = 24
     """Tokens of the longest sentence, start and end included."""
 
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        require(
+            self, "clip.", dim=(1, LARGEST_WIDTH), num_heads=(1, 1024), text_layers=(1, 256),
+            image_layers=(1, 256), patch_size=(1, 224), max_length=(3, 4096),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig:
@@ -58,6 +74,13 @@ class UNetConfig:
     """Attention heads of each level; 0 means convolutions only."""
     layers_per_block: int = 1
     """Residual blocks per level on the way down; one more on the way up."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        require(
+            self, "unet.", latent_size=(1, LARGEST_SIDE), latent_channels=(1, 1024),
+            channels=(1, LARGEST_WIDTH), heads=(0, 1024), layers_per_block=(1, 64),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +113,10 @@ class VideoStageConfig:
                 f"items_weight must be 0 (nothing is asked) or more, got {self.items_weight}. "
                 "Try 0.5."
             )
+        require(
+            self, frame_stride=(1, 4096), motion_weight=(0, 1e6), items_weight=(0, 1e6),
+            image_dropout=(0, 1), noise_aug_mean=(-20, 20), noise_aug_std=(0, 20),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aid.config.bounds import LARGEST_WIDTH, MOST_FRAMES, require
+
 
 @dataclass(frozen=True, kw_only=True)
 class DQFormerConfig:
@@ -26,6 +28,13 @@ class DQFormerConfig:
     """Whether the multimodal branch adds its query to the result (the formula does not). Ours."""
     mcondition_layout: Literal["per_frame", "global"] = "per_frame"
     """Whether frame i reads only its own queries' tokens, or each frame reads all. Ours."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        require(
+            self, "dqformer.", queries_per_frame=(1, 1024), dim=(1, LARGEST_WIDTH), depth=(1, 64),
+            num_heads=(1, 1024),
+        )  # fmt: skip
 
     @property
     def reads_states(self) -> bool:
@@ -62,6 +71,13 @@ class AdapterConfig:
     is_causal: bool = False
     """Whether LT may look only at earlier frames. Ours (SVD looks both ways)."""
 
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        require(
+            self, "adapter.", ratio=(1e-6, 16), short_term_ratio=(1e-6, 16),
+            short_term_kernel=(1, 31), parallel_scale=(-1e6, 1e6), long_term_heads=(1, 1024),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class CrossAttentionConfig:
@@ -94,6 +110,7 @@ class LoraConfig:
             raise ValueError(f"lora.rank must be 0 (no LoRA) or more, got {self.rank}. Try 16.")
         if self.alpha is not None and self.alpha <= 0:
             raise ValueError(f"lora.alpha must be above 0, got {self.alpha}. Try the rank.")
+        require(self, "lora.", rank=(0, LARGEST_WIDTH), alpha=(0, 1e6))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +142,14 @@ class ConditionConfig:
     """SVD's micro-condition of that name, the same for all videos. None tells each video's own, by
     how much its latents change; when predicting it is then said, or 127. Ours."""
 
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        require(
+            self, "condition.", num_given_frames=(1, MOST_FRAMES), text_dropout=(0, 1 / 3),
+            noise_aug_mean=(-20, 20), noise_aug_std=(0, 20), noise_aug_strength=(0, 1000),
+            fps=(0.001, 10_000), motion_bucket_id=(0, 10_000),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -143,6 +168,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""
+        require(self, num_frames=(1, MOST_FRAMES))
         if self.unet_weights != "none" and (
             self.lora.rank or self.cross_attention.trained != "none"
         ):

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aid.config.bounds import require
+
 Precision = Literal["float32", "bfloat16", "float16"]
 """Arithmetic of the networks; frozen weights are stored in it, too, trained ones in float32."""
 
@@ -16,6 +18,10 @@ class NoiseConfig:
     """Mean of ln(sigma) (SVD's image-to-video training, as publicly reported)."""
     std: float = 1.6
     """Standard deviation of ln(sigma) (same source)."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        require(self, "noise.", mean=(-20, 20), std=(0, 20))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +49,10 @@ class SamplerConfig:
         """Refuses settings that cannot be run."""
         if self.num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}. SVD uses 25.")
+        require(
+            self, num_steps=(1, 10_000), image_guidance=(-1000, 1000), text_guidance=(-1000, 1000),
+            rho=(0.01, 1000), sigma_max=(-1e6, 1e6),
+        )  # fmt: skip
         if not 0 < self.sigma_min < self.sigma_max:
             raise ValueError(
                 f"sigma_min and sigma_max must satisfy 0 < min < max, got {self.sigma_min} and "
@@ -103,6 +113,12 @@ class LoopConfig:
         for name in ("steps", "batch_size", "log_every", "check_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        intervals = dict.fromkeys(("log_every", "check_every", "save_every"), (1, 10**9))
+        require(
+            self, steps=(1, 10**9), batch_size=(1, 65_536), learning_rate=(0, 10),
+            warmup_steps=(0, 10**9), weight_decay=(0, 10), beta2=(0, 0.9999999),
+            max_grad_norm=(1e-9, 1e9), ema_decay=(0, 1), seed=(0, 2**63 - 1), **intervals,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +132,14 @@ class TimeNoiseConfig:
     """a: the higher, the later in the noise the given frame loses its sharpness (source: 5)."""
     std: float = 1.0
     """Spread of the strength at one noise level, before the limit is applied (source: 1)."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be run."""
+        if self.max_strength < 0:
+            raise ValueError(
+                f"time_noise.max_strength must be 0 (off) or more, got {self.max_strength}."
+            )
+        require(self, "time_noise.", max_strength=(0, 1e6), exponent=(-100, 100), std=(0, 100))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +208,11 @@ class TrainConfig(LoopConfig):
             raise ValueError(
                 f"huber_scale must be 0 (off) or more, got {self.huber_scale}. Try 0.5"
             )
+        require(
+            self, cross_attention_learning_rate=(0, 10), frame_stride=(1, 4096),
+            motion_weight=(0, 1e6), siblings=(-math.inf, 65_536), accumulate=(1, 65_536),
+            checkpointed_levels=(0, 64),
+        )  # fmt: skip
         if self.siblings < 1 or self.batch_size % self.siblings:
             raise ValueError(
                 f"siblings must be at least 1 and divide batch_size, got {self.siblings} and "
@@ -204,9 +233,4 @@ class TrainConfig(LoopConfig):
         if self.contrasts and self.siblings != 2:
             raise ValueError(
                 f"contrasts are pairs of videos, but siblings is {self.siblings}. Use siblings=2."
-            )
-        if self.time_noise.max_strength < 0:
-            raise ValueError(
-                f"time_noise.max_strength must be 0 (off) or more, got "
-                f"{self.time_noise.max_strength}."
             )

@@ -7,7 +7,10 @@ nothing is half-written, and loading is strict.
 
 import hashlib
 import json
-from collections.abc import Mapping
+import reprlib
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +21,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from aid.config import ModelConfig, SamplerConfig, from_json, to_json
+from aid.config import (
+    FrameConfig,
+    ModelConfig,
+    SamplerConfig,
+    SourceConfig,
+    from_json,
+    to_json,
+)
+from aid.config.bounds import LARGEST_WIDTH, require, require_size
 from aid.files import whole_folder, write_whole
 from aid.models.card import NO_FIGURES, model_card
 from aid.models.denoiser import Denoiser
@@ -26,6 +37,8 @@ from aid.models.denoiser import Denoiser
 WEIGHTS, CONFIG, CARD = "trained.safetensors", "config.json", "README.md"
 OPTIONAL = {"states_see", "data_licence", "source", "frames"}
 """What older checkpoints do not know."""
+MOST_BYTES = 1_000_000  # of config.json, which has some thousand
+MOST_CHARACTERS = 1000  # of a text in it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +72,19 @@ class CheckpointInfo:
     source: dict[str, Any] = field(default_factory=dict)
     frames: dict[str, Any] = field(default_factory=dict)
     aid_version: str = field(default_factory=lambda: version("aid-video"))
+
+    def __post_init__(self) -> None:
+        """Refuses what no machine holds and what could steer a terminal."""
+        require_size(self.height, self.width, self.model.num_frames)
+        widths = dict.fromkeys(("text_dim", "image_dim"), (1, LARGEST_WIDTH))
+        require(self, fps=(1e-6, 1e6), step=(0, 10**12), **widths)
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, str) and (len(value) > MOST_CHARACTERS or not _is_plain(value)):
+                raise ValueError(
+                    f"{one.name} must be text of at most {MOST_CHARACTERS} characters without "
+                    f"control characters, got {reprlib.repr(value)}."
+                )
 
 
 def save_checkpoint(
@@ -128,17 +154,32 @@ def read_info(folder: Path | str) -> CheckpointInfo:
             f"{str(folder)!r} is not a checkpoint: it has no {CONFIG}. "
             f"Give a folder that `aid train` wrote ({CONFIG} and {WEIGHTS})."
         )
+    if (size := file.stat().st_size) > MOST_BYTES:
+        raise ValueError(
+            f"{str(file)!r} has {size:,} bytes, more than the {MOST_BYTES:,} that are read. Copy "
+            "it again."
+        )
     try:
-        values = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(file)!r} is damaged ({error}). Copy it again.") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{str(file)!r} is damaged (no settings by name). Copy it again.")
     needed = {f.name for f in fields(CheckpointInfo)} - OPTIONAL
     if missing := sorted(needed - set(values)):
         raise ValueError(
             f"{str(file)!r} lacks {', '.join(missing)}; this is aid {version('aid-video')}. "
             "Load it with the version of aid that wrote it."
         )
-    return from_json(CheckpointInfo, values)
+    try:
+        info = from_json(CheckpointInfo, values)
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r}: {error}") from None
+    try:
+        from_json(SourceConfig, info.source), from_json(FrameConfig, info.frames)
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r}: the data settings are damaged: {error}") from None
+    return info
 
 
 def load_checkpoint(
@@ -161,14 +202,51 @@ def load_checkpoint(
             f"({info.backbone_hash}), but this backbone is {backbone_hash}. Load the backbone it "
             "was trained on, or train on this one."
         )
+    try:
+        _check_shapes(Path(folder) / WEIGHTS, unet, info)
+    except ValueError as error:
+        raise ValueError(f"{str(Path(folder) / WEIGHTS)!r}: {error}") from None
     tensors = read_trained(folder)
     denoiser = Denoiser(unet, info.text_dim, info.image_dim, info.model)
-    try:
-        denoiser.load_trained_state_dict(tensors)
-    except ValueError as error:
-        denoiser.insertion.detach()
-        raise ValueError(f"{str(Path(folder) / WEIGHTS)!r}: {error}") from None
+    denoiser.load_trained_state_dict(tensors)
     return denoiser.eval(), info
+
+
+def _check_shapes(file: Path, unet: nn.Module, info: CheckpointInfo) -> None:
+    """Compares the tensors that the settings ask for with those of the file, without making any.
+
+    So the settings of a stranger cannot ask for more memory than the file has bytes.
+
+    Raises:
+        ValueError: the file is missing or damaged, or names or shapes differ.
+    """
+    stored = {name: torch.empty(shape, device="meta") for name, shape in _shapes(file).items()}
+    with torch.device("meta"):
+        draft = Denoiser(unet, info.text_dim, info.image_dim, info.model)
+    try:
+        draft.check_trained(stored)
+    finally:
+        draft.insertion.detach()
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in a file, from its header."""
+    with _opened(file) as opened:
+        names = opened.keys()  # it is no dict
+        return {name: tuple(opened.get_slice(name).get_shape()) for name in names}
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    if not file.is_file():
+        raise ValueError(f"{str(file)!r} is missing. Copy the whole checkpoint folder again.")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            yield opened
+    except SafetensorError as error:
+        raise ValueError(
+            f"{str(file)!r} is damaged or incomplete ({error}). Copy the checkpoint again."
+        ) from None
 
 
 def read_trained(folder: Path | str) -> dict[str, Tensor]:
@@ -183,17 +261,16 @@ def read_trained(folder: Path | str) -> dict[str, Tensor]:
 
 
 def _read_tensors(file: Path, model: str) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise ValueError(f"{str(file)!r} is missing. Copy the whole checkpoint folder again.")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            known = opened.metadata() or {}
+    with _opened(file) as opened:
+        known = opened.metadata() or {}
         tensors = load_file(file)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{str(file)!r} is damaged or incomplete ({error}). Copy the checkpoint again."
-        ) from None
-    # A file that another program has rewritten names no hash; loading is strict all the same.
+    if lost := [name for name in ("sha256", "model") if name not in known]:
+        # Another program has rewritten it; names and shapes are compared all the same.
+        warnings.warn(
+            f"{str(file)!r} does not name its {' and '.join(lost)} hash, so damage and other "
+            "settings would not be noticed. Load it only if you know who wrote it.",
+            stacklevel=4,
+        )
     if known.get("sha256", found := _digest(tensors)) != found:
         raise ValueError(
             f"{str(file)!r} is damaged: its tensors do not have the SHA-256 that it names. Copy "
@@ -205,6 +282,10 @@ def _read_tensors(file: Path, model: str) -> dict[str, Tensor]:
             "files of the checkpoint again."
         )
     return tensors
+
+
+def _is_plain(text: str) -> bool:
+    return all(c.isprintable() or c == "\n" for c in text)
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

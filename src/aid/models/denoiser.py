@@ -226,6 +226,15 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: names or shapes differ from this model's in any way.
         """
+        self.check_trained(state)
+        self.trained.load_state_dict(state)
+
+    def check_trained(self, state: dict[str, Tensor]) -> None:
+        """Compares names and shapes with this model's.
+
+        Raises:
+            ValueError: they differ in any way.
+        """
         own = self.trained.state_dict()
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unexpected:
@@ -239,7 +248,6 @@ class Denoiser(nn.Module):
                     f"trained weights do not fit: {name} has shape {tuple(tensor.shape)}, here "
                     f"{tuple(own[name].shape)}. Use the config they were trained with."
                 )
-        self.trained.load_state_dict(state)
 
 
 def _some(names: list[str]) -> str:

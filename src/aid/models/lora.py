@@ -138,6 +138,7 @@ class LowRankUpdates:
         self.unmerge()
         for path, layer in self.layers.items():
             _put(self.unet, path, layer.get_base_layer())
+        self.unet.__dict__.pop("peft_config", None)  # or peft warns of the next one's updates
 
     @property
     def is_merged(self) -> bool:

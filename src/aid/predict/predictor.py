@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from aid.conditioning.states import NoStateWriter, StateWriter, write_and_release
 from aid.config import SamplerConfig
+from aid.config.bounds import require_size
 from aid.models.backbone import Backbone
 from aid.models.checkpoint import CheckpointInfo
 from aid.models.denoiser import Denoiser
@@ -68,6 +69,7 @@ class Predictor:
         keep_given_frames: bool = True,
         info: CheckpointInfo | None = None,
     ) -> None:
+        require_size(height, width, denoiser.config.num_frames)
         side = backbone.down_scaling * 2 ** (len(denoiser.unet.config.block_out_channels) - 1)
         if height % side or width % side:
             raise ValueError(
