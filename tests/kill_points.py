@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from fnmatch import fnmatch
 from pathlib import Path
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -55,9 +56,10 @@ class Runner:
 
 
 def contents(root: Path, skip: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """Every file below a folder; of those of the names in `skip` only that they are there."""
+    """Every file below a folder; of those whose names are like one in `skip` only their names."""
     files = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
-    return {name: b"" if p.name in skip else _content(p) for name, p in files.items()}
+    skipped = {name for name, p in files.items() if any(fnmatch(p.name, one) for one in skip)}
+    return {name: b"" if name in skipped else _content(p) for name, p in files.items()}
 
 
 def _content(path: Path) -> bytes:
@@ -76,7 +78,7 @@ def kill_everywhere(runner, command, template, root, sample=None, skip=(), refus
         command: the arguments of `aid`; it reads and writes below `root`.
         template: a folder that is copied to `root` before each run.
         sample: how many operations, spread over all of them; None takes every one.
-        skip: names of files that differ between equal runs.
+        skip: names, or patterns of names, of files that differ between equal runs.
         refusal: words with which the command may refuse to do again what is done already.
 
     Returns:
@@ -169,6 +171,7 @@ def serve(setup: str) -> None:
     import torch
 
     import aid.cli
+    import aid.evaluate
     import aid.predict
     import aid.prepare
     import aid.train  # noqa: F401

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from checkpoints import write_tiny_model
 from kill_points import Runner, kill_everywhere
 from prepared import GREY, make
 from short_runs import LOOP
@@ -82,6 +83,17 @@ def train(template, root, backbone, config):
     ]  # fmt: skip
 
 
+def evaluate(template, root, backbone, config):
+    rows = read_manifest(template / "data")[:4]
+    write_manifest(template / "data", rows)
+    write_tiny_model(template / "aid", backbone, config)
+    return [
+        "evaluate", "--data", root / "data", "--out", root / "out", "--model", root / "aid",
+        "--backbone", backbone, "--steps", "1", "--limit", "4", "--num_videos", "2", "--empty",
+        "true", "--batch_size", "1", "--states_from", "none", "--extractor", "none",
+    ]  # fmt: skip
+
+
 def tabletop(template, root, **_):
     return [
         "tabletop", "--out", root / "made", "--scenes.combos", "2", "--num_workers", "1",
@@ -91,12 +103,15 @@ def tabletop(template, root, **_):
 
 TIMES = ("log.jsonl", "trainer.json")
 """Files with times in them, which differ between equal runs."""
+MORE_TIMES = {evaluate: ("*-????????????.jsonl", "*.pairs.jsonl", "*.words.jsonl")}
+"""Likewise: what was measured of videos that the command itself wrote, by the time of each."""
 REFUSALS = {states: "has states of its own"}
 COMMANDS = [
     prepare,
     states,
     score,
     train,
+    evaluate,
     pytest.param(tabletop, marks=pytest.mark.gl),
 ]
 
@@ -104,7 +119,8 @@ COMMANDS = [
 def kill(command, runner, template, root, backbone, config, sample):
     arguments = command(template=template, root=root, backbone=backbone, config=config)
     refusal = REFUSALS.get(command)
-    return kill_everywhere(runner, arguments, template, root, sample, TIMES, refusal)
+    skip = (*TIMES, *MORE_TIMES.get(command, ()))
+    return kill_everywhere(runner, arguments, template, root, sample, skip, refusal)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

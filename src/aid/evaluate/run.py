@@ -14,6 +14,7 @@ from aid.config import FrameConfig
 from aid.evaluate.baselines import ENCODED, Autoencode, encoded_videos, trivial_videos
 from aid.evaluate.card import ScoreCard
 from aid.evaluate.judge import Judge, Verdict
+from aid.evaluate.kept import remove_unfinished
 from aid.evaluate.likeness import OnVideo, lift_in_features
 from aid.evaluate.predictions import Predict, Predictions, Video
 from aid.evaluate.questions import Question, check_modes, questions_of, titles_of
@@ -125,6 +126,8 @@ def evaluate(
     protocol = protocol or choose_protocol("strict", frames.num_frames, 1)
     check_modes(rows, modes, more)
     out.mkdir(parents=True, exist_ok=True)
+    if ranks.number == 1:
+        remove_unfinished(out)
     real, unreadable = read_real_videos(
         folder, rows, out / "real", frames, ranks=ranks, on_video=on_read
     )
