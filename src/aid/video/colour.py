@@ -183,6 +183,8 @@ def _converted(frame: av.VideoFrame, kind: str, matrix: str | None = None) -> np
 def _graph(source: str, kind: str, thread: int) -> Graph:
     """The filters of ffmpeg from one pixel format to another; no two threads share one."""
     graph = Graph()
+    if hasattr(graph, "threads"):  # since PyAV 18; many files are decoded side by side
+        graph.threads = 1
     graph.link_nodes(
         graph.add("buffer", f"{source}:time_base=1/1000"),
         graph.add("scale", "flags=bicubic"),

@@ -63,7 +63,7 @@ class Timeline:
     """Where to seek for each key frame: MPEG streams are searched by decoding times."""
     can_seek: bool = False
     is_whole: bool = True
-    """Whether no frame was left out."""
+    """Whether no frame was left out because of lost packets."""
 
     def span(self, start: float, stop: float | None) -> Int[np.ndarray, " k"]:
         """The places of the frames from `start` up to `stop` seconds, `stop` left out."""
@@ -235,7 +235,7 @@ def _from_packets(
         notes=tuple(notes),
         entries={p.tick: p.start if is_mpeg else p.tick for p in packets if p.is_key},
         can_seek=True,
-        is_whole=not missing,
+        is_whole=not num_lost,
     )
 
 

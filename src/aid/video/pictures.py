@@ -58,8 +58,10 @@ def read_picture(path: Path) -> tuple[Pixels, list[Note]]:
     except Unreadable as error:
         raise ValueError(f"frame {str(path)!r} {error}.") from None
     except ERRORS as error:
+        is_unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its format is not known" if is_unknown else error
         raise ValueError(
-            f"frame {str(path)!r} is not a readable image ({error}). Give a PNG or JPEG file."
+            f"frame {str(path)!r} is not a readable image ({reason}). Give a PNG or JPEG file."
         ) from None
 
 

@@ -134,7 +134,7 @@ class Uploads:
         """
         facts = self.check(path)
         kept = number * 3 * min(facts.width * facts.height, longest**2)
-        with self.budget.reserve(facts.cost + (kept if facts.is_video else 0)):
+        with self.budget.reserve(facts.cost + (kept if facts.is_video or number > 1 else 0)):
             try:
                 decode = self._decode_video if facts.is_video else self._decode_image
                 frames, notes = decode(path, facts, number, longest)
