@@ -322,3 +322,17 @@ def test_folders_that_cannot_be_compared_are_refused_before_anything_is_written(
         said = capsys.readouterr().err
         assert expected in said and said.count("\n") == 1, said
         assert not (tmp_path / "out").exists()
+
+
+def test_figures_of_pairs_are_over_the_videos_that_all_sets_have(folders, tmp_path):
+    """Else a model that drew a few easy videos would be listed against baselines on all of them."""
+    some = tmp_path / "some"
+    some.mkdir()
+    for number in (2, 5):
+        shutil.copy(folders / f"still/{number}.mp4", some)
+    found = score(folders / "real", some, out=tmp_path / "out", protocol=STRICT, extractor=None,
+                  num_resamples=5)  # fmt: skip
+    still = found.likeness["first frame, repeated"]
+    assert found.num_pairs == 2 and still.num_videos == 12
+    assert found.likeness["some"].ssim_predicted == still.ssim_predicted
+    assert "are over the 2 videos that all sets have" in (tmp_path / "out/score.md").read_text()

@@ -179,6 +179,11 @@ def notes(comparison: Comparison) -> list[str]:
         ]
     else:
         lines += ["In brackets: 95 % bootstrap intervals over videos."]
+    if any(comparison.num_pairs < one.num_videos for one in comparison.likeness.values()):
+        lines.append(
+            f"PSNR, SSIM, LPIPS, first frame and motion are over the {comparison.num_pairs} videos "
+            "that all sets have."
+        )
     lines += [f"Not run: {what}: {why}." for what, why in comparison.not_run.items()]
     for title, videos in comparison.unreadable.items():
         lines += [f"Left out of {title}: {name}: {why}" for name, why in videos.items()]

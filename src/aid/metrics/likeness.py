@@ -93,6 +93,8 @@ class Comparison:
     unreadable: dict[str, dict[str, str]] = field(default_factory=dict)
     file_notes: list[str] = field(default_factory=list)
     """What was done to the videos' files beyond plain decoding."""
+    num_pairs: int = 0
+    """Videos that the figures of pairs are over: those that all sets with pairs have."""
     check: ExtractorCheck | None = None
     """Whether the distances can be trusted on these videos; None if none was measured."""
     figures: dict[str, FigureCheck] = field(default_factory=dict)
@@ -179,22 +181,23 @@ def compare(
         balance = Balance.of(of_real.features, num_blocks)
         of_real = replace(of_real, features=balance(of_real.features))
     likeness = {FLOOR: floor(of_real, extractor.kernel, seed)} if extractor else {}
-    has_pairs = False
-    for videos in sets:
-        of_set = collect(videos, 2)
-        known = set(of_set.names)
-        names = [name for name in of_real.names if name in known]
+    of_sets = [collect(videos, 2) for videos in sets]
+    with_pairs = [set(one.names) for one in of_sets if set(one.names) & set(of_real.names)]
+    common = set.intersection(*with_pairs) if with_pairs else set()
+    names = [name for name in of_real.names if name in common]
+    for videos, of_set in zip(sets, of_sets, strict=True):
         of_pairs: dict[str, Any] = {}
-        if names:
+        if names and common <= set(of_set.names):
             path = pairs_path(folder, videos, protocol)
             tell = None if on_video is None else lambda n, m, t=videos.title: on_video(t, n, m)
             pairs = paired(
                 real, videos, protocol, path, names=names, perceptual=perceptual, on_video=tell
             )
             of_pairs = _of_pairs(pairs, protocol.num_given_frames, num_resamples, seed)
-            has_pairs = True
         else:
-            not_run[f"pairs of {videos.title}"] = "no video has the name of a real one"
+            not_run[f"pairs of {videos.title}"] = (
+                "no video is in all sets" if with_pairs else "no video has the name of a real one"
+            )
         if extractor is None:
             likeness[videos.title] = Likeness(num_videos=len(of_set.names), **of_pairs)
         else:
@@ -218,8 +221,9 @@ def compare(
         unreadable=unreadable,
         check=check,
         figures=_check_figures(real, of_real.names, protocol, folder, split, perceptual, on_video)
-        if has_pairs
+        if names
         else {},
+        num_pairs=len(names),
     )
 
 
