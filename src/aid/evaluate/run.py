@@ -15,13 +15,12 @@ from aid.evaluate.baselines import ENCODED, Autoencode, encoded_videos, trivial_
 from aid.evaluate.card import ScoreCard
 from aid.evaluate.judge import Judge, Verdict
 from aid.evaluate.kept import remove_unfinished
-from aid.evaluate.likeness import OnVideo, lift_in_features
 from aid.evaluate.predictions import Predict, Predictions, Video
 from aid.evaluate.questions import Question, check_modes, questions_of, titles_of
 from aid.evaluate.ranks import ALONE, Ranks
-from aid.evaluate.real import FrameSettings, read_real_videos
+from aid.evaluate.real import FrameSettings, OnVideo, read_real_videos
 from aid.evaluate.showing import write_sheet, write_side_by_side
-from aid.evaluate.words import effects_of
+from aid.evaluate.words import effects_of, lift_in_features
 from aid.metrics.baselines import COPIED
 from aid.metrics.extractors import Extractor
 from aid.metrics.likeness import compare
