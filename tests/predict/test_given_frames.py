@@ -1,6 +1,7 @@
 """Models of several given frames, and videos and folders in place of pictures."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from videos import moving_square
 import aid.cli
 from aid import AIDPipeline
 from aid.predict import Predictor
-from aid.video import read_video, write_mp4
+from aid.predict.frames import read_given
+from aid.video import read_video, write_gif, write_mp4
 
 SAID = "push the red ball left"
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -89,6 +91,17 @@ def test_a_model_of_one_given_frame_takes_the_first_of_a_video(predictor, clip):
     made = predictor(clip[0], SAID, states=[], num_steps=1)
     assert np.array_equal(made.frames[0], clip[1][0])
     assert made.given.shape == (1, 64, 64, 3)
+
+
+def test_of_an_animated_picture_the_first_frame_is_given_and_that_is_said(tmp_path):
+    pixels = np.stack([np.full((64, 64, 3), 80 * i, np.uint8) for i in range(3)])
+    write_gif(tmp_path / "a.gif", pixels, 4.0)
+    with pytest.warns(UserWarning, match=r"a\.gif.*the first is taken"):
+        (first,) = read_given(tmp_path / "a.gif", 1, 4.0)
+    assert first.max() == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_given(tmp_path / "a.gif", 2, 4.0)) == 2
 
 
 def test_the_sheet_shows_the_given_frames(two, clip, tmp_path):

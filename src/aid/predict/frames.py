@@ -9,9 +9,10 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from aid.data.frames import nearest
-from aid.video import Note, fit, image_pixels, is_video, list_frames, read_image
+from aid.video import Note, fit, image_pixels, is_animated, is_video, list_frames, read_image
 from aid.video.colour import Unreadable
-from aid.video.decoding import decode
+from aid.video.decoding import ANIMATED_SUFFIXES, decode
+from aid.video.pictures import FIRST_OF_SEVERAL
 
 Frame = str | Path | Image.Image | np.ndarray
 Given = Frame | Sequence[Frame]
@@ -120,7 +121,8 @@ def _start_of(path: Path, number: int, fps: float) -> list[np.ndarray]:
         return nearest(times, np.arange(number) / fps)
 
     made = decode(path, 0.0, None, choose)
-    _warn(path, made.notes)
+    is_picture = number == 1 and path.suffix.lower() in ANIMATED_SUFFIXES and is_animated(path)
+    _warn(path, [*made.notes, *([FIRST_OF_SEVERAL] if is_picture else [])])
     return made.frames
 
 
