@@ -227,6 +227,11 @@ def failing(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            2,
+            "error: the device's memory is full. Try",
+        ),
         (ValueError("five is\n too many"), 2, "error: five is too many\n"),
         (OSError(28, "No space left"), 1, "OSError: [Errno 28] No space left (--debug"),
         (RuntimeError("no compiler\npage 1\npage 2"), 1, "RuntimeError: no compiler (--debug"),

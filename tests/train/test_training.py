@@ -20,9 +20,11 @@ from aid.data.cache import Cache
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
 from aid.models.conditions import Conditions
+from aid.optim import make_accelerator
 from aid.predict import Predictor
 from aid.prepare import prepare
 from aid.train import conditions_of, loading, other_instruction, train
+from aid.train.processes import try_step
 from aid.types import Stopped
 
 
@@ -387,6 +389,24 @@ def test_a_frozen_float16_never_trains_without_a_gradient_scaler(run, tmp_path):
     with pytest.raises(ValueError, match=r"'float16' trains on a GPU only.* Use 'bfloat16' or"):
         run(tmp_path / "run", precision="float16")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_step_that_does_not_fit_the_device_is_refused_with_what_to_change():
+    accelerator = make_accelerator("cpu")
+    weight = torch.nn.Parameter(torch.ones(2))
+
+    def too_large(step, part):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    with pytest.raises(ValueError, match=r"not fit .*'cpu'\. Change.* --precision bfloat16, --tr"):
+        try_step(accelerator, too_large, 0, [weight])
+
+
+def test_a_step_that_is_tried_leaves_no_gradient_behind(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: None)
+    weight = torch.nn.Parameter(torch.ones(2))
+    try_step(make_accelerator("cpu"), lambda step, part: weight.sum(), 0, [weight])
+    assert weight.grad is None
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "tpu"])

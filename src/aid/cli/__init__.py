@@ -100,8 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:  # the door: every failure becomes a sentence and an exit code
             if "--debug" in arguments:
                 traceback.print_exc()
-            print(f"error: {_sentence(error)}", file=sys.stderr)
-            return 2 if isinstance(error, ValueError) else 1
+            is_full = type(error).__name__ == "OutOfMemoryError"  # torch's, which may not be there
+            said = _less_memory(arguments[0]) if is_full else _sentence(error)
+            print(f"error: {said}", file=sys.stderr)
+            return 2 if is_full or isinstance(error, ValueError) else 1
     return 0
 
 
@@ -192,6 +194,17 @@ def _with_values(arguments: list[str]) -> list[str]:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
+
+
+def _less_memory(command: str) -> str:
+    """What to change where the device's memory is full."""
+    remedies = {
+        "precision": "--precision bfloat16", "offload": "--offload",
+        "decode_chunk": "--decode_chunk 2", "batch_size": "--batch_size 1",
+        "num_videos": "--num_videos 1", "train": "--train.batch_size 1",
+    }  # fmt: skip
+    own = [remedy for flag, remedy in remedies.items() if flag in flags_of(command)]
+    return f"the device's memory is full. Try {', '.join([*own, '--device cpu'])}."
 
 
 def _sentence(error: Exception) -> str:

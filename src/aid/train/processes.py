@@ -1,10 +1,14 @@
 """The processes of a training run: devices, precision, trackers, and what cannot be spread."""
 
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from torch import Tensor, nn
 
 from aid.config import Precision, TrainConfig
 from aid.optim import make_accelerator
@@ -38,6 +42,40 @@ def tracked_accelerator(
     if train.trackers:
         accelerator.init_trackers("aid")
     return accelerator
+
+
+@contextmanager
+def enough_memory(device: torch.device) -> Iterator[None]:
+    """Turns a device that is out of memory into one sentence that names the settings.
+
+    Raises:
+        ValueError: it is.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise ValueError(
+            f"a training step does not fit into the memory of {str(device)!r}. Change, one on top "
+            "of the other: --precision bfloat16, --train.use_gradient_checkpointing true, "
+            "--train.batch_size 1, --train.optimizer adamw_8bit. `aid plan` says what each saves."
+        ) from None
+
+
+def try_step(
+    accelerator: Accelerator, loss: Callable[[int, int], Tensor], part: int,
+    parameters: Collection[nn.Parameter],
+) -> None:  # fmt: skip
+    """Makes the gradients of the first step once and forgets them, in the memory of a whole step.
+
+    So a run that does not fit is refused before anything is written. What is drawn is a function of
+    the step, so the run itself is the same.
+    """
+    with enough_memory(accelerator.device):
+        kept = [torch.empty_like(p) for p in parameters for _ in range(3)]  # moments and average
+        accelerator.backward(loss(0, part))
+    for parameter in parameters:
+        parameter.grad = None
+    del kept
 
 
 def refuse_to_spread_alone(accelerator: Accelerator) -> None:

@@ -29,7 +29,12 @@ from aid.train.checking import Checker
 from aid.train.compiling import as_written, compile_unet, plain_errors
 from aid.train.groups import drawn_groups
 from aid.train.loading import Feed, Parts
-from aid.train.processes import refuse_to_spread_alone, tracked_accelerator
+from aid.train.processes import (
+    enough_memory,
+    refuse_to_spread_alone,
+    tracked_accelerator,
+    try_step,
+)
 from aid.train.records import describe, run_record
 
 FREE = ("batch_size", "accumulate", "log_every", "check_every", "save_every", "trackers")
@@ -76,8 +81,8 @@ def train(
             stays float32; float16 has a gradient scaler.
 
     Raises:
-        ValueError: the device is not there, the cache was made with another backbone or recipe, or
-            `out` holds another run.
+        ValueError: the device is not there or has too little memory, the cache was made
+            with another backbone or recipe, or `out` holds another run.
         Stopped: somebody asked the run to end; it is saved.
     """
     accelerator = tracked_accelerator(train, out, device, precision)
@@ -118,7 +123,8 @@ def train(
     if train.spread_frozen:
         refuse_to_spread_alone(accelerator)
         spread_frozen_weights(denoiser)
-    denoiser.to(accelerator.device)
+    with enough_memory(accelerator.device):
+        denoiser.to(accelerator.device)
     parameters = dict(denoiser.trained.named_parameters())
     wrapped = accelerator.prepare(_Loss(denoiser, train))
     checker = None
@@ -166,6 +172,8 @@ def train(
     repeats_first = model.condition.frame_condition == "repeat_first"
     loss = _loss_of(accelerator, wrapped, feed, train.accumulate, encode, repeats_first)
     with plain_errors(), closing(feed):
+        if accelerator.device.type != "cpu":  # a CPU's process would be killed, not told
+            try_step(accelerator, loss, train.accumulate - 1, parameters.values())
         fit(
             accelerator, out, parameters, loss, train, title="aid", rates=_rates(train),
             parts=train.accumulate, group_of=group_of, facts=facts, record=record, accept=accept,
