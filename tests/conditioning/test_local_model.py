@@ -15,6 +15,7 @@ from aid.conditioning.asking import Question
 from aid.conditioning.local_model import LocalModel, find_smollm2
 from aid.conditioning.states import choose_state_writer
 from aid.config import AskingConfig
+from aid.predict.frames import fit_given
 
 CASES = [(colour, said) for said in VERBS for colour in FRAMES]
 
@@ -51,7 +52,8 @@ def test_predicting_asks_the_model_and_forgets_it_before_the_video_model_is_load
             one for one in gc.get_objects() if isinstance(one, LlavaForConditionalGeneration)
         ]
         monkeypatch.setattr(LocalModel, "_load", None)  # it is not needed a second time
-        raise ValueError(f"reached with {state_writer.write([FRAMES[colour]], [said])[0]}")
+        shown = fit_given([FRAMES[colour]], 64, 64)  # as the video model is given it
+        raise ValueError(f"reached with {state_writer.write([shown[0]], [said])[0]}")
 
     monkeypatch.setattr(aid.Predictor, "from_pretrained", load)
     flags = ["--states_from", f"vlm:{llava}?states=2", "--out", str(tmp_path / "a.mp4")]
