@@ -205,6 +205,7 @@ def test_what_the_extractor_cannot_tell_is_said_first_and_its_distances_leave_th
     assert first.startswith("blind cannot tell ") and "noisy videos" in first
     assert first.endswith("(tested on 16 videos): its distances are left out of the main table.")
     assert main.startswith("| set | videos | PSNR |") and "Fréchet" not in main
+    assert "real against real" not in main  # the floor of a distance that is not there
     details = text.split("### Distances, also those that were left out")[1]
     assert "| Fréchet (blind) |" in details and "| noisy videos | " in details
     page = (tmp_path / "score.html").read_text()

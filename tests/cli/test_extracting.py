@@ -21,6 +21,8 @@ def test_the_table_tops_extractor_is_for_the_table_top_and_else_it_is_the_backbo
     assert extractor_for(None, None, worlds=[TABLETOP, {}], device="cpu") is None
     found = extractor_for(None, None, worlds=[{}], backbone=tiny_backbone, device="cpu")
     assert found.name == f"clip-frames ({tiny_backbone.name})" and found.num_blocks == 3
+    shipped = extractor_for(None, None, backbone="tabletop", device="cpu")
+    assert shipped.name == "clip-frames (tabletop)"
     on_tabletop = extractor_for(None, None, worlds=[TABLETOP], backbone=tiny_backbone, device="cpu")
     assert isinstance(on_tabletop, TabletopR3D)
 

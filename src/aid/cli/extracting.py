@@ -67,10 +67,16 @@ def frame_extractor(backbone: str | Path, device: str, precision: Precision = "f
     config = loaded.part("image_encoder").config
     files = weight_files(folder, "image_encoder")
     return FrameExtractor(
-        model=str(backbone) if backbone == "tabletop" else loaded.name,
+        model=_name_of(folder),
         hash=" ".join(file_hash(path) for path in files) + f" {precision}",
         side=config.image_size,
         width=config.projection_dim,
         embed=lambda pixels: loaded.image_embedding(pixels)[:, 0],
         device=device,
     )
+
+
+def _name_of(backbone: Path) -> str:
+    """A backbone's name for people: many lie in a folder "backbone" beside their checkpoint."""
+    folder = backbone.resolve()
+    return folder.parent.name if folder.name == "backbone" else folder.name

@@ -113,7 +113,10 @@ def ranked(comparison: Comparison) -> list[str]:
 def tables(comparison: Comparison) -> dict[str, list[list[str]]]:
     """Every table of the card by its heading, its head as the first row; the main one first."""
     order = ranked(comparison)
-    made = {"": [head(comparison), *(cells(comparison, name) for name in order)]}
+    main = head(comparison)
+    has_floor = any("Fréchet" in column or "KVD" in column for column in main)
+    shown = [name for name in order if has_floor or name != FLOOR]  # it has no other figures
+    made = {"": [main, *(cells(comparison, name) for name in shown)]}
     check = comparison.check
     if check is None or not all(check.is_trusted(name) for name in DISTANCES):
         details = [head(comparison, True), *(cells(comparison, name, True) for name in order)]
