@@ -7,10 +7,12 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from checkpoints import write_tiny_model
 from kill_points import Runner, kill_everywhere
 from prepared import GREY, make
+from pretrain.conftest import NUM_VIDEOS, TINY, play_video
 from short_runs import LOOP
 from test_score import moving
 
@@ -101,8 +103,24 @@ def tabletop(template, root, **_):
     ]  # fmt: skip
 
 
-TIMES = ("log.jsonl", "trainer.json")
-"""Files with times in them, which differ between equal runs."""
+def pretrain(template, root, **_):
+    random, rows = np.random.default_rng(0), []
+    shutil.rmtree(template / "data")
+    (template / "data/videos").mkdir(parents=True)
+    for number in range(NUM_VIDEOS):
+        row, pixels = play_video(number, random)
+        write_mp4(template / "data" / row.video, pixels, fps=row.fps, lossless=True)
+        rows.append(row)
+    write_manifest(template / "data", rows)
+    (template / "recipe.yaml").write_text(json.dumps({"pretrain": to_json(TINY)}))
+    return [
+        "pretrain", "--config", root / "recipe.yaml", "--data", root / "data",
+        "--out", root / "backbone",
+    ]  # fmt: skip
+
+
+TIMES = ("log.jsonl", "trainer.json", "tokenizer.json")
+"""Files that differ between equal runs: by their times, and by the order of a new vocabulary."""
 MORE_TIMES = {evaluate: ("*-????????????.jsonl", "*.pairs.jsonl", "*.words.jsonl")}
 """Likewise: what was measured of videos that the command itself wrote, by the time of each."""
 REFUSALS = {states: "has states of its own"}
@@ -142,3 +160,10 @@ def test_likewise_at_every_file_operation(
     with capsys.disabled():
         print(f"\n{command.__name__}: {kills} kills, one before each file operation")
     assert kills == operations
+
+
+@pytest.mark.slow
+def test_likewise_for_the_stages_of_pretraining(runner, template, root, tiny_backbone, tiny_config):
+    """At some operations of all stages: a run takes half a minute."""
+    _, kills = kill(pretrain, runner, template, root, tiny_backbone, tiny_config, sample=6)
+    assert kills == 6

@@ -16,7 +16,7 @@ from aid.metrics.likeness import CHECK_VIDEOS, Comparison, compare
 from aid.metrics.paired import Perceptual, refuse_other_size
 from aid.metrics.protocol import Protocol
 from aid.metrics.videos import VideoSet, find_videos
-from aid.video import NoteTally, whole_file
+from aid.video import NoteTally, remove_leftovers, whole_file
 
 
 def score(
@@ -68,6 +68,7 @@ def score(
         others, not_run = others + trivial, not_run | missing
     if others[0].title in {one.title for one in others[1:]} | {truth.title}:
         others[0] = replace(others[0], title=f"{others[0].title} (given)")
+    remove_leftovers(out)
     comparison = compare(
         truth, others, protocol, extractor, out / "features", num_resamples=num_resamples,
         check_videos=check_videos, seed=seed, perceptual=perceptual, not_run=not_run,

@@ -62,6 +62,7 @@ def states(
     from aid.states import into_rows, make_report, tell_rows
     from aid.states.report import write_sheet
     from aid.states.writing import BOOK
+    from aid.video import remove_leftovers
 
     device = str(choose_device(device))
     if samples < 1:
@@ -86,6 +87,8 @@ def states(
     report = make_report(told, chosen)
     folder = (data / BOOK).parent / re.sub(r"[^\w.=-]+", "-", chosen.name).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
+    for place in (data, folder):
+        remove_leftovers(place, "*")
     Store(folder).write_json("report.json", report.to_json())
     write_sheet(folder / "sheet.png", data, told, samples, shown)
     print(report.to_text())

@@ -35,13 +35,6 @@ def safe_name(row_id: str) -> str:
     return f"{plain}-{digits}" if plain else digits
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Deletes what a killed process was writing below a folder in which nobody else writes now."""
-    for path in folder.rglob(".*.tmp*"):
-        if path.is_file():
-            path.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """A video that is to be there: its file's name, what it is made from, its rate and its row."""

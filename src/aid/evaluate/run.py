@@ -14,7 +14,6 @@ from aid.config import FrameConfig
 from aid.evaluate.baselines import ENCODED, Autoencode, encoded_videos, trivial_videos
 from aid.evaluate.card import ScoreCard
 from aid.evaluate.judge import Judge, Verdict
-from aid.evaluate.kept import remove_unfinished
 from aid.evaluate.predictions import Predict, Predictions, Video
 from aid.evaluate.questions import Question, check_modes, questions_of, titles_of
 from aid.evaluate.ranks import ALONE, Ranks
@@ -28,7 +27,7 @@ from aid.metrics.paired import Perceptual
 from aid.metrics.protocol import Protocol, choose_protocol
 from aid.metrics.videos import VideoSet
 from aid.types import VideoRow
-from aid.video import NoteTally, whole_file
+from aid.video import NoteTally, remove_leftovers, whole_file
 
 REAL = "real videos"
 TEXTLESS = "the backbone alone, without words"
@@ -126,7 +125,7 @@ def evaluate(
     check_modes(rows, modes, more)
     out.mkdir(parents=True, exist_ok=True)
     if ranks.number == 1:
-        remove_unfinished(out)
+        remove_leftovers(out)
     real, unreadable = read_real_videos(
         folder, rows, out / "real", frames, ranks=ranks, on_video=on_read
     )

@@ -30,7 +30,7 @@ from aid.tabletop.record import video_row
 from aid.tabletop.render import Renderer, choose_gl_library
 from aid.tabletop.simulate import Episode, Simulator
 from aid.tabletop.splits import MAX_ATTEMPTS, SPLITS, Plan, Split, candidate_plans
-from aid.video import whole_file, write_mp4
+from aid.video import remove_leftovers, whole_file, write_mp4
 
 GENERATOR_VERSION = 1
 CARD = """---
@@ -189,6 +189,7 @@ def _finish_split(out: Path, split: str, jobs: list[Job]) -> None:
 def _claim(out: Path, settings: dict[str, Any], splits: dict[str, int]) -> None:
     """Writes the settings of a new data set, or checks that an old one has the same."""
     out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
     path = out / "dataset.json"
     wanted = {"generator": GENERATOR_VERSION, "mujoco": mujoco.__version__, **settings}
     if not path.exists():

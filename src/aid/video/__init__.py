@@ -17,7 +17,7 @@ from aid.video.folders import IMAGE_SUFFIXES, frame_files, list_frames
 from aid.video.notes import Note, NoteTally
 from aid.video.pictures import image_pixels, is_animated, read_image, read_picture
 from aid.video.pixels import contact_sheet, fit, to_float, to_uint8
-from aid.video.writing import whole_file, write_gif, write_mp4, write_png
+from aid.video.writing import remove_leftovers, whole_file, write_gif, write_mp4, write_png
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -36,6 +36,7 @@ __all__ = [
     "read_image",
     "read_picture",
     "read_video",
+    "remove_leftovers",
     "to_float",
     "to_uint8",
     "whole_file",

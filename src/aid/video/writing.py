@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,18 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, pattern: str = "**/*") -> None:
+    """Deletes what killed processes left of files that `whole_file` was writing.
+
+    Args:
+        folder: where they are looked for; no other process may be writing there.
+        pattern: below it; "*" leaves the folders in it alone.
+    """
+    for path in list(folder.glob(pattern)):
+        if re.fullmatch(r"\..+-[a-z0-9_]{8}\.tmp(\..*)?", path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_mp4(
