@@ -185,3 +185,29 @@ def test_the_recipe_of_two_given_frames_works_from_prepare_to_predict(
     made = Predictor.from_pretrained(run / "checkpoint", tiny_backbone, "cpu")
     assert made.num_given_frames == 2
     assert read_video(tmp_path / "x.mp4").shape == (3, 64, 64, 3)
+
+
+def test_the_studio_gives_a_model_the_start_of_an_uploaded_video_at_its_rate(
+    two, predictor, clip, pictures
+):
+    from aid.web.limits import Limits, Settings
+    from aid.web.studio import Ask, Drawn, Model, Studio
+
+    models = [
+        Model(name=name, predictor=one, fingerprint=name)
+        for name, one in (("two", two), ("one", predictor))
+    ]
+    studio = Studio(models, Limits())
+    settings = Settings(num_steps=1, image_guidance=1.0, text_guidance=1.0, seed=0)
+    asks = [
+        Ask(caption="", model=model, instruction=SAID, states=[], settings=settings)
+        for model in models
+    ]
+    *_, drawn = studio.draw(("here", "me"), clip[0], asks)
+    assert isinstance(drawn, Drawn)
+    given = [prediction.given for prediction in drawn.predictions]
+    assert np.array_equal(given[0], clip[1][[0, 2]]), "at 4 frames a second, of 8"
+    assert np.array_equal(given[1], clip[1][:1])
+    assert np.array_equal(drawn.predictions[0].frames[:2], given[0])
+    with pytest.raises(ValueError, match="reads 2 given frames, 4 a second, and the file holds 1"):
+        list(studio.draw(("here", "me"), pictures / "frame_0.png", asks[:1]))

@@ -43,6 +43,24 @@ def test_a_video_gives_its_first_frames_and_no_more(uploads, tmp_path):
     assert len(uploads.read(tmp_path / "a", 99)) == len(video)
 
 
+@pytest.mark.parametrize(
+    ("rate", "fps", "numbers"),
+    [(8.0, 4.0, [0, 2, 4]), (4.0, 8.0, [0, 0, 1]), (10.0, 3.0, [0, 3, 7]), (8.0, 1.0, [0])],
+)
+@pytest.mark.parametrize("kind", ["mp4", "gif"])
+def test_frames_at_a_rate_are_taken_by_time(uploads, tmp_path, kind, rate, fps, numbers):
+    video = moving_square(8)
+    if kind == "mp4":
+        write_mp4(tmp_path / "a", video, rate, lossless=True)
+    else:
+        write_gif(tmp_path / "a.gif", video, rate)
+    path = tmp_path / ("a" if kind == "mp4" else "a.gif")
+    shown = uploads.read(path, 99)
+    found = uploads.read(path, 3, fps=fps)
+    assert np.array_equal(found, shown[numbers[: len(found)]])
+    assert len(found) == len(numbers)
+
+
 def test_a_phones_picture_is_upright_and_a_large_one_is_scaled_down(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

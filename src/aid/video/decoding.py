@@ -225,16 +225,25 @@ def read_video(path: Path) -> UInt8[np.ndarray, "f H W 3"]:
 
 
 def first_frames(
-    container: av.container.InputContainer, number: int
+    container: av.container.InputContainer, number: int, fps: float | None = None
 ) -> Iterator[tuple[Pixels, list[Note]]]:
     """The first frames of an open file that can be decoded rightly, and what is done to each.
+
+    Args:
+        container: the file.
+        number: at most so many.
+        fps: of the frames wanted: number i is the one nearest in time to i / fps seconds after the
+            first, up to half of a frame's time after the last. None takes every frame.
 
     Raises:
         Unreadable: a frame is damaged, too large, or of another size than the first.
     """
     stream, notes = main_stream(container)
     size: tuple[int, int] | None = None
-    for count, (_, frame) in enumerate(_shown(container, stream, is_timed=True)):
+    shown = _shown(container, stream, is_timed=True)
+    if fps is not None:
+        shown = _at_rate(shown, float(stream.time_base or 0), fps)
+    for count, (_, frame) in enumerate(shown):
         if count == number:
             return
         if frame.is_corrupt:
@@ -243,6 +252,26 @@ def first_frames(
         size = size or pixels.shape[:2]
         pixels, more = same_size(pixels, size, more)
         yield pixels, notes + more
+
+
+def _at_rate(
+    shown: Iterator[tuple[int, av.VideoFrame]], tick: float, fps: float
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Of frames with their ticks (of `tick` seconds) those nearest to 0, 1 / fps, ... seconds."""
+    count, first, gap = 0, None, 0.0
+    before: tuple[float, tuple[int, av.VideoFrame]] | None = None
+    for one in shown:
+        first = one[0] if first is None else first
+        time = (one[0] - first) * tick
+        while count / fps <= time:
+            is_earlier = before is not None and count / fps - before[0] <= time - count / fps
+            yield before[1] if is_earlier else one
+            count += 1
+        gap = time - before[0] if before is not None else 0.0
+        before = time, one
+    while before is not None and count / fps <= before[0] + gap / 2:
+        yield before[1]
+        count += 1
 
 
 def _is_picture(path: Path) -> bool:

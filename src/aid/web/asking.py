@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from aid.demo import read_frames
-from aid.video import fit
 from aid.web import fragments
 from aid.web.jobs import CRASHED, Crashed, News, RequestStopped
 from aid.web.limits import (
@@ -247,10 +245,10 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
         if path is None:
             return ""
         try:
-            pixels = fit(studio.frames(path)[0], first.height, first.width)
+            pixels = studio.given(path, studio.first)
         except ValueError as error:
             return fragments.error(str(error))
-        picture = fragments.strip(np.asarray(pixels)[None], "the first frame as the model sees it")
+        picture = fragments.strip(pixels, "the given frames as the model sees them")
         return f"{picture}<p class='aid-note'>What the model sees.</p>"
 
     def say(path: Path | None, said: Any, kept: Any) -> Any:

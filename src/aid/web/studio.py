@@ -102,9 +102,21 @@ class Studio:
         """The model that is asked unless another one is named."""
         return next(iter(self.models.values()))
 
-    def frames(self, path: Path | None) -> UInt8[np.ndarray, "k H W 3"]:
-        """The given frames in an uploaded file, as many as any model wants."""
-        return self.uploads.read(path, max(m.num_given_frames for m in self.models.values()))
+    def given(self, path: Path | None, model: Model) -> UInt8[np.ndarray, "k H W 3"]:
+        """The given frames in an uploaded file as a model reads them: its number, rate and size.
+
+        Raises:
+            ValueError: the file cannot be read, or holds too few frames.
+        """
+        predictor, wanted = model.predictor, model.num_given_frames
+        fps = predictor.fps if wanted > 1 else None
+        frames = self.uploads.read(path, wanted, fps=fps)
+        if len(frames) < wanted:
+            raise ValueError(
+                f"the model {model.name!r} reads {wanted} given frames, {predictor.fps:g} a "
+                f"second, and the file holds {len(frames)}. Upload a video that begins with them."
+            )
+        return fit_given(list(frames), predictor.height, predictor.width)
 
     def states(self, path: Path | None, instruction: str) -> list[str]:
         """What the first model's state writer says, before anything is drawn.
@@ -116,7 +128,7 @@ class Studio:
         if predictor.state_writer.sees == "text":
             frame = np.zeros((predictor.height, predictor.width, 3), np.uint8)
         else:
-            frame = self.frames(path)[0]
+            frame = self.given(path, self.first)[0]
         return predictor.states_for(frame, instruction)
 
     def draw(self, visitor: Visitor, frame: Path | None, asks: list[Ask]) -> Iterator[News | Drawn]:
@@ -162,28 +174,24 @@ class Studio:
 
     def _drawn(self, frame: Path | None, asks: list[Ask], progress: Progress) -> Drawn:
         notes = listen()
-        given = self.frames(frame)  # here and not before, so that waiting requests hold no pixels
-        predictions = [_predict(ask, given, progress) for ask in asks]
+        models = {ask.model.name: ask.model for ask in asks}
+        # Here and not before, so that waiting requests hold no pixels.
+        given = {name: self.given(frame, model) for name, model in models.items()}
+        predictions = [_predict(ask, given[ask.model.name], progress) for ask in asks]
         return Drawn(predictions=predictions, notes=list(dict.fromkeys(notes)))
 
 
 def _predict(ask: Ask, given: UInt8[np.ndarray, "k H W 3"], progress: Progress) -> Prediction:
     """One video, as `Predictor` draws it; unlike there, no instruction at all is allowed."""
-    predictor, wanted, settings = ask.model.predictor, ask.model.num_given_frames, ask.settings
-    if len(given) < wanted:
-        raise ValueError(
-            f"the model {ask.model.name!r} reads {wanted} given frames and the file holds "
-            f"{len(given)}. Upload a video."
-        )
-    own = fit_given(given[:wanted], predictor.height, predictor.width)
+    predictor, settings = ask.model.predictor, ask.settings
     states = ask.states
     if states is None:
-        states = predictor.states_for(own[0], ask.instruction)
+        states = predictor.states_for(given[0], ask.instruction)
     sampler = predictor.sampler_with(
         settings.num_steps, settings.image_guidance, settings.text_guidance
     )
     videos = predictor.predict_many(
-        [own],
+        [given],
         [ask.instruction],
         [settings.seed],
         states=[states],
@@ -192,7 +200,7 @@ def _predict(ask: Ask, given: UInt8[np.ndarray, "k H W 3"], progress: Progress) 
     )
     return Prediction(
         videos=videos,
-        given=own,
+        given=given,
         instruction=ask.instruction,
         states=states,
         state_writer=predictor.state_writer.name if ask.states is None else "caller",

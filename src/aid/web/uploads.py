@@ -17,11 +17,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from aid.data.frames import nearest
 from aid.video import Note
 from aid.video.colour import Unreadable, square_width
 from aid.video.decoding import first_frames
 from aid.video.packets import main_stream
-from aid.video.pictures import FIRST_OF_SEVERAL, frames_of, number_of_frames, opened
+from aid.video.pictures import FIRST_OF_SEVERAL, durations_of, frames_of, number_of_frames, opened
 from aid.web.limits import Limits
 
 IMAGES = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "WEBP": "WEBP"}
@@ -122,9 +123,15 @@ class Uploads:
         return self._video_facts(path, VIDEOS[kind])
 
     def read(
-        self, path: Path | None, number: int = 1, longest: int = LONGEST_SIDE
+        self,
+        path: Path | None,
+        number: int = 1,
+        longest: int = LONGEST_SIDE,
+        fps: float | None = None,
     ) -> UInt8[np.ndarray, "k H W 3"]:
         """The first frames: `number` of a video or an animated image, fewer if it ends; upright.
+
+        With `fps` they are those of that rate, by the times at which frames are shown.
 
         What was done to the file beyond plain decoding is a warning. Sides above `longest` pixels
         are scaled down, so that what is kept is small.
@@ -137,7 +144,7 @@ class Uploads:
         with self.budget.reserve(facts.cost + (kept if facts.is_video or number > 1 else 0)):
             try:
                 decode = self._decode_video if facts.is_video else self._decode_image
-                frames, notes = decode(path, facts, number, longest)
+                frames, notes = decode(path, facts, number, longest, fps)
             except Unreadable as error:
                 raise ValueError(f"the file {error}.") from None
             except Exception:  # decoders raise anything on a hostile file
@@ -198,26 +205,36 @@ class Uploads:
             yield container
 
     def _decode_image(
-        self, path: Path, facts: Facts, number: int, longest: int
+        self, path: Path, facts: Facts, number: int, longest: int, fps: float | None
     ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
         notes: list[Note] = []
         with opened(path, [facts.decoder]) as image:
-            wanted = set(range(min(number, number_of_frames(image))))
-            frames = [_small(pixels, longest) for pixels in frames_of(image, wanted, notes)]
+            wanted = list(range(min(number, number_of_frames(image))))
+            if fps is not None and len(wanted) > 1:
+                wanted = _numbers_at_rate(durations_of(image), number, fps)
+            made = dict(zip(sorted(set(wanted)), frames_of(image, set(wanted), notes), strict=True))
+            frames = [_small(made[place], longest) for place in wanted]
             if number == 1 and number_of_frames(image) > 1:
                 notes.append(FIRST_OF_SEVERAL)
         return np.stack(frames), notes
 
     def _decode_video(
-        self, path: Path, facts: Facts, number: int, longest: int
+        self, path: Path, facts: Facts, number: int, longest: int, fps: float | None
     ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
         frames: list[np.ndarray] = []
         said: list[Note] = []
         with self._opened(path, facts.decoder) as container:
-            for pixels, notes in first_frames(container, number):
+            for pixels, notes in first_frames(container, number, fps):
                 frames.append(_small(pixels, longest))
                 said += notes
         return np.stack(frames), said
+
+
+def _numbers_at_rate(durations: list[float], number: int, fps: float) -> list[int]:
+    """The numbers of an animation's frames that are nearest to 0, 1 / fps, ... seconds."""
+    ends = np.cumsum(durations)
+    starts, moments = ends - durations, np.arange(number) / fps
+    return nearest(starts, moments[moments <= ends[-1] - durations[-1] / 2])
 
 
 def kind_of(head: bytes) -> str | None:
