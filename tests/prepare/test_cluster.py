@@ -139,10 +139,14 @@ def test_what_a_worker_meets_is_said_and_not_thrown(error, is_users):
 def test_a_worker_says_what_it_made_as_json():
     def encode(job, shards, tell):
         (rows,) = shards
-        yield Made(name=f"{job.out}-{rows[0]['id']}", num_rows=len(rows), skipped=[("b", "torn")])
+        yield Made(
+            name=f"{job.out}-{rows[0]['id']}", num_rows=len(rows), facts={"size": 3},
+            skipped=[("b", "torn")], notes={"turned": ["a", 1]},
+        )  # fmt: skip
 
     answer = _Worker(encode, JOB, dict)({"number": 0, "rows": json.dumps([{"id": "a"}])})
-    made = {"name": "cache-a", "num_rows": 1, "skipped": [["b", "torn"]]}
+    made = {"name": "cache-a", "num_rows": 1, "facts": {"size": 3}, "skipped": [["b", "torn"]],
+            "notes": {"turned": ["a", 1]}}  # fmt: skip
     assert json.loads(answer["made"]) == made
     assert answer["error"] == ""
 
