@@ -64,7 +64,7 @@ def cut_windows(
     ]
 
 
-LOWEST_RATE = 2.0
+LOWEST_RATE = 1 / SQUEEZED_FROM
 """Frames a second below which `suited_frames` cuts windows. SVD is conditioned on the rate minus 1,
 which at slower rates comes near 0 or falls below it."""
 
