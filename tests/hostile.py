@@ -61,6 +61,77 @@ def gif(width, height):
     return screen + image
 
 
+def endless_tables(path, samples=40_000_000):
+    """An mp4 of some kilobytes whose tables claim 40 million samples."""
+    content = bytearray(video(path, 64))
+
+    def write(box, at, *numbers):
+        at += content.index(box) + 8  # behind its name, version and flags
+        content[at : at + 4 * len(numbers)] = struct.pack(f">{len(numbers)}I", *numbers)
+
+    write(b"stts", 0, 1, samples, 1)
+    write(b"stsz", 0, 1, samples)
+    write(b"stsc", 0, 1, 1, samples, 1)
+    return bytes(content)
+
+
+def repeated_scans(times=3000, size=1500):
+    """A progressive JPEG with its last scan repeated."""
+    stream = io.BytesIO()
+    pixels = np.linspace(0, 255, size * size * 3).reshape(size, size, 3).astype(np.uint8)
+    Image.fromarray(pixels).save(stream, "JPEG", progressive=True, quality=50)
+    content = stream.getvalue()
+    last = content.rindex(b"\xff\xda")
+    return content[:-2] + content[last:-2] * times + content[-2:]
+
+
+def many_texts(number=300_000):
+    """A PNG of a few pixels with a text chunk after another."""
+    body = b"tEXt" + b"k\x00v"
+    chunk = struct.pack(">I", 3) + body + struct.pack(">I", zlib.crc32(body))
+    return png(8, 8, chunk * number, zlib.compress(bytes(8 * 25)))
+
+
+def many_pictures(number=1_000_000):
+    """A GIF of 64 pixels with more frames than anybody looks at."""
+    content = gif(8, 8)
+    picture = content[content.index(b",") : -1]
+    return content[:-1] + picture * number + b";"
+
+
+def endless_animation(number=2**31 - 1):
+    """A PNG that says it has two billion frames."""
+
+    def chunk(name, body):
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    control = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 10, 0, 0))
+    head = chunk(b"acTL", struct.pack(">II", number, 0)) + control
+    return png(8, 8, head, zlib.compress(bytes(8 * 25)))
+
+
+def endless_webp(number=200_000, size=2000):
+    """A WebP with a large canvas and small frames, more than anybody looks at."""
+    stream = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(stream, "WEBP", lossless=True)
+    picture = stream.getvalue()[12:]
+
+    def chunk(name, body):
+        return name + struct.pack("<I", len(body)) + body + b"\x00" * (len(body) % 2)
+
+    def number_of_3_bytes(value):
+        return struct.pack("<I", value)[:3]
+
+    side, zero = number_of_3_bytes(size - 1), number_of_3_bytes(0)
+    one = number_of_3_bytes(1)
+    frame = chunk(b"ANMF", zero + zero + one + one + number_of_3_bytes(40) + b"\x02" + picture)
+    head = chunk(b"VP8X", b"\x02" + bytes(3) + side + side)
+    body = b"WEBP" + head + chunk(b"ANIM", bytes(6)) + frame * number
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 FORBIDDEN = {
     "page.png": b"<html><script>alert(1)</script></html>",
     "drawing.png": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>',

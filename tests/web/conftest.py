@@ -47,6 +47,7 @@ def studio(models, tiny_backbone, tiny_manifest):
         models, tiny_backbone, "--rival", models / "rival", "--rival_backbone", tiny_backbone,
         "--data", tiny_manifest, "--runs", models / "runs", "--limits.megabytes", "2",
         "--limits.megapixels", "1", "--limits.seconds", "5", "--limits.steps", "5000",
+        "--limits.reading_seconds", "120",
         program=[faulty_studio.__file__],
     )  # fmt: skip
     yield server

@@ -15,6 +15,7 @@ import hostile
 import httpx
 import numpy as np
 import pytest
+from memory_use import resident
 from PIL import Image
 
 from aid.video import read_video
@@ -261,6 +262,22 @@ def test_who_hangs_up_holds_nobody_up(studio, frame, way):
         while way != "curl, at once" and begun == studio.log.read_text().count(faulty_studio.BEGUN):
             time.sleep(0.05)
     assert studio.call("predict", frame, SAID, *endless[2:])[0] == "complete"
+
+
+def test_a_good_request_does_not_wait_for_a_hostile_file(studio, frame):
+    """The hostile one is given up only when its visitor leaves: it takes no turn meanwhile."""
+    file = studio.upload("frame.jpg", hostile.repeated_scans(times=30_000, size=900))
+    api, model = f"{studio.url}/gradio_api", f"{folder(studio)}/one"
+    body = {"data": [file, SAID, None, model, 1, 1, 1, 0]}
+    before = resident("VmRSS", studio.process.pid)
+    call = studio.client.post(f"{api}/call/predict", json=body).json()
+    with studio.client.stream("GET", f"{api}/call/predict/{call['event_id']}") as answer:
+        assert answer.status_code == 200
+        assert studio.call("predict", frame, SAID, None, model, 1, 1, 1, 0)[0] == "complete"
+        assert studio.call("states", frame, SAID)[0] == "complete"
+        assert "event: " not in next(answer.iter_text()).replace("event: heartbeat", "")
+    assert resident("VmHWM", studio.process.pid) - before < 300e6
+    assert studio.call("predict", frame, SAID, None, model, 1, 1, 1, 0)[0] == "complete"
 
 
 def test_the_documented_curl_example_runs(studio, picture, tmp_path):

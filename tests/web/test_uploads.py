@@ -1,5 +1,7 @@
 import io
+import re
 import threading
+import time
 
 import hostile
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 from videos import moving_square
 
 from aid.video import read_video, write_gif, write_mp4
+from aid.video.confined import Cancelled
 from aid.web.limits import Limits
 from aid.web.uploads import Budget, Uploads
 
@@ -188,3 +191,56 @@ def test_an_animated_upload_gives_several_frames_or_says_that_the_first_is_taken
     assert len(uploads.read(tmp_path / "a.gif", 3)) == 3
     with pytest.warns(UserWarning, match="the first is taken"):
         assert len(uploads.read(tmp_path / "a.gif")) == 1
+
+
+FILES = {
+    "tables.mp4": lambda folder: hostile.endless_tables(folder / "v.mp4"),
+    "scans.jpg": lambda folder: hostile.repeated_scans(),
+    "texts.png": lambda folder: hostile.many_texts(),
+    "pictures.gif": lambda folder: hostile.many_pictures(),
+    "animation.png": lambda folder: hostile.endless_animation(),
+    "animation.webp": lambda folder: hostile.endless_webp(),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_small_files_that_cost_much_are_given_up_while_a_good_one_is_read(tmp_path, name):
+    """Each is refused, or read if the machine can do that within the limits."""
+    limits = Limits(decoded_megabytes=256, reading_seconds=4.0)
+    uploads = Uploads(limits)
+    (tmp_path / name).write_bytes(FILES[name](tmp_path))
+    content, pixels = picture()
+    (tmp_path / "good").write_bytes(content)
+    uploads.read(tmp_path / "good")  # the processes are there
+    before = begin_anew()
+    outcome = []
+
+    def read():
+        started = time.monotonic()
+        try:
+            outcome.append(len(uploads.read(tmp_path / name, owner=("a stranger", ""))))
+        except ValueError as error:
+            outcome.append(str(error))
+        outcome.append(time.monotonic() - started)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert np.array_equal(uploads.read(tmp_path / "good")[0], pixels)
+    if name == "scans.jpg":
+        assert not outcome, "it takes long, and the good one does not wait for it"
+    thread.join()
+    result, seconds = outcome
+    assert seconds < 30
+    assert resident("VmHWM") - before < 100e6
+    if name in ("tables.mp4", "scans.jpg"):
+        assert re.search("given up|damaged|claims", result)
+
+
+def test_a_file_that_nobody_waits_for_any_more_is_given_up(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(hostile.repeated_scans())
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        Uploads(Limits(reading_seconds=600.0)).read(
+            tmp_path / "a.jpg", is_cancelled=lambda: time.monotonic() > started + 1
+        )
+    assert time.monotonic() - started < 60

@@ -16,7 +16,7 @@ from aid.config import FrameConfig
 from aid.types import VideoRow
 from aid.video import Note, fit, list_frames, read_picture
 from aid.video.colour import Unreadable
-from aid.video.decoding import decode, is_constant, same_size
+from aid.video.decoding import decode, is_constant, nearest, same_size
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,6 @@ def evenly(times: Float[np.ndarray, " n"], num_frames: int) -> list[int]:
     if is_constant(times):
         return uniform_index(length, num_frames)
     return nearest(times, np.linspace(0, times[-1], num_frames))
-
-
-def nearest(times: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " m"]) -> list[int]:
-    """The number of the frame that is nearest in time to each moment; of two the earlier."""
-    middles = (times[1:] + times[:-1]) / 2
-    return np.searchsorted(middles, wanted - 1e-6).tolist()
 
 
 def seer_trilinear(pixels: UInt8[np.ndarray, "t H W 3"], num_frames: int) -> Tensor:

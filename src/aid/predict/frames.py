@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from aid.data.frames import nearest
 from aid.video import Note, fit, image_pixels, is_animated, is_video, list_frames, read_image
 from aid.video.colour import Unreadable
-from aid.video.decoding import ANIMATED_SUFFIXES, decode
+from aid.video.decoding import ANIMATED_SUFFIXES, decode, nearest
 from aid.video.pictures import FIRST_OF_SEVERAL
 
 Frame = str | Path | Image.Image | np.ndarray

@@ -93,6 +93,12 @@ def is_constant(seconds: Float[np.ndarray, " n"]) -> bool:
     return bool(is_even and np.abs(seconds - turns).max() <= most)
 
 
+def nearest(times: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " m"]) -> list[int]:
+    """The number of the frame that is nearest in time to each moment; of two the earlier."""
+    middles = (times[1:] + times[:-1]) / 2
+    return np.searchsorted(middles, wanted - 1e-6).tolist()
+
+
 def decode(
     path: Path,
     start: float,

@@ -191,10 +191,10 @@ def durations_of(image: Image.Image) -> list[float]:
 
 def frames_of(image: Image.Image, wanted: set[int], notes: list[Note]) -> Iterator[Pixels]:
     """The frames with these numbers, in order; what there is to say of them is added to `notes`."""
-    for place, number in enumerate(_numbers(image)):
-        if place in wanted:
-            image.seek(number)
-            yield _pixels(image, notes)
+    numbers = _numbers(image)
+    for place in sorted(wanted):
+        image.seek(numbers[place])
+        yield _pixels(image, notes)
 
 
 def number_of_frames(image: Image.Image) -> int:

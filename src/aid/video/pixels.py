@@ -1,23 +1,10 @@
-"""Pixels as floats and bytes, fitted to a size, and side by side on a sheet."""
+"""Pixels fitted to a size, and side by side on a sheet."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from torch import Tensor
-
-
-def to_float(pixels: UInt8[np.ndarray, "f H W 3"]) -> Float[Tensor, "f 3 H W"]:
-    """uint8 in [0, 255] -> float in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_uint8(frames: Float[Tensor, "f 3 H W"]) -> UInt8[np.ndarray, "f H W 3"]:
-    """Float in [-1, 1] (clamped) -> uint8 in [0, 255], rounded."""
-    pixels = ((frames.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def fit(pixels: UInt8[np.ndarray, "H W 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -241,21 +241,22 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
         )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
 
-    def see(path: Path | None) -> str:
+    def see(request: gr.Request, path: Path | None) -> str:
         if path is None:
             return ""
         try:
-            pixels = studio.given(path, studio.first)
+            pixels = studio.given(path, studio.first, visitor_of(request))
         except ValueError as error:
             return fragments.error(str(error))
         picture = fragments.strip(pixels, "the given frames as the model sees them")
         return f"{picture}<p class='aid-note'>What the model sees.</p>"
 
-    def say(path: Path | None, said: Any, kept: Any) -> Any:
+    def say(request: gr.Request, path: Path | None, said: Any, kept: Any) -> Any:
         if kept or not isinstance(said, str):
             return gr.skip()  # an answer would undo what was typed since
         try:
-            return "\n".join(studio.states(path, checked_text("instruction", said, limits)))
+            words = checked_text("instruction", said, limits)
+            return "\n".join(studio.states(path, words, visitor_of(request)))
         except ValueError:
             return ""  # Predict will say what is wrong
 

@@ -17,6 +17,8 @@ from aid.web.limits import shown
 from aid.web.uploads import Uploads
 
 MOST_FRAMES, LONGEST_SIDE = 256, 320
+PATIENCE = 6.0
+"""Times an upload's limit of seconds: a video is decoded as a whole."""
 MOST_MATCHES = 200
 DOCUMENTS = (".html", ".md", ".png")
 DEEPEST = 4
@@ -68,7 +70,7 @@ class DataSet:
         path = self.folder / row.video
         if not path.is_file():
             raise ValueError(f"the video {row.video!r} of {row.id!r} is missing.")
-        return row, self.uploads.read(path, MOST_FRAMES, LONGEST_SIDE)
+        return row, self.uploads.read(path, MOST_FRAMES, LONGEST_SIDE, patience=PATIENCE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,8 @@ def progress(news: News) -> str:
     """How far a request is, and a preview while there is one."""
     if news.is_stopping:
         return '<p class="aid-status">Stopping after this step.</p>'
+    if news.is_reading:
+        return '<p class="aid-status">Reading the file.</p>'
     if not news.total:
         others = f"{news.ahead} request{'s' * (news.ahead != 1)}"
         return f'<p class="aid-status">Waiting: {others} before yours.</p>'

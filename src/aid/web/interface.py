@@ -93,9 +93,10 @@ def build_interface(studio: Studio, folder: Path) -> None:
         made = drawn(request, wish.frame, asks)
         return sheet_of(comparing.cells_of(asks, made), folder), _facts(asks, made)
 
-    def say(frame: Any, instruction: Any) -> list[str]:
+    def say(request: gr.Request, frame: Any, instruction: Any) -> list[str]:
         """The states that `/predict` would use."""
-        return studio.states(frame, checked_text("instruction", instruction, limits))
+        words = checked_text("instruction", instruction, limits)
+        return studio.states(frame, words, visitor_of(request))
 
     settings = [model, steps, image_guidance, text_guidance, seed]
     hidden = gr.Button(visible=False)

@@ -7,6 +7,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +43,15 @@ class RequestStopped(ValueError):
 class News:
     """How far a request is: `ahead` others come first, or `done` of `total` sampling steps.
 
-    A request that `is_stopping` was cancelled and finishes what it is at.
+    A request that `is_stopping` was cancelled and finishes what it is at. While its file
+    `is_reading`, it has no place in the queue yet.
     """
 
     ahead: int = 0
     done: int = 0
     total: int = 0
     is_stopping: bool = False
+    is_reading: bool = False
     preview: UInt8[np.ndarray, "n H W 3"] | None = None
 
 
@@ -138,10 +141,14 @@ def hear_warnings() -> None:
     warnings.showwarning = _heard_or_printed
 
 
-def listen() -> list[str]:
-    """The warnings of this thread, as they come."""
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """The warnings of this thread, as they come, for the length of the block."""
     _heard.kept = []
-    return _heard.kept
+    try:
+        yield _heard.kept
+    finally:
+        del _heard.kept
 
 
 def _heard_or_printed(message: Warning | str, category: type[Warning], *_: object) -> None:

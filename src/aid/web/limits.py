@@ -19,7 +19,10 @@ class Limits:
     seconds: float = 60.0
     """Of a video; checked before anything is decoded."""
     decoded_megabytes: int = 512
-    """Memory for decoding, all requests together; one waits for another."""
+    """Memory for decoding, all requests together by what their headers say; one waits for another.
+    A process that reads a file may take as much and no more, whatever the file says."""
+    reading_seconds: float = 10.0
+    """For reading a file; then the process that reads it is killed."""
     kept_megabytes: int = 1024
     """Disk for uploads and results, all visitors together; the oldest go after an hour."""
     steps: int = 100

@@ -5,7 +5,7 @@ The tabs and the HTTP interface call `Studio.draw` with a list of `Ask`s. All dr
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from jaxtyping import UInt8
 from aid.config import Precision
 from aid.predict import Prediction, Predictor, find_model, state_writer_of
 from aid.predict.frames import fit_given
-from aid.web.jobs import NEWS_EVERY, News, Progress, RequestStopped, follow, listen
+from aid.video.confined import Cancelled, readers
+from aid.web.jobs import NEWS_EVERY, News, Progress, RequestStopped, follow, hearing
 from aid.web.limits import Limits, Settings
-from aid.web.turns import Turns, Visitor
+from aid.web.turns import Ticket, Turns, Visitor
 from aid.web.uploads import Uploads
 
 
@@ -96,21 +97,35 @@ class Studio:
         self.limits = limits
         self.uploads = Uploads(limits)
         self.turns = Turns(limits.waiting, limits.waiting_each)
+        readers().start()
 
     @property
     def first(self) -> Model:
         """The model that is asked unless another one is named."""
         return next(iter(self.models.values()))
 
-    def given(self, path: Path | None, model: Model) -> UInt8[np.ndarray, "k H W 3"]:
+    def given(
+        self,
+        path: Path | None,
+        model: Model,
+        visitor: Visitor = ("", ""),
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> UInt8[np.ndarray, "k H W 3"]:
         """The given frames in an uploaded file as a model reads them: its number, rate and size.
+
+        Args:
+            path: of the uploaded file.
+            model: for which they are.
+            visitor: who asks, for fairness.
+            is_cancelled: whether the visitor has gone; then the reading ends.
 
         Raises:
             ValueError: the file cannot be read, or holds too few frames.
+            Cancelled: the visitor has gone.
         """
         predictor, wanted = model.predictor, model.num_given_frames
         fps = predictor.fps if wanted > 1 else None
-        frames = self.uploads.read(path, wanted, fps=fps)
+        frames = self.uploads.read(path, wanted, fps=fps, owner=visitor, is_cancelled=is_cancelled)
         if len(frames) < wanted:
             raise ValueError(
                 f"the model {model.name!r} reads {wanted} given frames, {predictor.fps:g} a "
@@ -118,8 +133,13 @@ class Studio:
             )
         return fit_given(list(frames), predictor.height, predictor.width)
 
-    def states(self, path: Path | None, instruction: str) -> list[str]:
+    def states(self, path: Path | None, instruction: str, visitor: Visitor = ("", "")) -> list[str]:
         """What the first model's state writer says, before anything is drawn.
+
+        Args:
+            path: of the uploaded file.
+            instruction: what should happen.
+            visitor: who asks, for fairness.
 
         Raises:
             ValueError: the writer looks at frames and there is none, or it cannot be read.
@@ -128,7 +148,7 @@ class Studio:
         if predictor.state_writer.sees == "text":
             frame = np.zeros((predictor.height, predictor.width, 3), np.uint8)
         else:
-            frame = self.given(path, self.first)[0]
+            frame = self.given(path, self.first, visitor)[0]
         return predictor.states_for(frame, instruction)
 
     def draw(self, visitor: Visitor, frame: Path | None, asks: list[Ask]) -> Iterator[News | Drawn]:
@@ -150,10 +170,13 @@ class Studio:
             raise ValueError(
                 f"{len(asks)} videos were asked for; the limit is {self.limits.videos} at once."
             )
-        self.uploads.check(frame)
-        ticket = self.turns.join(visitor)
+        ticket = self.turns.arrive(visitor)
         is_running = False
         try:
+            yield News(is_reading=True)
+            # Before it has a turn, so that nobody waits for a file that takes long.
+            given, notes = self._given(frame, asks, ticket)
+            self.turns.line_up(ticket)
             while not self.turns.wait(ticket, NEWS_EVERY):
                 if ticket.is_cancelled and self.turns.is_closed:
                     raise ValueError("the studio is closing.")
@@ -164,7 +187,7 @@ class Studio:
             yield from follow(
                 ticket,
                 sum(ask.settings.num_steps for ask in asks),
-                lambda progress: self._drawn(frame, asks, progress),
+                lambda progress: _drawn(given, asks, progress, notes),
                 at_end=lambda: self.turns.leave(ticket),
             )
         finally:
@@ -172,13 +195,31 @@ class Studio:
             if not is_running:  # else the thread gives the place back, once it has stopped
                 self.turns.leave(ticket)
 
-    def _drawn(self, frame: Path | None, asks: list[Ask], progress: Progress) -> Drawn:
-        notes = listen()
+    def _given(
+        self, frame: Path | None, asks: list[Ask], ticket: Ticket
+    ) -> tuple[dict[str, UInt8[np.ndarray, "..."]], list[str]]:
+        """The given frames by model, at its size (waiting requests hold no others), and notes."""
         models = {ask.model.name: ask.model for ask in asks}
-        # Here and not before, so that waiting requests hold no pixels.
-        given = {name: self.given(frame, model) for name, model in models.items()}
+        with hearing() as notes:
+            try:
+                given = {
+                    name: self.given(frame, model, ticket.visitor, lambda: ticket.is_cancelled)
+                    for name, model in models.items()
+                }
+            except Cancelled:
+                raise RequestStopped from None
+        return given, notes
+
+
+def _drawn(
+    given: dict[str, UInt8[np.ndarray, "..."]],
+    asks: list[Ask],
+    progress: Progress,
+    notes: list[str],
+) -> Drawn:
+    with hearing() as more:
         predictions = [_predict(ask, given[ask.model.name], progress) for ask in asks]
-        return Drawn(predictions=predictions, notes=list(dict.fromkeys(notes)))
+    return Drawn(predictions=predictions, notes=list(dict.fromkeys([*notes, *more])))
 
 
 def _predict(ask: Ask, given: UInt8[np.ndarray, "k H W 3"], progress: Progress) -> Prediction:

@@ -37,10 +37,19 @@ class Turns:
         self._gone: deque[Visitor] = deque(maxlen=GONE)
         self._sessions: dict[str, deque[str]] = {}
         self._tickets: dict[Visitor, deque[Ticket]] = {}
+        self._arriving: list[Ticket] = []
         self._changed = Condition()
 
     def join(self, visitor: Visitor) -> Ticket:
-        """A place in the queue; `leave` must follow.
+        """A place in the queue; `leave` must follow. Errors as for `arrive`."""
+        ticket = self.arrive(visitor)
+        self.line_up(ticket)
+        return ticket
+
+    def arrive(self, visitor: Visitor) -> Ticket:
+        """A ticket that counts as a waiting one, but has no turn before `line_up`.
+
+        Its file is read meanwhile. `leave` must follow.
 
         Raises:
             ValueError: the queue is full, or the visitor's part of it.
@@ -48,6 +57,7 @@ class Turns:
         with self._changed:
             everyone = [one for tickets in self._tickets.values() for one in tickets]
             everyone += [self.running] if self.running else []
+            everyone += self._arriving
             if self.is_closed:
                 raise ValueError("the studio is closing.")
             if visitor in self._gone:
@@ -60,13 +70,21 @@ class Turns:
             if of_address >= self.waiting_address or len(everyone) > self.waiting:
                 raise ValueError(f"the queue is full ({len(everyone)} requests). Try again soon.")
             ticket = Ticket(visitor)
-            address, session = visitor
+            self._arriving.append(ticket)
+            return ticket
+
+    def line_up(self, ticket: Ticket) -> None:
+        """Lets a ticket that arrived take its turn."""
+        with self._changed:
+            if self.is_closed:
+                return  # it is cancelled, as all are
+            self._arriving.remove(ticket)
+            address, session = visitor = ticket.visitor
             sessions = self._sessions.setdefault(address, deque())
             if session not in sessions:
                 sessions.append(session)
             self._tickets.setdefault(visitor, deque()).append(ticket)
             self._advance()
-            return ticket
 
     def wait(self, ticket: Ticket, timeout: float) -> bool:
         """Whether it is the ticket's turn, after waiting for at most `timeout` seconds."""
@@ -76,7 +94,7 @@ class Turns:
     def ahead(self, ticket: Ticket) -> int:
         """How many requests come before this one, the running one included."""
         with self._changed:
-            if self.running is ticket:
+            if self.running is ticket or ticket in self._arriving:
                 return 0
             return 1 + self._order().index(ticket)
 
@@ -86,6 +104,8 @@ class Turns:
             ticket.is_cancelled = True
             if self.running is ticket:
                 self.running = None
+            elif ticket in self._arriving:
+                self._arriving.remove(ticket)
             elif ticket in self._tickets.get(ticket.visitor, ()):
                 self._tickets[ticket.visitor].remove(ticket)
                 self._forget(ticket.visitor)
@@ -102,7 +122,7 @@ class Turns:
             if is_for_good:
                 self._gone.append(visitor)
             running = [self.running] if self.running else []
-            for ticket in [*running, *self._tickets.get(visitor, ())]:
+            for ticket in [*running, *self._arriving, *self._tickets.get(visitor, ())]:
                 if ticket.visitor == visitor:
                     ticket.is_cancelled = True
 
@@ -110,7 +130,7 @@ class Turns:
         """Lets nobody in any more, cancels all and waits for the running one to stop."""
         with self._changed:
             self.is_closed = True
-            for tickets in self._tickets.values():
+            for tickets in [self._arriving, *self._tickets.values()]:
                 for ticket in tickets:
                     ticket.is_cancelled = True
             if self.running:

@@ -2,25 +2,28 @@
 
 Nothing is decoded before the header has been checked. Formats are named to the decoders, so that a
 file cannot choose another one (a playlist that names files of this machine, for example), and they
-read from an open file, so that there is no path or address to follow.
+read from an open file, so that there is no path or address to follow. Whatever asks a decoder, even
+for a header, runs in a process of its own, with limits on memory and time.
 """
 
+import errno
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Condition
+from typing import Any
 
 import av
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from aid.data.frames import nearest
 from aid.video import Note
 from aid.video.colour import Unreadable, square_width
-from aid.video.decoding import first_frames
+from aid.video.confined import Answer, Owner, readers
+from aid.video.decoding import first_frames, nearest
 from aid.video.packets import main_stream
 from aid.video.pictures import FIRST_OF_SEVERAL, durations_of, frames_of, number_of_frames, opened
 from aid.web.limits import Limits
@@ -86,7 +89,7 @@ class Budget:
 
 
 class Uploads:
-    """Reads files that visitors sent.
+    """Reads files that visitors sent, in the processes of `aid.video.confined`.
 
     Args:
         limits: of one file, and of memory for all.
@@ -96,11 +99,23 @@ class Uploads:
         self.limits = limits
         self.budget = Budget(limits.decoded_megabytes * 1_000_000)
 
-    def check(self, path: Path | None) -> Facts:
+    def check(
+        self,
+        path: Path | None,
+        owner: Owner = ("", ""),
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> Facts:
         """What the header says, decoding nothing.
 
+        Args:
+            path: of the file.
+            owner: who asks, for fair turns among those who wait.
+            is_cancelled: whether whoever asked has gone; then the reading ends.
+
         Raises:
-            ValueError: there is no file, or it is of another kind, damaged or too big.
+            ValueError: there is no file, or it is of another kind, damaged or too big, or reading
+                it takes too much time or memory.
+            Cancelled: whoever asked has gone.
         """
         if path is None:
             raise ValueError("there is no frame yet. Drop an image, or pick one of the examples.")
@@ -112,15 +127,13 @@ class Uploads:
                 f"the file has {size / 1e6:.1f} MB; the limit is {self.limits.megabytes} MB."
             )
         with path.open("rb") as stream:
-            kind = kind_of(stream.read(64))
-        if kind is None:
-            raise ValueError(
-                "the file is neither an image nor a video, by its content. Known: "
-                f"{', '.join([*IMAGES, *VIDEOS])}."
-            )
-        if kind in IMAGES:
-            return self._image_facts(path, IMAGES[kind])
-        return self._video_facts(path, VIDEOS[kind])
+            if kind_of(stream.read(64)) is None:
+                raise ValueError(
+                    "the file is neither an image nor a video, by its content. Known: "
+                    f"{', '.join([*IMAGES, *VIDEOS])}."
+                )
+        answer = self._confined("facts_of", path, {}, 1.0, owner, is_cancelled)
+        return Facts(**answer.value)
 
     def read(
         self,
@@ -128,106 +141,193 @@ class Uploads:
         number: int = 1,
         longest: int = LONGEST_SIDE,
         fps: float | None = None,
+        owner: Owner = ("", ""),
+        is_cancelled: Callable[[], bool] = lambda: False,
+        patience: float = 1.0,
     ) -> UInt8[np.ndarray, "k H W 3"]:
         """The first frames: `number` of a video or an animated image, fewer if it ends; upright.
-
-        With `fps` they are those of that rate, by the times at which frames are shown.
 
         What was done to the file beyond plain decoding is a warning. Sides above `longest` pixels
         are scaled down, so that what is kept is small.
 
+        Args:
+            path: of the file.
+            number: of frames.
+            longest: pixels of a side.
+            fps: frames a second, by the times at which they are shown; None takes all.
+            owner: as for `check`.
+            is_cancelled: as for `check`.
+            patience: times the usual limit of seconds.
+
         Raises:
             ValueError: as for `check`, or the file breaks off.
+            Cancelled: whoever asked has gone.
         """
-        facts = self.check(path)
+        facts = self.check(path, owner, is_cancelled)
         kept = number * 3 * min(facts.width * facts.height, longest**2)
         with self.budget.reserve(facts.cost + (kept if facts.is_video or number > 1 else 0)):
-            try:
-                decode = self._decode_video if facts.is_video else self._decode_image
-                frames, notes = decode(path, facts, number, longest, fps)
-            except Unreadable as error:
-                raise ValueError(f"the file {error}.") from None
-            except Exception:  # decoders raise anything on a hostile file
-                raise ValueError("the file is damaged: it could not be decoded.") from None
-        for note in dict.fromkeys(notes):
+            wanted = {"number": number, "longest": longest, "fps": fps}
+            answer = self._confined("read_file", path, wanted, patience, owner, is_cancelled)
+        for note in answer.value:
             warnings.warn(f"the uploaded file: {note}.", stacklevel=2)
-        return frames
+        return answer.arrays[0]
 
-    def _image_facts(self, path: Path, decoder: str) -> Facts:
-        try:
-            with Image.open(path, formats=[decoder]) as image:
-                width, height = image.size
-        except Image.DecompressionBombError:
-            raise ValueError(self._too_many_pixels("too many to count")) from None
-        except Exception:  # as above
-            raise ValueError(f"the {decoder} file is damaged: its header is not one.") from None
-        return self._checked(Facts(decoder=decoder, is_video=False, width=width, height=height))
+    def _confined(
+        self,
+        function: str,
+        path: Path,
+        arguments: dict,
+        patience: float,
+        owner: Owner,
+        is_cancelled: Callable[[], bool],
+    ) -> Answer:
+        return readers().ask(
+            f"aid.web.uploads:{function}",
+            {"path": str(path), "limits": asdict(self.limits), **arguments},
+            megabytes=self.limits.decoded_megabytes,
+            seconds=patience * self.limits.reading_seconds,
+            owner=owner,
+            is_cancelled=is_cancelled,
+        )
 
-    def _video_facts(self, path: Path, decoder: str) -> Facts:
-        try:
-            with self._opened(path, decoder) as container:
-                stream, _ = main_stream(container)
-                width, height = stream.codec_context.width, stream.codec_context.height
-                width = max(width, square_width(width, stream.sample_aspect_ratio))
-                lengths = [float(container.duration or 0) / av.time_base]
-                if stream.duration and stream.time_base:
-                    lengths.append(float(stream.duration * stream.time_base))
-        except Unreadable as error:
-            raise ValueError(f"the video file {error}.") from None
-        except (av.FFmpegError, OSError, UnicodeError, MemoryError):
-            raise ValueError("the video file is damaged: its header is not one.") from None
-        if max(lengths) > self.limits.seconds:
-            raise ValueError(
-                f"the video lasts {max(lengths):.0f} s; the limit is {self.limits.seconds:g} s."
-            )
-        return self._checked(Facts(decoder=decoder, is_video=True, width=width, height=height))
 
-    def _checked(self, facts: Facts) -> Facts:
-        if facts.width < 1 or facts.height < 1:
-            raise ValueError("the file does not say how large its picture is.")
-        if facts.width * facts.height > self.limits.megapixels * 1_000_000:
-            raise ValueError(self._too_many_pixels(f"{facts.width}x{facts.height}"))
-        return facts
+def facts_of(path: str, limits: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What a file's header says, as the fields of `Facts`; called where files are read.
 
-    def _too_many_pixels(self, size: str) -> str:
-        most = self.limits.megapixels
-        return f"the picture has too many pixels ({size}); the limit is {most:g} million."
+    Args:
+        path: of a file that is an image or a video by its first bytes.
+        limits: the fields of `Limits`.
 
-    @contextmanager
-    def _opened(self, path: Path, decoder: str) -> Iterator[av.container.InputContainer]:
-        # A stream can announce one size in the container and another inside; libav itself then
-        # refuses the latter.
-        most = {"max_pixels": str(int(self.limits.megapixels * 1_000_000))}
-        with path.open("rb") as stream, av.open(stream, format=decoder, options=most) as container:
-            for one in container.streams.video:
-                one.codec_context.options = most
-                one.codec_context.thread_count = 1
-            yield container
+    Raises:
+        ValueError: it is damaged or too big.
+    """
+    return asdict(_facts(Path(path), Limits(**limits))), []
 
-    def _decode_image(
-        self, path: Path, facts: Facts, number: int, longest: int, fps: float | None
-    ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
-        notes: list[Note] = []
-        with opened(path, [facts.decoder]) as image:
-            wanted = list(range(min(number, number_of_frames(image))))
-            if fps is not None and len(wanted) > 1:
-                wanted = _numbers_at_rate(durations_of(image), number, fps)
-            made = dict(zip(sorted(set(wanted)), frames_of(image, set(wanted), notes), strict=True))
-            frames = [_small(made[place], longest) for place in wanted]
-            if number == 1 and number_of_frames(image) > 1:
-                notes.append(FIRST_OF_SEVERAL)
-        return np.stack(frames), notes
 
-    def _decode_video(
-        self, path: Path, facts: Facts, number: int, longest: int, fps: float | None
-    ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
-        frames: list[np.ndarray] = []
-        said: list[Note] = []
-        with self._opened(path, facts.decoder) as container:
-            for pixels, notes in first_frames(container, number, fps):
-                frames.append(_small(pixels, longest))
-                said += notes
-        return np.stack(frames), said
+def read_file(
+    path: str, limits: dict[str, Any], number: int, longest: int, fps: float | None
+) -> tuple[list[str], list[np.ndarray]]:
+    """Notes and the first frames of a file; called where files are read.
+
+    Args:
+        path: as for `facts_of`.
+        limits: as for `facts_of`.
+        number: of frames.
+        longest: pixels of a side.
+        fps: as for `Uploads.read`.
+
+    Raises:
+        ValueError: as for `facts_of`, or the file breaks off.
+    """
+    bounds = Limits(**limits)
+    facts = _facts(Path(path), bounds)
+    try:
+        if facts.is_video:
+            frames, notes = _decode_video(Path(path), facts, bounds, number, longest, fps)
+        else:
+            frames, notes = _decode_image(Path(path), facts, number, longest, fps)
+    except Unreadable as error:
+        raise ValueError(f"the file {error}.") from None
+    except MemoryError:
+        raise
+    except Exception:  # decoders raise anything on a hostile file
+        raise ValueError("the file is damaged: it could not be decoded.") from None
+    return [str(note) for note in dict.fromkeys(notes)], [frames]
+
+
+def _facts(path: Path, limits: Limits) -> Facts:
+    with path.open("rb") as stream:
+        kind = kind_of(stream.read(64))
+    if kind in IMAGES:
+        return _image_facts(path, IMAGES[kind], limits)
+    return _video_facts(path, VIDEOS[kind or "MP4"], limits)
+
+
+def _image_facts(path: Path, decoder: str, limits: Limits) -> Facts:
+    try:
+        with Image.open(path, formats=[decoder]) as image:
+            width, height = image.size
+    except Image.DecompressionBombError:
+        raise ValueError(_too_many_pixels("too many to count", limits)) from None
+    except MemoryError:
+        raise
+    except Exception:  # as above
+        raise ValueError(f"the {decoder} file is damaged: its header is not one.") from None
+    return _checked(Facts(decoder=decoder, is_video=False, width=width, height=height), limits)
+
+
+def _video_facts(path: Path, decoder: str, limits: Limits) -> Facts:
+    try:
+        with _opened(path, decoder, limits) as container:
+            stream, _ = main_stream(container)
+            width, height = stream.codec_context.width, stream.codec_context.height
+            width = max(width, square_width(width, stream.sample_aspect_ratio))
+            lengths = [float(container.duration or 0) / av.time_base]
+            if stream.duration and stream.time_base:
+                lengths.append(float(stream.duration * stream.time_base))
+    except Unreadable as error:
+        raise ValueError(f"the video file {error}.") from None
+    except (av.FFmpegError, OSError, UnicodeError) as error:
+        if error.args and error.args[0] == errno.ENOMEM:
+            raise MemoryError from None
+        raise ValueError("the video file is damaged: its header is not one.") from None
+    if max(lengths) > limits.seconds:
+        raise ValueError(
+            f"the video lasts {max(lengths):.0f} s; the limit is {limits.seconds:g} s."
+        )
+    return _checked(Facts(decoder=decoder, is_video=True, width=width, height=height), limits)
+
+
+def _checked(facts: Facts, limits: Limits) -> Facts:
+    if facts.width < 1 or facts.height < 1:
+        raise ValueError("the file does not say how large its picture is.")
+    if facts.width * facts.height > limits.megapixels * 1_000_000:
+        raise ValueError(_too_many_pixels(f"{facts.width}x{facts.height}", limits))
+    return facts
+
+
+def _too_many_pixels(size: str, limits: Limits) -> str:
+    return f"the picture has too many pixels ({size}); the limit is {limits.megapixels:g} million."
+
+
+@contextmanager
+def _opened(path: Path, decoder: str, limits: Limits) -> Iterator[av.container.InputContainer]:
+    # A stream can announce one size in the container and another inside; libav itself then refuses
+    # the latter.
+    most = {"max_pixels": str(int(limits.megapixels * 1_000_000))}
+    with path.open("rb") as stream, av.open(stream, format=decoder, options=most) as container:
+        for one in container.streams.video:
+            one.codec_context.options = most
+            one.codec_context.thread_count = 1
+        yield container
+
+
+def _decode_image(
+    path: Path, facts: Facts, number: int, longest: int, fps: float | None
+) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
+    notes: list[Note] = []
+    with opened(path, [facts.decoder]) as image:
+        wanted = list(range(min(number, number_of_frames(image))))
+        if fps is not None and len(wanted) > 1:
+            wanted = _numbers_at_rate(durations_of(image), number, fps)
+        small = (_small(pixels, longest) for pixels in frames_of(image, set(wanted), notes))
+        made = dict(zip(sorted(set(wanted)), small, strict=True))
+        frames = [made[place] for place in wanted]
+        if number == 1 and number_of_frames(image) > 1:
+            notes.append(FIRST_OF_SEVERAL)
+    return np.stack(frames), notes
+
+
+def _decode_video(
+    path: Path, facts: Facts, limits: Limits, number: int, longest: int, fps: float | None
+) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
+    frames: list[np.ndarray] = []
+    said: list[Note] = []
+    with _opened(path, facts.decoder, limits) as container:
+        for pixels, notes in first_frames(container, number, fps):
+            frames.append(_small(pixels, longest))
+            said += notes
+    return np.stack(frames), said
 
 
 def _numbers_at_rate(durations: list[float], number: int, fps: float) -> list[int]:
