@@ -22,6 +22,7 @@ from aid.optim.rate import make_optimizer, set_rate
 from aid.optim.state import flat, load_state, save_state, size_of, state_tensors
 from aid.optim.stopping import stop_request
 from aid.types import Stopped
+from aid.video import remove_leftovers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -53,6 +54,8 @@ def _one_at_a_time(run: Callable[..., AveragedWeights]) -> Callable[..., Average
     ) -> AveragedWeights:  # fmt: skip
         _check_writable(folder)
         with alone_in(folder) if accelerator.is_main_process else nullcontext():
+            if accelerator.is_main_process:
+                remove_leftovers(folder, "*")
             return run(accelerator, folder, parameters, loss, config, **rest)
 
     return wrapped

@@ -95,6 +95,7 @@ def generate(
     for split, num_scenes in splits.items():
         folder = out / split
         if (folder / "manifest.jsonl").exists():
+            shutil.rmtree(folder / "parts", ignore_errors=True)  # a kill may have come before that
             continue
         for name in ("videos", "parts"):
             (folder / name).mkdir(parents=True, exist_ok=True)
