@@ -43,6 +43,13 @@ def test_without_the_password_nothing_can_be_asked_or_read(locked, picture):
     assert time.monotonic() - started > 2  # guessing is slow
 
 
+def test_a_cookie_is_for_this_site_only(locked):
+    answer = httpx.post(f"{locked.url}/login", data={"username": "me", "password": PASSWORD})
+    cookies = answer.headers.get_list("set-cookie")
+    assert cookies
+    assert all(cookie.count("SameSite") == 1 and "SameSite=Lax" in cookie for cookie in cookies)
+
+
 def test_with_the_password_all_is_open_and_a_stop_leaves_nothing(locked, picture):
     client = httpx.Client(timeout=PATIENCE, verify=False)
     answer = client.post(f"{locked.url}/login", data={"username": "me", "password": PASSWORD})
@@ -75,6 +82,7 @@ def run(*arguments):
     [
         (["--votes", "nowhere/votes.jsonl"], "mkdir -p 'nowhere'"),
         (["--runs", "nowhere"], "folder 'nowhere' of --runs does not exist"),
+        (["--names", "http://studio.example"], "is no name of a host"),
         (["--port", "70000"], "port must be from 0 to 65535"),
         (["--password_file", "{short}"], "has 5 characters. Use 8 or more"),
         (["--limits.steps", "0"], "limits.steps must be above 0"),

@@ -20,6 +20,7 @@ def web(
     host: str = "127.0.0.1",
     port: int = 7860,
     password_file: Path | None = None,
+    names: str = "",
     states_from: str | None = None,
     device: str | None = None,
     precision: Precision = "float32",
@@ -39,6 +40,8 @@ def web(
         host: address to listen at; 127.0.0.1 is this machine only.
         port: to listen at; 0 takes a free one.
         password_file: a file whose first line is the password that visitors need.
+        names: further names by which visitors may call the studio, separated by commas, such as
+            that of a proxy; it always answers to its address and its machine's name.
         states_from: who says the states of model and rival, as for `aid predict`; without one,
             visitors write them where the checkpoint's own writer cannot be used.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
@@ -76,4 +79,7 @@ def web(
         print(models[0].predictor.describe(), flush=True)
         return Studio(models, limits)
 
-    serve(open_studio, votes=votes, data=data, runs=runs, host=host, port=port, password=password)
+    serve(
+        open_studio, votes=votes, data=data, runs=runs, host=host, port=port, password=password,
+        names=names,
+    )  # fmt: skip

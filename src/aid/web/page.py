@@ -11,6 +11,7 @@ from aid.web.browse import DataSet, Runs
 from aid.web.browse_tab import build_data_tab, build_runs_tab
 from aid.web.compare_tab import build_compare_tab
 from aid.web.interface import build_interface
+from aid.web.polite import refuses_politely
 from aid.web.predict_tab import build_predict_tab
 from aid.web.studio import Studio
 from aid.web.vote_tab import build_vote_tab
@@ -96,6 +97,7 @@ def build_page(
             with gr.Tab("Runs"):
                 build_runs_tab(runs)
         build_interface(studio, results)
+    refuses_politely(page)
     return page
 
 

@@ -1,6 +1,5 @@
 """Serves the page until it is told to stop: address, password, limits of requests, clean-up."""
 
-import asyncio
 import hmac
 import os
 import signal
@@ -8,19 +7,15 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aid.web.guard import LOCAL, Guard, own_names
 from aid.web.jobs import hear_warnings
 from aid.web.leaving import Leaving
-from aid.web.limits import Limits
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-LONGEST_MESSAGE = 1_000_000  # bytes of a request that is no upload
-ENVELOPE = 20_000  # bytes around an uploaded file
 SHORTEST_PASSWORD = 8
-WRONG_PASSWORD_DELAY = 1.0
 THREADS_BESIDE_QUEUE = 24
 
 
@@ -41,96 +36,13 @@ def read_password(path: Path) -> str:
     return password
 
 
-def password_check(password: str) -> Callable[[str, str], Awaitable[bool]]:
-    """Tells Gradio whether a visitor may come in; the name is free. Wrong ones wait a second."""
+def password_check(password: str) -> Callable[[str, str], bool]:
+    """Tells Gradio whether a visitor may come in; the name is free. `Guard` slows guessing."""
 
-    async def is_right(_: str, given: str) -> bool:
-        if hmac.compare_digest(given.encode(), password.encode()):
-            return True
-        await asyncio.sleep(WRONG_PASSWORD_DELAY)
-        return False
+    def is_right(_: str, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), password.encode())
 
     return is_right
-
-
-class RequestLimits:
-    """Refuses requests that are too large or from another site, before anything reads them.
-
-    ASGI middleware, outside of everything of Gradio's.
-
-    Args:
-        app: what follows.
-        limits: of one upload, and of the disk for all.
-        folder: that uploads go to.
-        hosts: names by which the page may be called; None allows any.
-    """
-
-    def __init__(
-        self, app: Any, limits: Limits, folder: Path, hosts: tuple[str, ...] | None
-    ) -> None:
-        self.app, self.limits, self.folder, self.hosts = app, limits, folder, hosts
-
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        """Passes the request on, or answers it with a sentence."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get(b"host", "").rsplit(":", 1)[0].strip("[]")
-        if self.hosts is not None and host not in self.hosts:
-            # Another site whose name leads here would otherwise speak in the visitor's name.
-            await _answer(send, 403, "this studio answers to its own address only.")
-            return
-        is_upload = scope["path"].rstrip("/").endswith("/upload")
-        most = self.limits.megabytes * 1_000_000 + ENVELOPE if is_upload else LONGEST_MESSAGE
-        length = headers.get(b"content-length", "0")
-        if not length.isdigit() or int(length[:20]) > most:
-            await _answer(send, 413, f"the request is too large; the limit is {most} bytes.")
-            return
-        if is_upload and _size(self.folder) > self.limits.kept_megabytes * 1_000_000:
-            await _answer(send, 507, "the studio's disk space is used up. Try again in an hour.")
-            return
-        received, has_answered = 0, False
-
-        async def bounded() -> dict:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > most:  # sent in pieces, without a length
-                raise _TooLong
-            return message
-
-        async def noted(message: dict) -> None:
-            nonlocal has_answered
-            has_answered = True
-            await send(message)
-
-        try:
-            await self.app(scope, bounded, noted)
-        except _TooLong:
-            if not has_answered:
-                await _answer(send, 413, f"the request is too large; the limit is {most} bytes.")
-
-
-class _TooLong(Exception):
-    pass
-
-
-async def _answer(send: Callable, status: int, words: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": words.encode()})
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for place, _, files in os.walk(folder):
-        for name in files:
-            try:
-                total += (Path(place) / name).stat().st_size
-            except FileNotFoundError:
-                continue  # the clean-up took it in between
-    return total
 
 
 def serve(
@@ -142,6 +54,7 @@ def serve(
     host: str,
     port: int,
     password: str | None,
+    names: str = "",
 ) -> None:
     """Serves until SIGINT or SIGTERM, then leaves nothing behind but votes.
 
@@ -153,10 +66,12 @@ def serve(
         host: address to listen at.
         port: 0 takes a free one.
         password: None lets everyone in who can reach the address.
+        names: further names by which visitors may call the studio, separated by commas.
 
     Raises:
-        ValueError: the data set cannot be read, or the address is taken.
+        ValueError: a name is none, the data set cannot be read, or the address is taken.
     """
+    known = own_names(host, names)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -168,7 +83,7 @@ def serve(
         if stop.is_set():
             return
         with warnings.catch_warnings():
-            _launch(studio, Path(name), votes, data, runs, host, port, password, stop)
+            _launch(studio, Path(name), votes, data, runs, host, port, password, stop, known)
 
 
 def _launch(
@@ -181,6 +96,7 @@ def _launch(
     port: int,
     password: str | None,
     stop: threading.Event,
+    names: tuple[str, ...],
 ) -> None:
     from aid.web.ballots import Ballots
     from aid.web.browse import DataSet, Runs
@@ -196,7 +112,6 @@ def _launch(
     )
     limits = studio.limits
     page.queue(max_size=4 * limits.waiting, default_concurrency_limit=8)
-    hosts = LOCAL if host in LOCAL else None
     try:
         page.launch(
             server_name=host,
@@ -219,7 +134,7 @@ def _launch(
             # Starlette's form of a middleware: what to call, and with what.
             app_kwargs={
                 "middleware": [
-                    (RequestLimits, (), {"limits": limits, "folder": folder, "hosts": hosts}),
+                    (Guard, (), {"limits": limits, "folder": folder, "names": names}),
                     (Leaving, (), {"on_leave": studio.turns.cancel}),
                 ]
             },
