@@ -75,6 +75,19 @@ def endless_tables(path, samples=40_000_000):
     return bytes(content)
 
 
+def endless_fragment(path, samples=40_000_000):
+    """An mp4 with a fragment that claims 40 million samples in 8 bytes."""
+
+    def box(name, *parts):
+        body = b"".join(parts)
+        return struct.pack(">I", 8 + len(body)) + name + body
+
+    head = box(b"tfhd", struct.pack(">III", 0x020000 | 0x10 | 0x8, 1, 512), struct.pack(">I", 1))
+    run = box(b"trun", struct.pack(">II", 0, samples))
+    number = box(b"mfhd", struct.pack(">II", 0, 1))
+    return video(path, 64) + box(b"moof", number, box(b"traf", head, run))
+
+
 def repeated_scans(times=3000, size=1500):
     """A progressive JPEG with its last scan repeated."""
     stream = io.BytesIO()

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from aid.video.colour import Unreadable, check_size
 from aid.video.h264 import FrameNumbers
 from aid.video.notes import Note
+from aid.video.tables import check_tables
 
 OPTIONS = {
     "protocol_whitelist": "file",
@@ -81,8 +82,10 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
     """A file and its main video stream, decoded by one thread: many files are read side by side.
 
     Raises:
-        Unreadable: there is no video stream, or its frames are too large.
+        Unreadable: there is no video stream, its frames are too large, or its tables claim more
+            than the file holds.
     """
+    check_tables(path)
     with av.open(str(path), container_options=OPTIONS) as container:
         stream, _ = main_stream(container)
         check_size(stream.codec_context.width, stream.codec_context.height)

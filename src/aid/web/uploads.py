@@ -26,6 +26,7 @@ from aid.video.confined import Answer, Owner, readers
 from aid.video.decoding import first_frames, nearest
 from aid.video.packets import main_stream
 from aid.video.pictures import FIRST_OF_SEVERAL, durations_of, frames_of, number_of_frames, opened
+from aid.video.tables import check_tables
 from aid.web.limits import Limits
 
 IMAGES = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "WEBP": "WEBP"}
@@ -294,6 +295,7 @@ def _too_many_pixels(size: str, limits: Limits) -> str:
 def _opened(path: Path, decoder: str, limits: Limits) -> Iterator[av.container.InputContainer]:
     # A stream can announce one size in the container and another inside; libav itself then refuses
     # the latter.
+    check_tables(path)
     most = {"max_pixels": str(int(limits.megapixels * 1_000_000))}
     with path.open("rb") as stream, av.open(stream, format=decoder, options=most) as container:
         for one in container.streams.video:
