@@ -4,15 +4,18 @@ import json
 import warnings
 from pathlib import Path
 
+import hostile
 import numpy as np
 import pytest
 import yaml
+from memory_use import begin_anew, resident
 from PIL import Image
 from videos import moving_square
 
 import aid.cli
 from aid import AIDPipeline
 from aid.predict import Predictor
+from aid.predict import frames as frames_module
 from aid.predict.frames import read_given
 from aid.video import read_video, write_gif, write_mp4
 
@@ -211,3 +214,20 @@ def test_the_studio_gives_a_model_the_start_of_an_uploaded_video_at_its_rate(
     assert np.array_equal(drawn.predictions[0].frames[:2], given[0])
     with pytest.raises(ValueError, match="reads 2 given frames, 4 a second, and the file holds 1"):
         list(studio.draw(("here", "me"), pictures / "frame_0.png", asks[:1]))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (hostile.endless_tables, "claims 40000000 samples"),
+        (lambda _: hostile.repeated_scans(), "took more than 2 s. It was given up"),
+    ],
+)
+def test_a_strangers_file_costs_neither_memory_nor_time(tmp_path, monkeypatch, make, words):
+    monkeypatch.setattr(frames_module, "SECONDS", 2.0)
+    (tmp_path / "a.jpg").write_bytes(make(tmp_path / "v.mp4"))
+    (tmp_path / "a.jpg").rename(path := tmp_path / ("a.mp4" if "claims" in words else "a.jpg"))
+    before = begin_anew()
+    with pytest.raises(ValueError, match=words):
+        frames_module.read_given(path, 1, 4.0)
+    assert resident("VmHWM") - before < 100e6

@@ -5,13 +5,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
-from aid.video import Note, fit, image_pixels, is_animated, is_video, list_frames, read_image
+from aid.video import Note, fit, image_pixels, is_video, list_frames
 from aid.video.colour import Unreadable
-from aid.video.decoding import ANIMATED_SUFFIXES, decode, nearest
-from aid.video.pictures import FIRST_OF_SEVERAL
+from aid.video.confined import readers
+
+MEGABYTES, SECONDS = 2000, 60.0
+"""For reading a file that a user names, which may be a stranger's."""
 
 Frame = str | Path | Image.Image | np.ndarray
 Given = Frame | Sequence[Frame]
@@ -24,7 +26,7 @@ def as_pixels(frame: Frame) -> UInt8[np.ndarray, "_ _ 3"]:
         ValueError: a file that is no image, or an array of another kind.
     """
     if isinstance(frame, str | Path):
-        return read_image(Path(frame))
+        return _read_file(Path(frame), 1, 1.0)[0]
     if isinstance(frame, Image.Image):
         try:
             pixels, notes = image_pixels(frame)
@@ -75,9 +77,10 @@ def read_given(frame: Given, number: int, fps: float) -> list[UInt8[np.ndarray, 
             there = len(found.files)
             _require(number, there, f"and {str(path)!r} holds {there}", may_be_more=True)
             _warn(path, found.notes)
-            return [read_image(file) for file in found.files[:number]]
-        if _is_clip(path):
-            return _start_of(path, number, fps)
+            return [one for file in found.files[:number] for one in _read_file(file, 1, fps)]
+        pixels = _read_file(path, number, fps)
+        _require(number, len(pixels), f"got {len(pixels)}")
+        return pixels
     several = _several(frame)
     pixels = [as_pixels(one) for one in ([frame] if several is None else several)]
     _require(number, len(pixels), f"got {len(pixels)}")
@@ -109,27 +112,27 @@ def _require(number: int, there: int, words: str, may_be_more: bool = False) -> 
     )
 
 
-def _start_of(path: Path, number: int, fps: float) -> list[np.ndarray]:
-    """The frames of a video file at 0, 1 / fps, 2 / fps, ... seconds."""
+def _read_file(path: Path, number: int, fps: float) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """The frames of a video file at 0, 1 / fps, 2 / fps, ... seconds, or the one picture.
 
-    def choose(times: Float[np.ndarray, " n"]) -> list[int]:
-        own = times[-1] / (len(times) - 1) if len(times) > 1 else 0.0
-        there = 1 + int((times[-1] + own / 2) * fps)
+    A process of its own reads them: the file may be anybody's.
+    """
+    answer = readers().ask(
+        "aid.video.given:read_given", {"path": str(path), "number": number, "fps": fps},
+        megabytes=MEGABYTES, seconds=SECONDS,
+    )  # fmt: skip
+    if (there := answer.value.get("there")) is not None:
         words = f"and {str(path)!r} has {there} at the model's {fps:g} frames a second"
         _require(number, there, words, may_be_more=True)
-        return nearest(times, np.arange(number) / fps)
-
-    made = decode(path, 0.0, None, choose)
-    is_picture = number == 1 and path.suffix.lower() in ANIMATED_SUFFIXES and is_animated(path)
-    _warn(path, [*made.notes, *([FIRST_OF_SEVERAL] if is_picture else [])])
-    return made.frames
+    _warn(path, answer.value["notes"])
+    return answer.arrays
 
 
 def _is_clip(path: Path) -> bool:
     return path.is_file() and is_video(path)
 
 
-def _warn(path: Path, notes: Iterable[Note]) -> None:
+def _warn(path: Path, notes: Iterable[Note | str]) -> None:
     for note in dict.fromkeys(notes):
         warnings.warn(f"{str(path)!r}: {note}.", stacklevel=4)
 
