@@ -117,6 +117,60 @@ def test_a_model_of_two_given_frames_is_given_two(evaluate, tiny_backbone, tiny_
     assert psnr[:2] == [100, 100] and psnr[2] < 100
 
 
+def test_the_bare_backbone_beside_a_model_of_two_given_frames_is_given_the_first(
+    evaluate, tiny_backbone, tiny_config, tmp_path
+):
+    condition = replace(tiny_config.condition, num_given_frames=2, frame_condition="grey_pixels")
+    model = write_run(tmp_path / "two", tiny_backbone, replace(tiny_config, condition=condition))
+    more = ["--limit", 2, "--with_backbone", "--steps", 1, "--extractor", "none"]
+    code, said, report = evaluate(write_set(tmp_path / "set"), *more, model=model)
+    assert code == 0, said
+    like = report["comparison"]["likeness"]["the backbone alone, without words"]
+    assert like["num_videos"] == 2 and like["psnr"][0] == 100
+
+
+@pytest.mark.parametrize(
+    ("trained", "flags"),
+    [
+        ({"fps": 3.0, "windows": "all", "stride_seconds": 0.5}, ["--frames.fps", 2]),
+        ({"sampling": "seer_trilinear"}, ["--frames.fps", 2]),
+        ({"fps": 3.0, "windows": "all"}, ["--frames.sampling", "seer_trilinear"]),
+        ({"seconds": 1.0, "windows": 2}, ["--frames.fps", 2]),
+    ],
+)
+def test_a_flag_about_time_replaces_all_that_the_checkpoint_says_about_time(
+    trained, flags, evaluate, tiny_backbone, tiny_config, tmp_path
+):
+    model = write_run(tmp_path / "timed", tiny_backbone, tiny_config, frames=trained)
+    flags = [*flags, "--limit", 1, "--steps", 1, "--shuffled", "false", "--extractor", "none"]
+    code, said, report = evaluate(write_set(tmp_path / "set"), *flags, model=model)
+    assert code == 0, said
+    assert "as trained" not in said
+    assert len([v for v in report["videos"] if v["set"] == "real videos"]) == 1
+
+
+def test_a_training_split_that_cannot_be_read_is_named_on_the_card(
+    evaluate, tiny_manifest, tmp_path
+):
+    data = tmp_path / "set"
+    shutil.copytree(tiny_manifest, data)
+    rows = read_manifest(data)
+    splits = ["test", "train"] * 3
+    write_manifest(data, [replace(r, split=s) for r, s in zip(rows, splits, strict=True)])
+    for row, split in zip(rows, splits, strict=True):
+        if split == "train":
+            (data / row.video).write_bytes(b"no video")
+    flags = ["--split", "test", "--limit", 1, "--steps", 1, "--shuffled", "false"]
+    code, said, report = evaluate(data, *flags, "--extractor", "none")
+    assert code == 0, said
+    assert "None of 3 videos of the split 'train' can be read." in report["notes"]
+    write_manifest(data, [replace(row, split="test") for row in rows])
+    code, said, report = evaluate(data, *flags, "--extractor", "none", out=tmp_path / "other")
+    assert code == 0, said
+    note = next(one for one in report["notes"] if one.startswith("The split 'train' is not used:"))
+    assert "has no video of split 'train'" in note
+
+
 def test_the_processes_of_a_launcher_share_the_rows(evaluate, tmp_path, monkeypatch):
     data = write_set(tmp_path / "set")
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -280,7 +334,20 @@ def test_recorded_states_that_do_not_know_the_video_may_be_told(
     flags = ["--data", data, "--model", model, "--backbone", tiny_backbone, "--limit", 2]
     flags += ["--out", tmp_path / "card", "--steps", 1, "--empty", "false"]
     assert aid.cli.main(["evaluate", *map(str, flags)]) == 2
-    assert "recorded states" in capsys.readouterr().err and not (tmp_path / "card").exists()
+    said = capsys.readouterr().err
+    assert "recorded states" in said and not (tmp_path / "card").exists()
+    assert "--states_from where they come from: replay" in said and "--states " not in said
     assert aid.cli.main(["evaluate", *map(str, flags), "--states_from", "replay"]) == 0
     record = json.loads(next((tmp_path / "card/predictions/true").glob("*.json")).read_text())
     assert record["made_from"]["states"][0] == "the red ball"
+
+
+def test_a_language_model_has_no_place_for_its_answers_behind_a_url(
+    tiny_manifest, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    url = tiny_manifest.resolve().as_uri()
+    flags = ["--data", url, "--out", str(tmp_path / "card"), "--states_from", "vlm:nowhere"]
+    assert aid.cli.main(["evaluate", *flags, "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "is a URL. Copy the data set" in said and list(tmp_path.iterdir()) == []

@@ -29,6 +29,8 @@ KNOWS_TOO_MUCH = (
     "--states_from {} tells the model what happens in the videos that it is to predict. Use "
     "tabletop-rules, none or a language model."
 )
+TIMES = ("sampling", "fps", "seconds", "windows", "stride_seconds")
+"""Settings of `FrameConfig` that only together say which frames are taken."""
 MOST_FOR_MEAN = 100
 """Training videos whose mean is the baseline "mean video"."""
 
@@ -100,7 +102,7 @@ def evaluate(
     """
     check_folder(out if out.exists() else out.parent)
     if states_from is not None:
-        _check_states(states_from, predictor)
+        _check_states(states_from, predictor, data)
     if guidance_interval is not None:
         SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
     keep_freed_memory(device)
@@ -122,6 +124,8 @@ def evaluate(
         info = read_info(find_checkpoint(model))
         if states_from is not None and not info.model.dqformer.reads_states:
             raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
+        if states_from is None:
+            _check_default_writer(model, info)
     asked, frames, taken = _as_trained(asked, frames or FrameConfig(), info)
     place, source = _read(data, asked, taken)
     rows, notes = source.rows, list(source.notes)
@@ -143,7 +147,7 @@ def evaluate(
     judge = TabletopJudge()
     judged = [row for row in rows if judge.can_judge(row)]
     perceptual = load_lpips(lpips) if lpips else None
-    training = _training_rows(data, asked, settings)
+    training = _training_rows(data, asked, settings, notes)
     modes = ["true", *["shuffled"] * bool(shuffled), *["empty"] * bool(empty)]
     check_modes(rows, modes, training)
     if shuffled is None and empty is None and reads_text and not judged:
@@ -285,9 +289,8 @@ def _as_trained(
     if asked.hold_out and asked.split is None:
         asked = replace(asked, split=HELD_OUT)
     of_frames = {} if info is None else dict(info.frames)
-    if frames.fps or frames.seconds:
-        of_frames.pop("fps", None)
-        of_frames.pop("seconds", None)
+    if any(getattr(frames, name) != getattr(FrameConfig(), name) for name in TIMES):
+        of_frames = {name: value for name, value in of_frames.items() if name not in TIMES}
     frames, more = _filled(frames, of_frames)
     return asked, frames, [*taken, *(f"frames.{words}" for words in more)]
 
@@ -369,8 +372,13 @@ def _evenly(rows: list["VideoRow"], number: int | None) -> list["VideoRow"]:
     return [rows[i * len(rows) // number] for i in range(number)]
 
 
-def _training_rows(data: str, asked: SourceConfig, settings: _Settings) -> list["VideoRow"]:
-    """Some windows of the split "train"; none where that is what is evaluated, or is not there."""
+def _training_rows(
+    data: str, asked: SourceConfig, settings: _Settings, notes: list[str]
+) -> list["VideoRow"]:
+    """Some windows of the split "train"; none where that is what is evaluated, or is not there.
+
+    Why it cannot be read is added to `notes`.
+    """
     from aid.data.remote import read_any_source
     from aid.data.windows import cut_windows
 
@@ -378,8 +386,11 @@ def _training_rows(data: str, asked: SourceConfig, settings: _Settings) -> list[
         return []
     try:
         _, source = read_any_source(data, replace(asked, split=TRAIN, limit=MOST_FOR_MEAN))
-    except ValueError:  # there is no such split
+    except ValueError as error:
+        notes.append(f"The split {TRAIN!r} is not used: {error}")
         return []
+    if not source.rows:
+        notes.append(f"The split {TRAIN!r} is not used: {' '.join(source.notes) or 'it is empty'}")
     rows = cut_windows(source.rows, settings.frames.frames, settings.frames.num_frames)
     return rows[:MOST_FOR_MEAN]
 
@@ -391,6 +402,8 @@ def _mean_of_training(
     from aid.evaluate import mean_of
 
     mean, number = mean_of(place, training, settings.frames) if training else (None, 0)
+    if training and mean is None:
+        notes.append(f"None of {len(training)} videos of the split {TRAIN!r} can be read.")
     if mean is None:
         notes.append("Mean video: for each row the mean of all other rows.")
     else:
@@ -398,7 +411,10 @@ def _mean_of_training(
     return mean
 
 
-def _check_states(states_from: str, predictor: str) -> None:
+def _check_states(states_from: str, predictor: str, data: str) -> None:
+    from aid.conditioning.addresses import SCHEMES
+    from aid.data.store import is_url
+
     if predictor != "model":
         raise ValueError(
             f"--states_from {states_from} has no effect: with --predictor {predictor} nothing "
@@ -406,6 +422,25 @@ def _check_states(states_from: str, predictor: str) -> None:
         )
     if states_from.startswith("column:"):
         raise ValueError(KNOWS_TOO_MUCH.format(states_from))
+    if is_url(data) and states_from.startswith(SCHEMES):
+        raise ValueError(
+            f"--states_from {states_from} keeps its answers beside the videos, and {data!r} is a "
+            "URL. Copy the data set to this machine, or use another --states_from."
+        )
+
+
+def _check_default_writer(model: str, info: "CheckpointInfo") -> None:
+    """Refuses a checkpoint whose states nobody writes until the user names a writer."""
+    from aid.conditioning.states import UnaskedStateWriter
+    from aid.predict.loading import default_state_writer
+
+    writer = default_state_writer(info)
+    if isinstance(writer, UnaskedStateWriter):
+        raise ValueError(
+            f"the states that {model!r} reads are {writer.name}. Say with --states_from where they "
+            f"come from: {RECORDED} (recorded states of the rows), tabletop-rules, none, or a "
+            "language model as in docs/states.md."
+        )
 
 
 def _check_recorded(rows: list["VideoRow"]) -> None:
@@ -480,7 +515,12 @@ class _Timed:
         self, given: list, instructions: list[str], seeds: list[int], fps: list[float],
         states: list[list[str]] | None = None,
     ) -> list:  # fmt: skip
-        """A video for each row's given frames, instruction, seed, rate and states."""
+        """A video for each row's given frames, instruction, seed, rate and states.
+
+        A bare backbone reads one frame, so of several given ones it gets the first.
+        """
+        if self.predictor.num_given_frames == 1:
+            given = [frames[0] if frames.ndim == 4 else frames for frames in given]
         start = monotonic()
         videos = self.predictor.predict_many(
             given, instructions, seeds, fps=fps, states=states, sampler=self.sampler,
