@@ -88,6 +88,28 @@ def test_a_run_without_anything_to_train_on_is_refused(tmp_path, tiny_backbone, 
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--hold_out", "0.5", "--split", "held_out"], "would train on the episodes that are kept"),
+        (["--precision", "float16", "--device", "cpu"], "'float16' trains on a GPU only"),
+        (["--frames.fps", "2", "--frames.windows", 10**12], "from 1 to 100000, or all"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_encoded(
+    command, tmp_path, capsys, more, words
+):
+    assert command(*more) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run_cache").exists()
+
+
+def test_the_cache_is_encoded_in_float32_whatever_the_run_computes_in(command, tmp_path):
+    assert command("--precision", "bfloat16") == 0
+    fingerprint = Cache(tmp_path / "run_cache/train").settings["fingerprint"]
+    assert fingerprint["precision"] == "float32"
+
+
 def test_a_data_set_without_words_is_refused_and_nothing_is_left(command, tiny_manifest, tmp_path):
     data = tmp_path / "silent"
     (data / "videos").mkdir(parents=True)

@@ -281,6 +281,22 @@ def test_a_run_takes_the_settings_of_the_checkpoint_it_starts_from(run, tmp_path
     assert read_info(second).sampler == SAMPLER
 
 
+def test_held_out_videos_with_one_instruction_have_no_swap_gap_and_it_says_so(
+    run, cache, tmp_path, monkeypatch
+):
+    opened = Cache.__init__
+
+    def same_words(self, folder):
+        opened(self, folder)
+        self.rows = [row | {"instructions": [1]} for row in self.rows]
+
+    monkeypatch.setattr(Cache, "__init__", same_words)
+    with pytest.warns(UserWarning, match="have the same instruction, so the log has no swap_gap"):
+        run(tmp_path, loop=replace(LOOP, steps=2), held_out=cache)
+    names = {name for line in log_of(tmp_path) for name in line}
+    assert "empty_gap_4" in names and not any(name.startswith("swap_gap") for name in names)
+
+
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_run_does_not_depend_on_the_number_of_workers(run, tmp_path, num_workers):
     loop = replace(LOOP, siblings=2, accumulate=2)

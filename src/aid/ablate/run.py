@@ -86,7 +86,7 @@ def ablate(
     _command(
         out / "prepare.log", jobs=1,
         arguments=["prepare", "--config", recipe, "--backbone", backbone, "--data", data / "train",
-                   "--out", cache, *limit],
+                   "--out", cache, *on, *limit],
     )  # fmt: skip
     runs = list(dict.fromkeys(run for row in planned.values() for run in row))
     results: dict[Run, Result] = {}

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from aid.config import ModelConfig, Precision, SamplerConfig, TrainConfig
+from aid.config import FrameConfig, ModelConfig, Precision, SamplerConfig, TrainConfig
 
 GB = 1e9
 EXTRAS = {"mujoco": "tabletop", "pyarrow": "data", "matplotlib": "report", "ray": "ray"}
@@ -21,6 +21,7 @@ def plan(
     model: ModelConfig,
     train: TrainConfig,
     sampler: SamplerConfig | None = None,
+    frames: FrameConfig | None = None,
     backbone: str = "tabletop",
     height: int | None = None,
     width: int | None = None,
@@ -36,6 +37,7 @@ def plan(
         model: shape of the trained part.
         train: the training loop.
         sampler: not used; here so that a recipe serves all commands.
+        frames: the recipe's; its height and width, where no flag says otherwise.
         backbone: "tabletop", a folder, or a published name, which need not be downloaded.
         height: of the videos, in pixels; by default 256, or 64 for "tabletop".
         width: likewise.
@@ -57,7 +59,8 @@ def plan(
     published = backbone.partition("+")[0].partition("@")[0]
     configs = configs_of(published if published in BY_NAME else find_backbone(backbone))
     side = 64 if backbone == "tabletop" else 256
-    height, width = height or side, width or side
+    frames = frames or FrameConfig()
+    height, width = height or frames.height or side, width or frames.width or side
     _check_size(configs, height, width)
     available = memory * GB if memory else device_memory()
     is_cpu = device == "cpu" if device else not memory and not torch.cuda.is_available()

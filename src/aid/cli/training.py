@@ -302,13 +302,25 @@ def train(
             "backbone" also lets `start` come from another backbone of the same sizes.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+            What `data` is encoded into is float32 in any case, because it is kept.
     """
-    from aid.models.devices import choose_device
+    from aid.optim import usable_device
     from aid.predict import find_backbone, find_model
     from aid.train import model_of
     from aid.train import train as learn
 
-    choose_device(device)  # refuses one that is not there, before a backbone is downloaded
+    usable_device(device, precision)  # refuses one before a backbone is fetched
+    if data is None and cache is None:
+        raise ValueError("there is nothing to train on. Give a data set (--data) or a --cache.")
+    if data is None and (asked != SourceConfig() or states != "replay" or skip_corrupt):
+        raise ValueError(
+            "which videos are read was settled when the cache was made; split, camera, hold_out, "
+            "states and the like go with --data."
+        )
+    if asked.split == HELD_OUT:
+        raise ValueError(
+            f"--split {HELD_OUT} would train on the episodes that are kept out. Leave --split out."
+        )
     checkpoint, frozen = None, find_backbone(backbone or "tabletop")
     if start is not None:
         checkpoint, frozen = find_model(start, backbone)
@@ -326,15 +338,8 @@ def train(
         for name, part in wanted.items():
             _encode(
                 data, str(place / name), settings, part, frozen, states, frames=frames,
-                skip_corrupt=skip_corrupt, device=device, precision=precision,
+                skip_corrupt=skip_corrupt, device=device,
             )  # fmt: skip
-    elif cache is None:
-        raise ValueError("there is nothing to train on. Give a data set (--data) or a --cache.")
-    elif asked != SourceConfig():
-        raise ValueError(
-            "which videos are read was settled when the cache was made; split, camera, hold_out "
-            "and the like go with --data."
-        )
     print(
         learn(
             cache, out, frozen, model=settings, train=train,

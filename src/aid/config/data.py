@@ -6,6 +6,8 @@ from typing import Literal
 
 from aid.config.bounds import LARGEST_SIDE, require
 
+MOST_WINDOWS = 100_000
+"""Of one episode: an hour has as many at 28 a second."""
 TRAIN, HELD_OUT = "train", "held_out"
 """The splits of a data set that holds episodes out."""
 
@@ -87,8 +89,10 @@ class FrameConfig:
                 "long a window lasts. Give one of them."
             )
         is_window = self.fps is not None or self.seconds is not None
-        if self.windows != "all" and self.windows < 1:
-            raise ValueError(f"frames.windows must be at least 1, or all, got {self.windows}.")
+        if self.windows != "all" and not 1 <= self.windows <= MOST_WINDOWS:
+            raise ValueError(
+                f"frames.windows must be from 1 to {MOST_WINDOWS}, or all, got {self.windows}."
+            )
         if self.windows != 1 and not is_window:
             raise ValueError(
                 f"frames.windows = {self.windows} cuts windows, and nothing says how long one "

@@ -64,7 +64,7 @@ def divide(
             held = sum(draw < limit for draw in drawn)
             notes.append(
                 f"hold_out {share:g} with seed {seed} keeps {held:,} of {len(drawn):,} episodes "
-                f"({numbers[HELD_OUT]:,} of {numbers.total():,} videos) out of training; "
+                f"({numbers[HELD_OUT]:,} of {numbers.total():,} videos read) out of training; "
                 f"--split {HELD_OUT} reads them."
             )
         if set(own) - {"", TRAIN}:

@@ -44,7 +44,11 @@ def write_frames(folder: Path, frames: list[bytes]) -> None:
                 )
             (making / f"frame_{number:06d}{suffix}").write_bytes(frame)
         making.chmod(0o755)
-        making.rename(folder)
+        try:
+            making.rename(folder)
+        except OSError:  # another process has unpacked the same meanwhile
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
 

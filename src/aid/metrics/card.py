@@ -59,19 +59,19 @@ RANKED = {
 }
 
 
+LEFT_OUT = "left out"
+"""What stands in the main table for a distance that cannot be trusted."""
+
+
 def head(comparison: Comparison, has_all: bool = False) -> list[str]:
     """The columns of the table. A distance is named after its extractor, never plain FVD.
 
     Args:
         comparison: what is shown.
-        has_all: also the distances that are not trusted.
+        has_all: the table of distances alone, also of those that are not trusted.
     """
-    name = comparison.extractor.get("extractor")
-    distances = []
-    if _shows(comparison, "Fréchet", has_all):
-        distances += [f"Fréchet ({name})", "Fréchet, halves"]
-    if _shows(comparison, "KVD", has_all):
-        distances += [f"KVD ({name})", "KVD, centred"]
+    name = comparison.extractor.get("extractor") or "no extractor"
+    distances = [f"Fréchet ({name})", "Fréchet, halves", f"KVD ({name})", "KVD, centred"]
     figures = [] if has_all else [*FIGURES, "first frame", "motion"]
     return ["set", "videos", *distances, *figures]
 
@@ -79,12 +79,15 @@ def head(comparison: Comparison, has_all: bool = False) -> list[str]:
 def cells(comparison: Comparison, name: str, has_all: bool = False) -> list[str]:
     """A line of the table; a dash is what could not be measured."""
     one = comparison.likeness[name]
+    centred = "-" if one.kvd_centred is None else f"{one.kvd_centred:.4g}"
+    distances = {
+        "Fréchet": [_said(one.frechet), _said(one.frechet_of_halves)],
+        "KVD": [_said(one.kvd), centred],
+    }
     made = [name, str(one.num_videos)]
-    if _shows(comparison, "Fréchet", has_all):
-        made += [_said(one.frechet), _said(one.frechet_of_halves)]
-    if _shows(comparison, "KVD", has_all):
-        centred = "-" if one.kvd_centred is None else f"{one.kvd_centred:.4g}"
-        made += [_said(one.kvd), centred]
+    for distance, values in distances.items():
+        is_out = comparison.extractor and not _shows(comparison, distance, has_all)
+        made += [LEFT_OUT] * 2 if is_out else values
     if not has_all:
         made += [_said(getattr(one, key), unit) for key, unit, _ in FIGURES.values()]
         made += [_said(one.first_frame, " dB"), _said(one.motion_ratio)]
@@ -113,10 +116,9 @@ def ranked(comparison: Comparison) -> list[str]:
 def tables(comparison: Comparison) -> dict[str, list[list[str]]]:
     """Every table of the card by its heading, its head as the first row; the main one first."""
     order = ranked(comparison)
-    main = head(comparison)
-    has_floor = any("Fréchet" in column or "KVD" in column for column in main)
+    has_floor = any(_shows(comparison, distance, False) for distance in DISTANCES)
     shown = [name for name in order if has_floor or name != FLOOR]  # it has no other figures
-    made = {"": [main, *(cells(comparison, name) for name in shown)]}
+    made = {"": [head(comparison), *(cells(comparison, name) for name in shown)]}
     check = comparison.check
     if check is None or not all(check.is_trusted(name) for name in DISTANCES):
         details = [head(comparison, True), *(cells(comparison, name, True) for name in order)]

@@ -61,7 +61,9 @@ def model_card(
         "licence of the backbone": f"[Stability AI's]({licence})"
         if is_svd
         else "its folder does not say; look where it comes from",
-        "states": f"written by {info.state_writer}, which sees: {sees}",
+        "states": "none"
+        if info.state_writer == "none"
+        else f"written by {info.state_writer}, which sees: {sees}",
         "videos": f"{model.num_frames} frames of {info.width}x{info.height}, {info.fps:g} a second",
         "given frames": f"{model.condition.num_given_frames}, filled: "
         f"{model.condition.frame_condition}",

@@ -78,11 +78,13 @@ class CheckpointInfo:
         require_size(self.height, self.width, self.model.num_frames)
         widths = dict.fromkeys(("text_dim", "image_dim"), (1, LARGEST_WIDTH))
         require(self, fps=(1e-6, 1e6), step=(0, 10**12), **widths)
-        for one in fields(self):
-            value = getattr(self, one.name)
+        texts = {one.name: getattr(self, one.name) for one in fields(self)}
+        for group in ("source", "frames"):
+            texts |= {f"{group}.{key}": value for key, value in getattr(self, group).items()}
+        for name, value in texts.items():
             if isinstance(value, str) and (len(value) > MOST_CHARACTERS or not _is_plain(value)):
                 raise ValueError(
-                    f"{one.name} must be text of at most {MOST_CHARACTERS} characters without "
+                    f"{name} must be text of at most {MOST_CHARACTERS} characters without "
                     f"control characters, got {reprlib.repr(value)}."
                 )
 

@@ -4,7 +4,7 @@
 JSON, never a pickle, and a resumed run is the same run (docs/reliability.md).
 """
 
-from aid.optim.acceleration import make_accelerator
+from aid.optim.acceleration import make_accelerator, usable_device
 from aid.optim.average import AveragedWeights
 from aid.optim.draws import generator_for, sample_generators
 from aid.optim.log import JsonLog
@@ -21,4 +21,5 @@ __all__ = [
     "make_accelerator",
     "rate_factor",
     "sample_generators",
+    "usable_device",
 ]

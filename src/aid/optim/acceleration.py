@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import patch_environment
@@ -10,6 +11,38 @@ from accelerate.utils import patch_environment
 from aid.models.devices import choose_device, dtype_of
 
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def _is_alone() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
+def usable_device(device: str | None, precision: str) -> torch.device:
+    """The device of a run with this precision.
+
+    Args:
+        device: as for `choose_device`. Under a launcher every process takes its own.
+        precision: of the forward pass.
+
+    Raises:
+        ValueError: the device is not there, is one for several processes, or is a CPU, on which
+            accelerate has no gradient scaler and would compute float16 as float32.
+    """
+    dtype_of(precision)
+    if device is None and os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
+        device = "cpu"
+    chosen = choose_device(device)
+    if not _is_alone() and device is not None and ":" in str(device):
+        raise ValueError(
+            f"device {device!r} is one device for {os.environ['WORLD_SIZE']} processes. Leave the "
+            "number out: each process takes its own."
+        )
+    if precision == "float16" and chosen.type == "cpu":
+        raise ValueError(
+            "precision 'float16' trains on a GPU only, and this run is on a CPU. Use 'bfloat16' "
+            "or 'float32'."
+        )
+    return chosen
 
 
 def make_accelerator(
@@ -25,24 +58,9 @@ def make_accelerator(
         settings: more of `Accelerator`.
 
     Raises:
-        ValueError: the device is not there, is one for several processes, or is a CPU, on which
-            accelerate has no gradient scaler and would compute float16 as float32.
+        ValueError: as `usable_device`.
     """
-    dtype_of(precision)
-    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    if device is None and os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
-        device = "cpu"
-    chosen = choose_device(device)
-    if not is_alone and device is not None and ":" in str(device):
-        raise ValueError(
-            f"device {device!r} is one device for {os.environ['WORLD_SIZE']} processes. Leave the "
-            "number out: each process takes its own."
-        )
-    if precision == "float16" and chosen.type == "cpu":
-        raise ValueError(
-            "precision 'float16' trains on a GPU only, and this run is on a CPU. Use 'bfloat16' "
-            "or 'float32'."
-        )
+    chosen, is_alone = usable_device(device, precision), _is_alone()
     known = AcceleratorState._shared_state
     if is_alone and (known.get("device"), known.get("_mixed_precision")) != (
         chosen,

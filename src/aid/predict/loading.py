@@ -75,8 +75,9 @@ def _find_folder(name_or_folder: str | Path) -> Path:
                 "Install a release, which holds it, or train it: configs/tabletop/ says how."
             )
     elif not folder.is_dir():
+        wrong = "is a file" if folder.exists() else "does not exist"
         raise ValueError(
-            f"model {str(folder)!r} does not exist. Give a checkpoint's folder, or {SHIPPED!r}."
+            f"model {str(folder)!r} {wrong}. Give a checkpoint's folder, or {SHIPPED!r}."
         )
     return folder
 

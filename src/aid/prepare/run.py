@@ -285,7 +285,8 @@ def _require_instructions(rows: list[VideoRow]) -> None:
     if missing := [row.id for row in rows if not row.instruction]:
         raise ValueError(
             f"{len(missing)} of {len(rows)} videos have no instruction, the first is "
-            f"{missing[0]!r}. AID learns from instructions; use a split that has them."
+            f"{missing[0]!r}. AID learns from instructions: use a split that has them, or write "
+            "them (docs/data.md says where)."
         )
 
 

@@ -7,7 +7,7 @@ draws pictures alone, which is how a run of many devices dies of a timeout.
 import math
 import warnings
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,16 @@ class Checker:
         others = other_instruction(self.cache, indices)
         other = every(self.cache.batch(indices, text_of=others), stride)
         empty = self.denoiser.null_text(empty_text(self.cache).to(device))
-        return batch.latents.to(device), {
-            "true": true,
-            "swap": conditions_of(other, config, stride).to(device),
-            "empty": true.without_text(empty),
-        }
+        told = {"true": true}
+        if self.has_other_words:
+            told["swap"] = conditions_of(other, config, stride).to(device)
+        return batch.latents.to(device), {**told, "empty": true.without_text(empty)}
+
+    @cached_property
+    def has_other_words(self) -> bool:
+        """Whether any of the checked videos can be told another one's instruction."""
+        checked = range(min(NUM_CHECKED, len(self.cache)))
+        return other_instruction(self.cache, checked) != list(checked)
 
     def _noise(self, indices: list[int], shape: torch.Size) -> Tensor:
         """Noise of each video, the same at every check and in every process."""
@@ -109,14 +114,14 @@ class Checker:
         """Held-out loss by noise level, and how much it grows with another instruction or none.
 
         The same noise for all. A gap above 0 means that the text is used; it is the cheapest early
-        sign of obedience.
+        sign of obedience. Without `has_other_words` there is no gap to another instruction.
         """
         number, rank = min(NUM_CHECKED, len(self.cache)), self.accelerator.process_index
         # As many for each process, so that all run the model equally often; none counts twice.
         mine = share_of(number, rank, self.accelerator.num_processes)
         counted = torch.arange(rank * len(mine), (rank + 1) * len(mine)) < number
-        names = [f"{told}_{sigma:g}" for told in ("true", "swap", "empty")
-                 for sigma in CHECKED_SIGMAS]  # fmt: skip
+        compared = ("swap", "empty") if self.has_other_words else ("empty",)
+        names = [f"{told}_{sigma:g}" for told in ("true", *compared) for sigma in CHECKED_SIGMAS]
         total = dict.fromkeys(names, 0.0)
         for start in range(0, len(mine), self.train.batch_size):
             indices = mine[start : start + self.train.batch_size]
@@ -132,7 +137,7 @@ class Checker:
         means = dict(zip(names, (self.accelerator.reduce(summed) / number).tolist(), strict=True))
         values = {f"true_{s:g}": round(means[f"true_{s:g}"], 5) for s in CHECKED_SIGMAS}
         for sigma in CHECKED_SIGMAS:
-            for name in ("swap", "empty"):
+            for name in compared:
                 gap = means[f"{name}_{sigma:g}"] - means[f"true_{sigma:g}"]
                 values[f"{name}_gap_{sigma:g}"] = round(gap, 5)
         return values

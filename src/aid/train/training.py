@@ -130,6 +130,12 @@ def train(
     checker = None
     if seen is not None:
         checker = Checker(seen, denoiser, sampler, out, backbone, accelerator, train)
+        if accelerator.is_main_process and not checker.has_other_words:
+            warnings.warn(
+                f"all videos of {str(held_out)!r} that are checked have the same instruction, so "
+                "the log has no swap_gap and the sheets no videos with other words.",
+                stacklevel=2,
+            )
     info = _info(data, denoiser, backbone, backbone_id, sampler, train, begun_on)
 
     def save(step: int) -> None:
