@@ -111,8 +111,8 @@ def test_the_numbers_are_said_and_so_is_that_own_splits_no_longer_count(tmp_path
     source = read_source(folder, SourceConfig(hold_out=0.3))
     held = 20 - len(source.rows) // 2
     assert source.notes[0] == (
-        f"hold_out 0.3 with seed 0 keeps {held} of 20 episodes ({2 * held} of 40 videos read) out of "
-        "training; --split held_out reads them."
+        f"hold_out 0.3 with seed 0 keeps {held} of 20 episodes ({2 * held} of 40 videos "
+        "read) out of training; --split held_out reads them."
     )
     assert "splits of its own (val 40)" in source.notes[1]
     assert read_source(write(tmp_path / "plain"), SourceConfig()).notes == []
