@@ -257,6 +257,20 @@ def test_processes_share_the_rows_and_a_dead_one_is_replaced(
     assert shared.to_json() == alone.to_json()
 
 
+def test_records_of_an_earlier_run_with_other_videos_do_not_count_as_done(
+    data, rows, obedient, tmp_path, monkeypatch
+):
+    counts = []
+    monkeypatch.setattr(Ranks, "wait", lambda self, count, *rest: counts.append(count()))
+    first, second = Ranks(rank=0, number=2), Ranks(rank=1, number=2)
+    evaluate(rows, data, obedient, out=tmp_path / "out", frames=SETTINGS, ranks=second)
+    evaluate(rows, data, obedient, out=tmp_path / "out", frames=SETTINGS, ranks=first)
+    assert counts == [2, 4, 4]  # real videos for each process, then the first one's predictions
+    (data / "Video 1.mp4").write_bytes((data / "Video 0.mp4").read_bytes())
+    evaluate(rows, data, obedient, out=tmp_path / "out", frames=SETTINGS, ranks=first)
+    assert counts[3:] == [3, 3]  # the other process's share is to be made anew
+
+
 def test_two_rows_with_one_id_are_refused(data, rows, tmp_path):
     with pytest.raises(ValueError, match=r"two rows have the id .*Video 0"):
         evaluate([rows[0], rows[0]], data, None, out=tmp_path, frames=SETTINGS)

@@ -40,6 +40,7 @@ def test_a_kept_video_is_made_once(kept):
     videos, ensure, made = kept
     ensure()
     assert made == [[0]] and videos.has("one")
+    assert videos.has("one", told="a") and not videos.has("one", told="b")
     assert json.loads((videos.folder / "one.json").read_text())["fps"] == 4.0
 
 

@@ -55,16 +55,20 @@ class KeptVideos:
         """Where a video is, once made."""
         return self.folder / f"{name}.mp4"
 
-    def has(self, name: str) -> bool:
-        """Whether a record is there, without a look at the video."""
-        return self._record_path(name).is_file()
+    def has(self, name: str, **known: Any) -> bool:
+        """Whether a record is there that was made from what is known; the video is not read."""
+        try:
+            record = json.loads(self._record_path(name).read_text(encoding="utf-8"))
+            return json.loads(json.dumps(known)).items() <= record["made_from"].items()
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return False
 
     def find(self, name: str, made_from: dict[str, Any]) -> dict[str, Any] | None:
         """The record of a video that is whole and was made from the same; None if there is none.
 
         A damaged file is named in a warning.
         """
-        if not self.has(name):
+        if not self._record_path(name).is_file():
             return None
         try:
             record = json.loads(self._record_path(name).read_text(encoding="utf-8"))

@@ -70,8 +70,11 @@ class Predictions:
         return self._kept(name).path(_file_name(question, mode))
 
     def has(self, name: str, question: Question, mode: str) -> bool:
-        """Whether some process has made it."""
-        return self._kept(name).has(_file_name(question, mode))
+        """Whether some process has made it, from the same words, seed, rate, frame and states."""
+        known = self._known(question, mode)
+        if self.num_given_frames == 1:
+            known["given"] = question.real.first_frame
+        return self._kept(name).has(_file_name(question, mode), **known)
 
     def of_batch(
         self, name: str, predict: Predict, batch: Sequence[Question], real: list[Video], mode: str
@@ -95,11 +98,8 @@ class Predictions:
         wanted = [
             Wanted(
                 name=_file_name(question, mode),
-                made_from={
-                    "told": question.told[mode], "seed": question.seed, "fps": question.real.fps,
-                    "given": hashlib.sha256(frames.tobytes()).hexdigest()[:32],
-                    **({"states": question.states(mode)} if self.with_states else {}),
-                },
+                made_from=self._known(question, mode)
+                | {"given": hashlib.sha256(frames.tobytes()).hexdigest()[:32]},
                 fps=question.real.fps,
                 row_id=question.row.id,
             )
@@ -125,6 +125,12 @@ class Predictions:
             return made
 
         return self._kept(name).ensure(wanted, make)
+
+    def _known(self, question: Question, mode: str) -> dict[str, Any]:
+        """What a video is made from besides the given frames."""
+        states = {"states": question.states(mode)} if self.with_states else {}
+        told, fps = question.told[mode], question.real.fps
+        return {"told": told, "seed": question.seed, "fps": fps, **states}
 
     def _kept(self, name: str) -> KeptVideos:
         return KeptVideos(self.folder / name)

@@ -113,7 +113,17 @@ def read_real_videos(
                 tell()
 
     read(ranks.share(numbers))
-    ranks.wait(lambda: sum(map(kept.has, names)), len(rows))
+
+    def count() -> int:
+        number = 0
+        for name, row in zip(names, rows, strict=True):
+            known = _known(row, settings)
+            if store.folder is not None:
+                known["stamp"] = _stamp(store.folder / row.video)
+            number += kept.has(name, **known)
+        return number
+
+    ranks.wait(count, len(rows))
     read([number for number in numbers if number not in records])
     real, unreadable = [], {}
     for number in numbers:
@@ -143,10 +153,7 @@ def _read_one(
 
     A file that was fetched from elsewhere is known by its size alone: its time is now.
     """
-    made_from = settings.to_json() | {
-        "video": row.video, "start": row.start, "stop": row.stop, "fps": row.fps,
-        "stamp": _stamp(path)[: 2 if is_here else 1],
-    }  # fmt: skip
+    made_from = _known(row, settings) | {"stamp": _stamp(path)[: 2 if is_here else 1]}
     if record := kept.find(name, made_from):
         return record
     try:
@@ -161,6 +168,12 @@ def _read_one(
         name, pixels, float(read.fps), made_from, id=row.id, first_frame=digest,
         notes=[[note.text, note.number] for note in read.notes],
     )  # fmt: skip
+
+
+def _known(row: VideoRow, settings: FrameSettings) -> dict[str, Any]:
+    """What a row's video is made from besides its file."""
+    span = {"video": row.video, "start": row.start, "stop": row.stop, "fps": row.fps}
+    return settings.to_json() | span
 
 
 def _stamp(path: Path) -> list[int]:
