@@ -351,3 +351,38 @@ def test_a_language_model_has_no_place_for_its_answers_behind_a_url(
     assert aid.cli.main(["evaluate", *flags, "--device", "cpu"]) == 2
     said = capsys.readouterr().err
     assert "is a URL. Copy the data set" in said and list(tmp_path.iterdir()) == []
+
+
+def test_without_the_model_the_same_rows_are_evaluated(
+    evaluate, tiny_backbone, tiny_config, tmp_path
+):
+    source = {"hold_out": 0.5, "hold_out_seed": 1}
+    condition = replace(tiny_config.condition, num_given_frames=2, frame_condition="grey_pixels")
+    config = replace(tiny_config, condition=condition)
+    model = write_run(tmp_path / "held", tiny_backbone, config, source=source)
+    data, seen = write_set(tmp_path / "set"), {}
+    for kind in ("model", "backbone", "none"):
+        flags = ["--predictor", kind, "--steps", 1, "--extractor", "none"]
+        code, said, report = evaluate(data, *flags, model=model, out=tmp_path / kind)
+        assert code == 0, said
+        real = [(v["id"], v["fps"]) for v in report["videos"] if v["set"] == "real videos"]
+        seen[kind] = real, report["comparison"]["protocol"]
+    assert seen["model"] == seen["backbone"] == seen["none"] and 0 < len(seen["none"][0]) < 4
+
+
+@pytest.mark.parametrize("is_recipe", [False, True])
+def test_what_the_checkpoint_says_is_taken_back_by_a_flag_at_its_default(
+    is_recipe, evaluate, tiny_backbone, tiny_config, tmp_path
+):
+    source = {"hold_out": 0.5, "hold_out_seed": 1, "camera": "top"}
+    model = write_run(tmp_path / "held", tiny_backbone, tiny_config, source=source)
+    flags = ["--hold_out", 0, "--camera", "null", "--frames.windows", 1]
+    if is_recipe:
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_text("hold_out: 0\ncamera: null\nframes:\n  windows: 1\n")
+        flags = ["--config", recipe]
+    more = ["--predictor", "none", "--extractor", "none"]
+    code, said, report = evaluate(write_set(tmp_path / "set"), *flags, *more, model=model)
+    assert code == 0, said
+    assert "as trained" not in said and "evenly over each video" in said
+    assert len([v for v in report["videos"] if v["set"] == "real videos"]) == 4

@@ -112,11 +112,14 @@ def _run(arguments: list[str]) -> None:
     parsed = parser.instantiate(parser.parse_args(arguments))
     values = parsed[parsed["command"]].as_dict()
     flags = {a[2:].partition("=")[0] for a in arguments if a.startswith("--")}
-    recipes.check_reach([Path(str(one)) for one in values["config"] or ()], flags)
+    own = [Path(str(one)) for one in values["config"] or ()]
+    recipes.check_reach(own, flags)
     del values["config"], values["debug"]
     function = COMMANDS[parsed["command"]]
     if _reads_source(function):
         values["asked"] = SourceConfig(**{one.name: values.pop(one.name) for one in SOURCE_FIELDS})
+    if "said" in inspect.signature(function).parameters:
+        values["said"] = recipes.settings_in(own) | flags
     function(**values)
 
 
@@ -149,7 +152,7 @@ def make_parser(only: str | None = None) -> ArgumentParser:
             own.add_argument("--config", action="config", help="a recipe (YAML) of these settings")
             own.add_argument("--debug", type=bool, default=False, help="show where errors are from")
             own.add_function_arguments(
-                function, as_group=False, as_positional=name in POSITIONAL, skip={"asked"}
+                function, as_group=False, as_positional=name in POSITIONAL, skip={"asked", "said"}
             )
             if _reads_source(function):
                 own.add_class_arguments(SourceConfig, as_group=False)

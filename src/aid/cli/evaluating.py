@@ -5,6 +5,7 @@ Imports what it needs when it runs, so that `aid --help` does not pay for torch.
 
 import json
 import sys
+from collections.abc import Set
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ def evaluate(
     data: str,
     out: Path,
     asked: SourceConfig,
+    said: frozenset[str] = frozenset(),
     predictor: Literal["model", "backbone", "none"] = "model",
     model: str = "tabletop",
     backbone: str | None = None,
@@ -71,8 +73,10 @@ def evaluate(
             manifest.jsonl.
         out: folder of the score card and the predictions; made if only its parent exists.
         asked: which of its videos; what is not said is as the checkpoint was trained.
+        said: names of the settings that the user gave, which hold even at their defaults.
         predictor: the model, its bare backbone (which reads no instruction), or none.
-        model: as for `aid predict`, or the folder of a training run.
+        model: as for `aid predict`, or the folder of a training run. Without the predictor "model",
+            its rows, frames and size are taken all the same, so that the cards can be compared.
         backbone: as for `aid predict`.
         shuffled: also tell the model another instruction: of a row with the same first frame where
             there is one, else of another row.
@@ -112,28 +116,32 @@ def evaluate(
     from aid.evaluate import evaluate as score
     from aid.metrics.lpips import load_lpips
     from aid.metrics.protocol import choose_protocol
+    from aid.models.checkpoint import read_info
     from aid.models.devices import choose_device
     from aid.predict import find_checkpoint, find_model
+    from aid.predict.loading import SHIPPED
 
     ranks = Ranks.from_launcher()
     chosen_device = str(choose_device(device))
+    trained = read_info(find_checkpoint(model)) if model != SHIPPED else None
     info = None
     if predictor == "model":
-        from aid.models.checkpoint import read_info
-
-        info = read_info(find_checkpoint(model))
+        info = trained or read_info(find_checkpoint(model))
         if states_from is not None and not info.model.dqformer.reads_states:
             raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
         if states_from is None:
             _check_default_writer(model, info)
-    asked, frames, taken = _as_trained(asked, frames or FrameConfig(), info)
+    asked, frames, taken = _as_trained(asked, frames or FrameConfig(), info or trained, said)
     place, source = _read(data, asked, taken)
     rows, notes = source.rows, list(source.notes)
     reads_text = info is not None and info.model.dqformer.branches != "none"
-    if reads_text:
-        rows = _with_words(rows, notes)
+    if reads_text or (
+        trained is not None and trained.model.dqformer.branches != "none"
+        and any(row.instruction.strip() for row in rows)
+    ):  # fmt: skip
+        rows = _with_words(rows, notes)  # without the model, too, so that cards have the same rows
     bare = find_model(model, backbone)[1] if predictor == "backbone" else None
-    settings = _settings(rows[0], frames, info, bare)
+    settings = _settings(rows[0], frames, info or trained, bare)
     rows = cut_windows(rows, frames, settings.frames.num_frames, notes)
     if asked.split is None and len(splits := sorted({row.split for row in rows})) > 1:
         names = ", ".join(repr(name) for name in splits)
@@ -272,7 +280,10 @@ def _settings(
 
 
 def _as_trained(
-    asked: SourceConfig, frames: FrameConfig, info: "CheckpointInfo | None"
+    asked: SourceConfig,
+    frames: FrameConfig,
+    info: "CheckpointInfo | None",
+    said: frozenset[str] = frozenset(),
 ) -> tuple[SourceConfig, FrameConfig, list[str]]:
     """What was asked, and for what was not said the settings that the checkpoint was trained with.
 
@@ -282,26 +293,31 @@ def _as_trained(
     trained = {} if info is None else dict(info.source)
     for name in ("split", "limit"):
         trained.pop(name, None)
-    if asked.hold_out or asked.split not in (None, TRAIN, HELD_OUT):
+    if asked.hold_out or "hold_out" in said or asked.split not in (None, TRAIN, HELD_OUT):
         trained.pop("hold_out", None)
         trained.pop("hold_out_seed", None)
-    asked, taken = _filled(asked, trained)
+    asked, taken = _filled(asked, trained, said)
     if asked.hold_out and asked.split is None:
         asked = replace(asked, split=HELD_OUT)
     of_frames = {} if info is None else dict(info.frames)
-    if any(getattr(frames, name) != getattr(FrameConfig(), name) for name in TIMES):
+    said = {name.removeprefix("frames.") for name in said if name.startswith("frames.")}
+    said |= {name for name in TIMES if getattr(frames, name) != getattr(FrameConfig(), name)}
+    if said & set(TIMES):
         of_frames = {name: value for name, value in of_frames.items() if name not in TIMES}
-    frames, more = _filled(frames, of_frames)
+    frames, more = _filled(frames, of_frames, said)
     return asked, frames, [*taken, *(f"frames.{words}" for words in more)]
 
 
-def _filled(config: Any, trained: dict[str, Any]) -> tuple[Any, list[str]]:
-    """A config whose settings at their defaults are taken from `trained`, and which ones were."""
+def _filled(config: Any, trained: dict[str, Any], said: Set[str]) -> tuple[Any, list[str]]:
+    """A config whose settings at their defaults are taken from `trained`, and which ones were.
+
+    Those that the user said are left as they are.
+    """
     defaults = type(config)()
     taken = {
         one.name: trained[one.name]
         for one in fields(config)
-        if one.name in trained
+        if one.name in trained.keys() - said
         and getattr(config, one.name) == getattr(defaults, one.name)
         and trained[one.name] != getattr(defaults, one.name)
     }

@@ -54,6 +54,14 @@ def check_reach(recipes: Iterable[Path], flags: Set[str]) -> None:
                 )
 
 
+def settings_in(recipes: Iterable[Path]) -> frozenset[str]:
+    """Names of the settings that recipes give, with dots: `frames.fps`."""
+    read = (load_yaml(path.read_text(encoding="utf-8")) for path in recipes)
+    return frozenset(
+        key for values in read if isinstance(values, dict) for key, _ in _leaves(values)
+    )
+
+
 def _leaves(values: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
