@@ -76,6 +76,10 @@ def test_long_episodes_are_cut_into_windows(command, tmp_path, capsys):
     assert command(data=data) == 0
     assert "windows of 1.5 s at 2 a second, all of an episode" in capsys.readouterr().err
     assert read_info(tmp_path / "run/checkpoint").fps == pytest.approx(2.0)
+    whole = command("--frames.windows", 1, "--cache", tmp_path / "whole", data=data)
+    assert whole == 2, "the folder holds the run on windows"
+    assert "whole episodes, evenly" in capsys.readouterr().err
+    assert Cache(tmp_path / "whole/train").rows[0]["fps"] == pytest.approx(0.5)
 
 
 def test_a_run_without_anything_to_train_on_is_refused(tmp_path, tiny_backbone, capsys):

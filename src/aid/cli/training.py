@@ -275,6 +275,7 @@ def train(
     accept: list[str] | None = None,
     device: str | None = None,
     precision: Precision = "float32",
+    said: frozenset[str] = frozenset(),
 ) -> None:
     """Trains AID on a data set or a cache. Run again, it goes on where it stopped, exactly.
 
@@ -284,7 +285,8 @@ def train(
         train: the training loop.
         sampler: how sheets are drawn, and the checkpoint's defaults; likewise.
         asked: which videos of `data`.
-        data: a data set in any format of docs/data.md, which is encoded into a cache first.
+        data: a data set in any format of docs/data.md, which is encoded into a cache first, in
+            float32 whatever the run's precision, because it is kept.
         cache: a folder that `aid prepare` wrote; with `data` where to write one, by default
             OUT_cache.
         held_out: a cache of unseen videos, for checks while training; with `data` and `hold_out`
@@ -302,7 +304,7 @@ def train(
             "backbone" also lets `start` come from another backbone of the same sizes.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
-            What `data` is encoded into is float32 in any case, because it is kept.
+        said: names of the settings that flags and recipes give.
     """
     from aid.optim import usable_device
     from aid.predict import find_backbone, find_model
@@ -329,7 +331,7 @@ def train(
         settings = model_of(checkpoint)
     if data is not None:
         place = cache or out.with_name(f"{out.name}_cache")
-        frames = _suited(data, asked, frames or FrameConfig(), settings, checkpoint, frozen)
+        frames = _suited(data, asked, frames or FrameConfig(), settings, checkpoint, frozen, said)
         wanted = {asked.split or TRAIN: asked}
         if asked.hold_out and held_out is None:
             wanted[HELD_OUT] = replace(asked, split=HELD_OUT)
@@ -355,7 +357,7 @@ LARGEST_SIDE = 256
 
 def _suited(
     data: str, asked: SourceConfig, frames: FrameConfig, model: ModelConfig,
-    checkpoint: Path | None, backbone: Path,
+    checkpoint: Path | None, backbone: Path, said: frozenset[str],
 ) -> FrameConfig:  # fmt: skip
     """Size and time of the frames, chosen where `frames` says nothing, and printed."""
     from aid.data.remote import read_any_source
@@ -369,8 +371,9 @@ def _suited(
     else:
         height, width = (min(side, LARGEST_SIDE) for side in usual_size(backbone))
     frames = replace(frames, height=frames.height or height, width=frames.width or width)
-    _, source = read_any_source(data, asked)
-    frames = suited_frames(source.rows, frames, model.num_frames)
+    if not said & {"frames.windows", "frames.sampling"}:  # whole episodes may be what is wanted
+        _, source = read_any_source(data, asked)
+        frames = suited_frames(source.rows, frames, model.num_frames)
     rate = frames.rate(model.num_frames)
     time = "whole episodes, evenly"
     if rate is not None:
