@@ -85,7 +85,8 @@ def test_after_the_death_of_a_rank_the_next_run_makes_what_one_process_makes(
 
 @pytest.mark.slow  # each launch imports torch twice
 def test_accelerate_launches_it_too(finished, tiny_manifest, tiny_backbone, tmp_path):
-    launcher = ("accelerate.commands.launch", "--cpu", "--num_processes", "2")
+    recipe = Path(__file__).parents[2] / "configs/accelerate/ddp.yaml"
+    launcher = ("accelerate.commands.launch", "--config_file", str(recipe), "--num_processes", "2")
     arguments = (tiny_manifest, tmp_path / "out", tiny_backbone, tmp_path / "log", "live")
     done = launch(tmp_path, *arguments, launcher=launcher)
     assert done.returncode == 0, done.stderr
