@@ -97,7 +97,7 @@ def test_a_run_without_anything_to_train_on_is_refused(tmp_path, tiny_backbone, 
     [
         (["--hold_out", "0.5", "--split", "held_out"], "would train on the episodes that are kept"),
         (["--precision", "float16", "--device", "cpu"], "'float16' trains on a GPU only"),
-        (["--frames.fps", "2", "--frames.windows", 10**12], "from 1 to 100000, or all"),
+        (["--frames.fps", "2", "--frames.windows", 10**12], "at most 100000, or all"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_encoded(

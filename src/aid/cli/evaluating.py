@@ -453,9 +453,9 @@ def _check_default_writer(model: str, info: "CheckpointInfo") -> None:
     writer = default_state_writer(info)
     if isinstance(writer, UnaskedStateWriter):
         raise ValueError(
-            f"the states that {model!r} reads are {writer.name}. Say with --states_from where they "
-            f"come from: {RECORDED} (recorded states of the rows), tabletop-rules, none, or a "
-            "language model as in docs/states.md."
+            f"the states that {model!r} reads are {writer.name}. Give the states of these rows: "
+            f"say with --states_from where they come from: {RECORDED} (recorded states of the "
+            "rows), tabletop-rules, none, or a language model as in docs/states.md."
         )
 
 

@@ -89,9 +89,11 @@ class FrameConfig:
                 "long a window lasts. Give one of them."
             )
         is_window = self.fps is not None or self.seconds is not None
-        if self.windows != "all" and not 1 <= self.windows <= MOST_WINDOWS:
+        if self.windows != "all" and self.windows < 1:
+            raise ValueError(f"frames.windows must be at least 1, or all, got {self.windows}.")
+        if self.windows != "all" and self.windows > MOST_WINDOWS:
             raise ValueError(
-                f"frames.windows must be from 1 to {MOST_WINDOWS}, or all, got {self.windows}."
+                f"frames.windows must be at most {MOST_WINDOWS}, or all, got {self.windows}."
             )
         if self.windows != 1 and not is_window:
             raise ValueError(
