@@ -88,7 +88,7 @@ def endless_fragment(path, samples=40_000_000):
     return video(path, 64) + box(b"moof", number, box(b"traf", head, run))
 
 
-def repeated_scans(times=3000, size=1500):
+def repeated_scans(times=30_000, size=1500):
     """A progressive JPEG with its last scan repeated."""
     stream = io.BytesIO()
     pixels = np.linspace(0, 255, size * size * 3).reshape(size, size, 3).astype(np.uint8)

@@ -284,7 +284,7 @@ def test_who_hangs_up_holds_nobody_up(studio, frame, way):
 
 def test_a_good_request_does_not_wait_for_a_hostile_file(studio, frame):
     """The hostile one is given up only when its visitor leaves: it takes no turn meanwhile."""
-    file = studio.upload("frame.jpg", hostile.repeated_scans(times=30_000, size=900))
+    file = studio.upload("frame.jpg", hostile.repeated_scans(times=120_000, size=900))
     api, model = f"{studio.url}/gradio_api", f"{folder(studio)}/one"
     body = {"data": [file, SAID, None, model, 1, 1, 1, 0]}
     before = resident("VmRSS", studio.process.pid)
@@ -293,6 +293,7 @@ def test_a_good_request_does_not_wait_for_a_hostile_file(studio, frame):
         assert answer.status_code == 200
         assert studio.call("predict", frame, SAID, None, model, 1, 1, 1, 0)[0] == "complete"
         assert studio.call("states", frame, SAID)[0] == "complete"
+        assert "event: " not in next(answer.iter_text()).replace("event: heartbeat", "")
     assert resident("VmHWM", studio.process.pid) - before < 300e6
     assert studio.call("predict", frame, SAID, None, model, 1, 1, 1, 0)[0] == "complete"
 
