@@ -22,7 +22,7 @@ from aid.config import ModelConfig, SamplerConfig, TrainConfig
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SOURCES = sorted((ROOT / "src/aid").rglob("*.py"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def section(text, title):
