@@ -6,13 +6,10 @@ TIME     about a minute on two quiet cores
 """
 
 import argparse
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
@@ -26,18 +23,14 @@ def main() -> None:
     parser.add_argument("--model", default="tabletop")
     parser.add_argument("--out", default="docs/studio_1280.png")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        votes = Path(folder) / "votes.jsonl"
-        command = [sys.executable, "-m", "aid.cli", "web", "--model", asked.model, "--port", "0"]
-        studio = subprocess.Popen(
-            [*command, "--votes", str(votes)], stdout=subprocess.PIPE, text=True, env=os.environ
-        )
-        try:
-            url = next(line.strip() for line in studio.stdout if line.startswith("http://"))
-            take(url, asked.out)
-        finally:
-            studio.send_signal(signal.SIGTERM)
-            studio.wait(timeout=60)
+    command = [sys.executable, "-m", "aid.cli", "web", "--model", asked.model, "--port", "0"]
+    studio = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        url = next(line.strip() for line in studio.stdout if line.startswith("http://"))
+        take(url, asked.out)
+    finally:
+        studio.send_signal(signal.SIGTERM)
+        studio.wait(timeout=60)
     print(asked.out)
 
 

@@ -27,7 +27,7 @@ class StudioServer:
     process: subprocess.Popen
     temporary: Path
     log: Path
-    votes: Path
+    models: Path
     # One for all, because making one reads every certificate of the machine.
     client: httpx.Client = field(
         default_factory=lambda: httpx.Client(timeout=PATIENCE, verify=False)
@@ -89,7 +89,7 @@ def start_studio(
     temporary.mkdir()
     log = temporary / "log.txt"
     arguments = ["web", "--model", folder / "one", "--backbone", backbone, "--port", "0"]
-    arguments += ["--votes", folder / "votes.jsonl", *flags]
+    arguments += flags
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, *program, *map(str, arguments)],
@@ -105,4 +105,4 @@ def start_studio(
             raise TimeoutError(log.read_text())
         time.sleep(0.1)
     url = "http://" + log.read_text().split("http://")[1].split()[0].rstrip("/")
-    return StudioServer(url, process, temporary, log, folder / "votes.jsonl")
+    return StudioServer(url, process, temporary, log, folder)

@@ -33,21 +33,15 @@ def models(tiny_backbone, tiny_config, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def studio(models, tiny_backbone, tiny_manifest):
-    """A running studio with small limits, two models, a data set and a run.
+def studio(models, tiny_backbone):
+    """A running studio with small limits and two models.
 
     Some instructions break it (`faulty_studio`).
     """
-    run = models / "runs" / "first"
-    run.mkdir(parents=True)
-    (run / "report.html").write_text("<h1>The report</h1><script>top.document.title='!'</script>")
-    (run / "report.md").write_text("# A score card\n<img src=x onerror=alert(1)>")
-    (models / "runs" / "secret.html").symlink_to(models / "one" / "config.json")
     server = start_studio(
         models, tiny_backbone, "--rival", models / "rival", "--rival_backbone", tiny_backbone,
-        "--data", tiny_manifest, "--runs", models / "runs", "--limits.megabytes", "2",
-        "--limits.megapixels", "1", "--limits.seconds", "5", "--limits.steps", "5000",
-        "--limits.reading_seconds", "120",
+        "--limits.megabytes", "2", "--limits.megapixels", "1", "--limits.seconds", "5",
+        "--limits.steps", "5000", "--limits.reading_seconds", "120",
         program=[faulty_studio.__file__],
     )  # fmt: skip
     yield server

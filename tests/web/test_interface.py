@@ -55,7 +55,7 @@ def test_a_prediction_is_three_files_and_how_they_were_made(studio, frame, tmp_p
 
 
 def folder(studio):
-    return studio.votes.parent.name
+    return studio.models.name
 
 
 @pytest.mark.parametrize("states", [["drop it", "stop"], [], "then stop"])
@@ -123,7 +123,7 @@ def refusals(studio, frame):
                 yield "predict", [*good[:place], value, *good[place + 1 :]]
     paths = [
         "/etc/passwd", "../../../etc/passwd", f"{frame['path']}/../../../../etc/passwd",
-        str(studio.votes), str(studio.votes.parent / "one" / "config.json"),
+        str(studio.log), str(studio.models / "one" / "config.json"),
         "http://127.0.0.1:9/a.png", "file:///etc/passwd", "//etc/passwd", "/proc/self/environ",
         "\x00", "", str(studio.folders[0]), frame["path"] + ".gone",
     ]  # fmt: skip
@@ -203,7 +203,7 @@ def test_requests_that_are_too_large_are_refused_before_they_are_read(studio):
 
 
 def test_no_path_of_the_server_is_served(studio, frame):
-    secret = str(studio.votes.parent / "one" / "config.json")
+    secret = str(studio.models / "one" / "config.json")
     paths = [
         "/etc/passwd", secret, "../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "/proc/self/environ",
         f"{Path(frame['path']).parent}/../../../etc/passwd", str(studio.log),

@@ -1,6 +1,5 @@
 """The page in headless Chromium: everything that a visitor does."""
 
-import json
 import re
 
 import hostile
@@ -72,60 +71,6 @@ def test_comparisons_are_shown_side_by_side(visit, screenshots):
     with page.expect_download() as download:
         page.click("#download-cells")
     assert download.value.suggested_filename.endswith(".png")
-
-
-def test_a_vote_is_blind_until_it_is_cast(visit, studio, screenshots):
-    page = visit()
-    pick(page)
-    page.get_by_role("tab", name="Vote").click()
-    sides = set()
-    for _ in range(2):
-        page.click("#draw-pair")
-        page.wait_for_function("document.querySelectorAll('#pair video').length === 2")
-        page.wait_for_function("!document.querySelector('#vote-left').disabled")
-        text = page.locator("#pair").inner_text() + page.locator("#vote-status").inner_text()
-        assert not [
-            word for word in ("one", "rival", "Left was") if re.search(rf"\b{word}\b", text)
-        ]
-        heights = page.locator("#pair video").evaluate_all("all => all.map(v => v.videoHeight)")
-        assert heights[0] == heights[1]
-        page.screenshot(path=screenshots / "vote_1280_light.png", full_page=True)
-        page.click("#vote-left")
-        wait_for(page, "#vote-status", "Thank you")
-        row = json.loads(studio.votes.read_text().splitlines()[-1])
-        told = page.locator("#vote-status").inner_text()
-        assert f"Left was {row['left']['name']}" in told
-        assert re.search(r"wins \d+ % of \d+ decided vote", told)
-        assert row["winner"] == row["left"]["key"]
-        assert row["left"]["guidance_interval"] == [0, None] and row["states"] is None
-        assert {row["left"]["name"][-3:], row["right"]["name"][-3:]} == {"one", "val"}
-        sides.add(row["left"]["name"])
-        page.wait_for_function("document.querySelector('#vote-left').disabled")
-
-
-def test_data_and_runs_can_be_looked_at(visit, screenshots):
-    page = visit()
-    page.get_by_role("tab", name="Data").click()
-    page.locator("#search textarea, #search input").fill("left push-2")
-    page.locator("#row input").click()
-    page.wait_for_function("document.querySelectorAll('[role=option]').length === 1")
-    assert "push-2: push the red ball left" in page.get_by_role("option").inner_text()
-    page.get_by_role("option").first.click()
-    page.wait_for_selector("#row-states img")
-    assert page.locator("#row-states tr").count() == 2
-    assert page.locator("#row-states tr").first.locator("img").count() == 3
-    page.screenshot(path=screenshots / "data_1280_light.png", full_page=True)
-    page.get_by_role("tab", name="Runs").click()
-    page.locator("#document input").click()
-    names = page.get_by_role("option").all_inner_texts()
-    assert sorted(name.strip("✓ \n") for name in names) == ["first/report.html", "first/report.md"]
-    page.get_by_role("option", name="report.html").click()
-    page.wait_for_selector("#report iframe[sandbox]")
-    page.frame_locator("#report iframe").get_by_text("The report").wait_for()
-    assert page.title() == "AID studio"
-    page.locator("#document input").click()
-    page.get_by_role("option", name="report.md").click()
-    wait_for(page, "#report", "<img src=x onerror=alert(1)>")  # as text
 
 
 def test_bad_uploads_get_a_sentence_and_the_page_goes_on(visit, tmp_path, screenshots):

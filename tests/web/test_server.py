@@ -55,7 +55,7 @@ def test_with_the_password_all_is_open_and_a_stop_leaves_nothing(locked, picture
     answer = client.post(f"{locked.url}/login", data={"username": "me", "password": PASSWORD})
     assert answer.status_code == 200
     frame = locked.upload("a.png", picture, client)
-    model = f"{locked.votes.parent.name}/one"
+    model = f"{locked.models.name}/one"
     arguments = (frame, "lift the red ball", None, model, 1, 1, 2, 0)
     assert locked.call("predict", *arguments, client=client)[0] == "complete"
     started = client.post(
@@ -80,8 +80,6 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--votes", "nowhere/votes.jsonl"], "mkdir -p 'nowhere'"),
-        (["--runs", "nowhere"], "folder 'nowhere' of --runs does not exist"),
         (["--names", "http://studio.example"], "is no name of a host"),
         (["--port", "70000"], "port must be from 0 to 65535"),
         (["--password_file", "{short}"], "has 5 characters. Use 8 or more"),

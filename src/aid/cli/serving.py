@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from aid.cli.memory import keep_freed_memory
-from aid.cli.terminal import check_folder
 from aid.config import Precision
 from aid.web.limits import Limits
 
@@ -14,9 +13,6 @@ def web(
     backbone: str | None = None,
     rival: str | None = None,
     rival_backbone: str | None = None,
-    data: Path | None = None,
-    runs: Path | None = None,
-    votes: Path = Path("votes.jsonl"),
     host: str = "127.0.0.1",
     port: int = 7860,
     password_file: Path | None = None,
@@ -26,7 +22,7 @@ def web(
     precision: Precision = "float32",
     offload: bool = False,
 ) -> None:
-    """Opens the studio: a page to predict, compare, vote, and look at data and runs.
+    """Opens the studio: a page to predict and compare.
 
     Args:
         limits: of uploads, requests and the queue.
@@ -34,9 +30,6 @@ def web(
         backbone: as for `aid predict`.
         rival: a second checkpoint to compare with, given like the model.
         rival_backbone: its backbone, if it is not its own.
-        data: a data set to browse, a folder with a manifest.jsonl.
-        runs: a folder whose reports, score cards and sheets can be opened.
-        votes: the file that blind votes are appended to, as lines of JSON.
         host: address to listen at; 127.0.0.1 is this machine only.
         port: to listen at; 0 takes a free one.
         password_file: a file whose first line is the password that visitors need.
@@ -48,10 +41,7 @@ def web(
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
         offload: as for `aid predict`.
     """
-    check_folder(votes.parent)
     keep_freed_memory(device)
-    if runs is not None and not runs.is_dir():
-        raise ValueError(f"folder {str(runs)!r} of --runs does not exist.")
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be from 0 to 65535, got {port}.")
     try:
@@ -79,7 +69,4 @@ def web(
         print(models[0].predictor.describe(), flush=True)
         return Studio(models, limits)
 
-    serve(
-        open_studio, votes=votes, data=data, runs=runs, host=host, port=port, password=password,
-        names=names,
-    )  # fmt: skip
+    serve(open_studio, host=host, port=port, password=password, names=names)

@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from aid.types import State
 from aid.video import write_mp4
 from aid.web.jobs import News
 
@@ -52,26 +51,6 @@ def strip(video: UInt8[np.ndarray, "f H W 3"], words: str, most: int = 8) -> str
     return f'<div class="aid-strip">{images}</div>'
 
 
-def state_table(states: Sequence[State], video: UInt8[np.ndarray, "f H W 3"]) -> str:
-    """States in words next to the frames they cover."""
-    if not states:
-        return "<p>No states are recorded for this video.</p>"
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(state.text)}<small>frames {state.first_frame} to "
-        f"{state.last_frame}</small></th><td>{_covered(state, video)}</td></tr>"
-        for state in states
-    )
-    return (
-        "<table class='aid-states'><caption>States and the frames they cover</caption>"
-        f"<tbody>{rows}</tbody></table>"
-    )
-
-
-def _covered(state: State, video: UInt8[np.ndarray, "f H W 3"]) -> str:
-    part = video[max(0, state.first_frame) : state.last_frame + 1]
-    return strip(part, state.text, 4) if len(part) else "not in the video"
-
-
 def progress(news: News) -> str:
     """How far a request is, and a preview while there is one."""
     if news.is_stopping:
@@ -98,24 +77,6 @@ def error(words: str) -> str:
     """What went wrong, read out by screen readers."""
     sentence = words[:1].upper() + words[1:]
     return f'<p class="aid-error" role="alert">{escape(sentence)}</p>'
-
-
-def document(suffix: str, content: bytes) -> str:
-    """A report in a frame that runs nothing, loads nothing and cannot reach this page."""
-    if suffix == ".png":
-        data = base64.b64encode(content).decode()
-        return f'<img class="aid-sheet" alt="contact sheet" src="data:image/png;base64,{data}">'
-    text = content.decode("utf-8", errors="replace")
-    if suffix == ".md":
-        return f'<pre class="aid-text" tabindex="0">{escape(text)}</pre>'
-    policy = (
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "img-src data:; media-src data:; font-src data:; style-src 'unsafe-inline'\">"
-    )
-    return (
-        '<iframe class="aid-report" sandbox="" title="report" referrerpolicy="no-referrer" '
-        f'srcdoc="{escape(policy + text)}"></iframe>'
-    )
 
 
 def video_data(video: UInt8[np.ndarray, "f H W 3"], fps: float) -> str:

@@ -6,15 +6,11 @@ from pathlib import Path
 import gradio as gr
 
 from aid.web.asking import build_column
-from aid.web.ballots import Ballots
-from aid.web.browse import DataSet, Runs
-from aid.web.browse_tab import build_data_tab, build_runs_tab
 from aid.web.compare_tab import build_compare_tab
 from aid.web.interface import build_interface
 from aid.web.polite import refuses_politely
 from aid.web.predict_tab import build_predict_tab
 from aid.web.studio import Studio
-from aid.web.vote_tab import build_vote_tab
 
 STYLE = Path(__file__).with_name("studio.css")
 CLEAN_EVERY, KEEP_FOR = 300, 3600  # seconds; uploads and results
@@ -64,38 +60,26 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build_page(
-    studio: Studio, folder: Path, ballots: Ballots, data: DataSet | None, runs: Runs | None
-) -> gr.Blocks:
+def build_page(studio: Studio, folder: Path) -> gr.Blocks:
     """The whole page.
 
     Args:
         studio: draws.
         folder: Gradio's own, for files that visitors may load.
-        ballots: of the blind vote.
-        data: a data set to browse.
-        runs: reports to open.
     """
     results, examples = folder / "results", folder / "examples"
     with gr.Blocks(
         title="AID studio", analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP_FOR)
     ) as page:
         gr.HTML(_heading(studio), elem_id="heading")
-        with gr.Tabs(elem_id="rooms"):
-            with gr.Tab("Studio"), gr.Row(elem_id="desk"):
-                with gr.Column(scale=5, min_width=320, elem_id="asking"):
-                    column, asked = build_column(studio, examples)
-                with gr.Column(scale=7, min_width=320, elem_id="answering"), gr.Tabs():
-                    with gr.Tab("Predict"):
-                        build_predict_tab(studio, column, results)
-                    with gr.Tab("Compare"):
-                        build_compare_tab(studio, column, asked, results)
-                    with gr.Tab("Vote"):
-                        build_vote_tab(studio, column, ballots)
-            with gr.Tab("Data"):
-                build_data_tab(data, results)
-            with gr.Tab("Runs"):
-                build_runs_tab(runs)
+        with gr.Row(elem_id="desk"):
+            with gr.Column(scale=5, min_width=320, elem_id="asking"):
+                column, asked = build_column(studio, examples)
+            with gr.Column(scale=7, min_width=320, elem_id="answering"), gr.Tabs():
+                with gr.Tab("Predict"):
+                    build_predict_tab(studio, column, results)
+                with gr.Tab("Compare"):
+                    build_compare_tab(studio, column, asked, results)
         build_interface(studio, results)
     refuses_politely(page)
     return page

@@ -48,28 +48,22 @@ def password_check(password: str) -> Callable[[str, str], bool]:
 def serve(
     open_studio: Callable[[], Any],
     *,
-    votes: Path,
-    data: Path | None,
-    runs: Path | None,
     host: str,
     port: int,
     password: str | None,
     names: str = "",
 ) -> None:
-    """Serves until SIGINT or SIGTERM, then leaves nothing behind but votes.
+    """Serves until SIGINT or SIGTERM, then leaves nothing behind.
 
     Args:
         open_studio: loads the models; gives a `Studio`.
-        votes: the file of votes.
-        data: a data set to browse.
-        runs: a folder with reports.
         host: address to listen at.
         port: 0 takes a free one.
         password: None lets everyone in who can reach the address.
         names: further names by which visitors may call the studio, separated by commas.
 
     Raises:
-        ValueError: a name is none, the data set cannot be read, or the address is taken.
+        ValueError: a name is none, or the address is taken.
     """
     known = own_names(host, names)
     stop = threading.Event()
@@ -83,33 +77,22 @@ def serve(
         if stop.is_set():
             return
         with warnings.catch_warnings():
-            _launch(studio, Path(name), votes, data, runs, host, port, password, stop, known)
+            _launch(studio, Path(name), host, port, password, stop, known)
 
 
 def _launch(
     studio: Any,
     folder: Path,
-    votes: Path,
-    data: Path | None,
-    runs: Path | None,
     host: str,
     port: int,
     password: str | None,
     stop: threading.Event,
     names: tuple[str, ...],
 ) -> None:
-    from aid.web.ballots import Ballots
-    from aid.web.browse import DataSet, Runs
     from aid.web.page import STYLE, build_page, theme
 
     hear_warnings()
-    page = build_page(
-        studio,
-        folder,
-        Ballots(votes),
-        None if data is None else DataSet.open(data, studio.uploads),
-        None if runs is None else Runs(folder=runs),
-    )
+    page = build_page(studio, folder)
     limits = studio.limits
     page.queue(max_size=4 * limits.waiting, default_concurrency_limit=8)
     try:

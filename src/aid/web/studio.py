@@ -4,7 +4,6 @@ The tabs and the HTTP interface call `Studio.draw` with a list of `Ask`s. All dr
 `Predictor`'s; here are the models, the queue and the news of a request on its way.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from aid.config import Precision
-from aid.predict import Prediction, Predictor, find_model, state_writer_of
+from aid.predict import Prediction, Predictor, state_writer_of
 from aid.predict.frames import fit_given
 from aid.video.confined import Cancelled, readers
 from aid.web.jobs import NEWS_EVERY, News, Progress, RequestStopped, follow, hearing
@@ -24,11 +23,10 @@ from aid.web.uploads import Uploads
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A loaded checkpoint. `fingerprint` changes with its weights, settings or backbone."""
+    """A loaded checkpoint."""
 
     name: str
     predictor: Predictor
-    fingerprint: str
 
     @classmethod
     def load(
@@ -45,19 +43,14 @@ class Model:
 
         The other arguments are `Predictor.from_pretrained`'s.
         """
-        checkpoint, _ = find_model(name, backbone)
         predictor = Predictor.from_pretrained(
             name, backbone, device, state_writer=state_writer_of(name, states_from, device=device),
             precision=precision, offload=offload,
         )  # fmt: skip
-        digest = hashlib.sha256(predictor.info.backbone_hash.encode())
-        for path in sorted(checkpoint.glob("*")):
-            if path.suffix in (".json", ".safetensors"):
-                digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
         shown = Path(name).resolve()
         # Never the whole path: visitors read this.
         short = f"{shown.parent.name}/{shown.name}" if Path(name).is_dir() else name
-        return cls(name=short, predictor=predictor, fingerprint=digest.hexdigest()[:16])
+        return cls(name=short, predictor=predictor)
 
     @property
     def num_given_frames(self) -> int:
