@@ -4,7 +4,7 @@
 
 Gaussians of 400 dimensions (I3D's number) with a flat and a 1/k spectrum, scaled to a trace of 400;
 with `--features`, also real videos, whose features `aid score` has kept. Prints the table of
-docs/evaluation.md. Needs matplotlib (extra `report`).
+docs/experiments/distance_floor.md. Needs matplotlib (extra `report`).
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 Real videos are compared with the same videos, changed: unchanged they are at 0. The last columns
 compare halves, real A with changed B, as the floor does (its own line). Prints the table of
-docs/evaluation.md.
+docs/experiments/video_files.md.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python benchmarks/reader_validation.py --out /tmp/reader_validation
 
 makes fresh scenes (seed 3, which neither a data set nor the making of the reader used), reads their
-videos clean and degraded, and prints the table of docs/evaluation.md. It takes about five minutes
-on one free core; run again, it uses the videos that are there.
+videos clean and degraded, and prints the table of docs/experiments/outcome_reader.md. It takes
+about five minutes on one free core; run again, it uses the videos that are there.
 """
 
 import argparse

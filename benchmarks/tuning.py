@@ -5,7 +5,7 @@
 
 Each way trains in a process of its own (peak memory is a process's), a few steps of real batches
 with the settings of a recipe, one thread. "Computing" is the processor's time, which a busy machine
-does not lengthen. Prints a table for docs/performance.md.
+does not lengthen. Prints a table for docs/experiments/tuning.md.
 """
 
 import argparse

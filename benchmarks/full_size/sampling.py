@@ -19,7 +19,7 @@ ENDLESS = float("inf")
 S_V, S_T = 1.5, 7.5
 DUAL = SamplerConfig(image_guidance=S_V, text_guidance=S_T, guidance_interval=(2.0, 20.0))
 INTERVALS = {"": (0.0, ENDLESS), ", from 15": (15.0, ENDLESS), ", from 40": (40.0, ENDLESS)}
-"""Where the shipped model is guided; what that does to its score is in docs/evaluation.md."""
+"""Where the shipped model is guided. Its scores: docs/experiments/guidance_interval.md."""
 
 
 @torch.no_grad()
