@@ -48,14 +48,13 @@ from aid.conditioning.states import NoStateWriter
 from aid.config import ConditionConfig, ModelConfig, Precision, SamplerConfig, TrainConfig
 from aid.data.manifest import read_manifest, write_manifest
 from aid.diffusion.edm import sample_sigmas
-from aid.models.backbone import backbone_hash, load_backbone
+from aid.models.backbone import NETWORKS, backbone_hash, empty_network, load_backbone
 from aid.models.checkpoint import CheckpointInfo, save_checkpoint
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.devices import choose_device, dtype_of
 from aid.models.embedded import build_feature_extractor, build_scheduler, save_part
-from aid.models.networks import NETWORKS, empty_network, read_configs
-from aid.models.published import SVD
+from aid.models.sizes import SVD, read_configs
 from aid.optim import make_accelerator
 from aid.predict import Predictor, find_backbone
 from aid.predict.encodings import FrameEncodings

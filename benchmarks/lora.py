@@ -5,7 +5,7 @@ COMMAND  python benchmarks/lora.py
 HARDWARE a CPU; one thread
 TIME     about two minutes
 
-`src/aid/models/lora.py` takes the sum up to a size, `WORTH`; this is where the value comes from.
+`aid.models.tuning` takes the sum up to a size, `MAX_COST_RATIO`; its value was measured here.
 Prints a table for docs/performance.md: milliseconds of the processor for 4,096 tokens, which a busy
 machine does not lengthen; the best of several. Steps of one run go one way and the other in turn.
 """
@@ -24,7 +24,7 @@ import peft
 import torch
 from torch import nn
 
-from aid.models import lora
+from aid.models import tuning
 
 TOKENS, TRIES = 4096, 7
 SIZES = (
@@ -45,7 +45,7 @@ def updated(out: int, dim: int, rank: int) -> nn.Module:
     """A frozen projection with a LoRA of peft's around it."""
     host = One(out, dim)
     config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=["layer"])
-    peft.inject_adapter_in_model(config, host, adapter_name=lora.NAME)
+    peft.inject_adapter_in_model(config, host, adapter_name=tuning.NAME)
     return host.layer
 
 
@@ -80,14 +80,14 @@ def steps_by_turns(options: argparse.Namespace) -> dict[str, float]:
         values.train, steps=options.steps, batch_size=options.batch_size,
         log_every=10**6, check_every=10**6, save_every=10**6,
     )  # fmt: skip
-    made: list[lora.LowRankUpdates] = []
-    make = lora.LowRankUpdates.__init__
+    made: list[tuning.LowRankUpdates] = []
+    make = tuning.LowRankUpdates.__init__
 
-    def noted(self: lora.LowRankUpdates, *settings: object) -> None:
+    def noted(self: tuning.LowRankUpdates, *settings: object) -> None:
         make(self, *settings)
         made.append(self)
 
-    lora.LowRankUpdates.__init__ = noted
+    tuning.LowRankUpdates.__init__ = noted
     times: dict[str, list[float]] = {"sum": [], "peft": []}
     way, begun = "sum", time.process_time()
 
@@ -97,8 +97,8 @@ def steps_by_turns(options: argparse.Namespace) -> dict[str, float]:
         way = "peft" if way == "sum" else "sum"
         for layer in made[0].layers.values():
             vars(layer).pop("forward", None)
-            if way == "sum" and lora.sum_is_cheaper(layer.get_base_layer().weight, 32):
-                layer.forward = partial(lora.multiply_by_the_sum, layer)
+            if way == "sum" and tuning.sum_is_cheaper(layer.get_base_layer().weight, 32):
+                layer.forward = partial(tuning.multiply_by_the_sum, layer)
         begun = time.process_time()
 
     register_optimizer_step_post_hook(turn)
@@ -118,7 +118,7 @@ def layers() -> None:
         for rank in (16, 32):
             layer = updated(out, dim, rank)
             x = torch.randn(TOKENS, dim, requires_grad=True)
-            ways = (layer.forward, partial(lora.multiply_by_the_sum, layer))
+            ways = (layer.forward, partial(tuning.multiply_by_the_sum, layer))
             times = [
                 ", ".join(f"{milliseconds(way, x, is_half):.2f}" for way in ways)
                 for is_half in (False, True)

@@ -17,11 +17,11 @@ import aid.train  # noqa: F401  (so that the process has all that a training pro
 from aid.cli.checking import resident_bytes
 from aid.config import ModelConfig, TrainConfig, from_json
 from aid.models.attention import use_plain_attention
+from aid.models.backbone import empty_network
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.devices import dtype_of
-from aid.models.networks import empty_network, read_configs
-from aid.models.published import Configs
+from aid.models.sizes import Configs, read_configs
 from aid.optim import AveragedWeights
 from aid.optim.rate import make_optimizer
 from aid.predict import find_backbone

@@ -10,8 +10,8 @@ from torch import nn
 
 import aid
 from aid.config import LoraConfig
-from aid.models.card import base_model
-from aid.models.offload import offload
+from aid.models.backbone import offload
+from aid.models.checkpoint import base_model
 from aid.predict import Predictor, pipeline
 
 INSTRUCTIONS = ["push the red ball left", "push the red ball right"]

@@ -3,8 +3,7 @@ from aid.config import DQFormerConfig, LoraConfig, ModelConfig, TrainConfig
 from aid.data.forecast import cache_size
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
-from aid.models.published import BY_NAME, SVD
-from aid.models.sizes import sizes_of
+from aid.models.sizes import BY_NAME, SVD, sizes_of
 from aid.plan import configs_of, forecast_training
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 
+from aid.models.backbone import NETWORKS, empty_network
 from aid.models.embedded import build_feature_extractor, build_scheduler, save_part
-from aid.models.networks import NETWORKS, empty_network, read_configs
-from aid.models.published import SVD
-from aid.models.sizes import BackboneSizes, sizes_of
+from aid.models.sizes import SVD, BackboneSizes, read_configs, sizes_of
 from aid.predict import find_backbone
 
 SHIPPED = find_backbone("tabletop")

@@ -1,6 +1,6 @@
 """What a training run will take, before anything is loaded: parameters and memory.
 
-The step is run on tensors without storage (`models.footprint`), so the forecast follows every
+The step is run on tensors without storage (`models.memory`), so the forecast follows every
 setting. `aid plan` prints it; benchmarks/full_size compares it with measured peaks.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from aid.config import ModelConfig, Precision, TrainConfig
 from aid.models.attention import use_plain_attention
+from aid.models.backbone import empty_network
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.devices import dtype_of
-from aid.models.footprint import MemoryCount, counting
-from aid.models.networks import empty_network, read_configs
-from aid.models.published import BY_NAME, Configs
-from aid.models.weights import weight_names
+from aid.models.insertion import weight_names
+from aid.models.memory import MemoryCount, counting
+from aid.models.sizes import BY_NAME, Configs, read_configs
 from aid.optim.rate import moments_bytes
 
 NUM_STATES = 4

@@ -8,8 +8,7 @@ from diffusers import StableVideoDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from aid.models.backbone import PARTS, Backbone, backbone_hash, load_backbone
-from aid.models.seam import VideoBackbone
+from aid.models.backbone import PARTS, Backbone, VideoBackbone, backbone_hash, load_backbone
 
 
 @pytest.fixture
@@ -229,7 +228,7 @@ def test_image_embedding_equals_the_stock_pipeline(tiny_backbone, backbone, gene
     assert tokens.shape == (1, 5, 24)  # class token and 2 x 2 patches
 
 
-def test_the_backbone_is_what_the_seam_asks_for(backbone):
+def test_the_backbone_satisfies_its_protocol(backbone):
     assert isinstance(backbone, VideoBackbone)
     for name in (n for n in vars(VideoBackbone) if not n.startswith("_")):
         asked, ours = getattr(VideoBackbone, name), getattr(Backbone, name)

@@ -7,7 +7,7 @@ import torch
 from aid.config import CrossAttentionConfig, LoraConfig, ModelConfig
 from aid.models.denoiser import Denoiser
 from aid.models.dqformer import Context
-from aid.models.sites import attention_sites, check_seams, residual_blocks
+from aid.models.insertion import attention_sites, check_sites, residual_blocks
 
 ADAPTER_VARIANTS = {
     "default": {},
@@ -99,12 +99,12 @@ def test_join_leaves_keys_and_tensors_of_the_unet_alone(unet, tiny_config):
 
 def test_a_unet_takes_only_one_join(unet, tiny_config):
     Denoiser(unet, 16, 24, tiny_config)
-    with pytest.raises(ValueError, match="already carries AID's parts"):
+    with pytest.raises(ValueError, match="AID's parts are already attached"):
         Denoiser(unet, 16, 24, tiny_config)
 
 
-def test_seams_are_where_we_expect_them(unet):
-    check_seams(unet)
+def test_sites_are_where_we_expect_them(unet):
+    check_sites(unet)
     assert attention_sites(unet) == [
         ("down_blocks.0.resnets.0", "down_blocks.0.attentions.0"),
         ("mid_block.resnets.0", "mid_block.attentions.0"),
@@ -117,7 +117,7 @@ def test_seams_are_where_we_expect_them(unet):
 def test_svd_has_16_attention_sites_and_22_residual_blocks(unet):
     with torch.device("meta"):
         svd = type(unet)()  # diffusers' defaults are SVD
-    check_seams(svd)
+    check_sites(svd)
     assert len(attention_sites(svd)) == 16
     assert len(residual_blocks(svd)) == 22
 
@@ -135,7 +135,7 @@ def test_a_renamed_block_is_reported_by_name(unet, path):
     parent, _, name = where.rpartition(".")
     delattr(unet.get_submodule(parent), name)
     with pytest.raises(ValueError, match=rf"has no '{where}.*' in its SVD UNet"):
-        check_seams(unet)
+        check_sites(unet)
 
 
 def test_every_adapter_reaches_the_output(build, arguments):

@@ -7,7 +7,7 @@ import torch
 from aid.config import LoraConfig, ModelConfig, tuned
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
-from aid.models.weights import weight_names
+from aid.models.insertion import weight_names
 from aid.train.records import num_trained
 
 

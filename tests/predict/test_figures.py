@@ -9,8 +9,7 @@ import aid
 import aid.cli
 import aid.predict.loading
 from aid.models.backbone import backbone_hash, load_backbone
-from aid.models.card import model_card
-from aid.models.checkpoint import load_checkpoint, read_info, read_trained, trained_hash
+from aid.models.checkpoint import load_checkpoint, model_card, read_info, read_trained, trained_hash
 from aid.predict.figures import figures_of
 
 REPORT = "# Ours on forks\n\n| | accuracy |\n|---|---|\n| the model | 61.0 % |\n\n## How like\n"

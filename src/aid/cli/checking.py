@@ -51,8 +51,7 @@ def plan(
 
     import aid.train  # noqa: F401  (so that this process is as large as one that trains)
     from aid.data.forecast import cache_size
-    from aid.models.published import BY_NAME
-    from aid.models.sizes import sizes_of
+    from aid.models.sizes import BY_NAME, sizes_of
     from aid.plan import configs_of, forecast_training, remedies
     from aid.predict import find_backbone
 
@@ -144,7 +143,7 @@ def doctor(backbone: str = "tabletop") -> None:
     """
     import torch
 
-    from aid.models.layout import NETWORK_NAMES, weight_files
+    from aid.models.folder import NETWORK_NAMES, weight_files
     from aid.predict import find_backbone
 
     print(f"python           {platform.python_version()}, {platform.system()}")

@@ -71,7 +71,7 @@ def data(
     from aid.data.inspection import inspect
     from aid.data.remote import list_any_source
     from aid.models.devices import choose_device
-    from aid.models.published import BY_NAME
+    from aid.models.sizes import BY_NAME
     from aid.predict import find_backbone
     from aid.video import contact_sheet, write_png
 
@@ -133,8 +133,7 @@ def _token_counter(folder: Path) -> Any:
 
 
 def _sizes(folder: Path | None, published: str) -> Any:
-    from aid.models.published import BY_NAME
-    from aid.models.sizes import backbone_sizes, sizes_of
+    from aid.models.sizes import BY_NAME, backbone_sizes, sizes_of
 
     return sizes_of(BY_NAME[published]) if folder is None else backbone_sizes(folder)
 

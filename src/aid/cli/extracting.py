@@ -58,7 +58,7 @@ def frame_extractor(backbone: str | Path, device: str, precision: Precision = "f
     from aid.metrics.extractors.frames import FrameExtractor
     from aid.models.backbone import load_backbone
     from aid.models.devices import dtype_of
-    from aid.models.layout import weight_files
+    from aid.models.folder import weight_files
     from aid.predict import find_backbone
 
     folder = find_backbone(backbone)

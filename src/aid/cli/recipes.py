@@ -77,7 +77,7 @@ def _reach(key: str, value: Any) -> str:
     if not isinstance(value, str):
         return ""
     from aid.conditioning.addresses import SCHEMES
-    from aid.models.hub import is_name
+    from aid.models.folder import is_name
 
     if key in WRITERS and value.startswith(SCHEMES):
         return "a language model or a server"

@@ -1,1 +1,1 @@
-"""The networks: Stable Video Diffusion's frozen parts, AID's trained ones, and the seam between."""
+"""The networks: Stable Video Diffusion, frozen, and the parts that AID trains on it."""

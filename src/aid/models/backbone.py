@@ -12,24 +12,88 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module, send_to_device
+from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
     _resize_with_antialiasing,
 )
 from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
-from aid.models.layout import backbone_hash, part_folder
-from aid.models.networks import NETWORKS, load_network
-from aid.models.offload import offload
+from aid.models.folder import backbone_hash, part_folder, weight_files
 
-__all__ = ["NETWORKS", "PARTS", "Backbone", "backbone_hash", "load_backbone"]
+__all__ = ["NETWORKS", "PARTS", "Backbone", "VideoBackbone", "backbone_hash", "load_backbone"]
 
+NETWORKS = {
+    "unet": UNetSpatioTemporalConditionModel,
+    "vae": AutoencoderKLTemporalDecoder,
+    "image_encoder": CLIPVisionModelWithProjection,
+    "text_encoder": CLIPTextModel,
+}
 PARTS = (*NETWORKS, "tokenizer")
+
+
+@runtime_checkable
+class VideoBackbone(Protocol):
+    """Frozen encoders and decoder around a denoising network.
+
+    Frames are in [-1, 1], latents scaled to about unit variance, and what is returned is float32.
+    """
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels c of the latents."""
+
+    @property
+    def down_scaling(self) -> int:
+        """Pixels per latent cell and side."""
+
+    @property
+    def text_dim(self) -> int:
+        """Width of the text tower's tokens."""
+
+    @property
+    def image_dim(self) -> int:
+        """Width of the image tower's tokens."""
+
+    def part(self, name: str) -> nn.Module:
+        """A loaded network: "unet" is the denoising one, whatever it is inside."""
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "VideoBackbone":
+        """Moves every network."""
+
+    def offload(self, device: torch.device | str) -> None:
+        """Lets the networks take turns on the device."""
+
+    def encode(self, frames: Float[Tensor, "b f 3 H W"]) -> Float[Tensor, "b f c h w"]:
+        """Latents of frames."""
+
+    def encode_condition(
+        self,
+        given_frames: Float[Tensor, "b k 3 H W"],
+        num_frames: int,
+        frame_condition: Literal["grey_pixels", "repeat_first", "zero_latents"],
+    ) -> Float[Tensor, "b f c h w"]:
+        """What the denoising network is told of the given frames, for every frame."""
+
+    def decode(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f 3 H W"]:
+        """Frames of latents."""
+
+    def encode_image(
+        self, frame: Float[Tensor, "b 3 H W"]
+    ) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b p image"]]:
+        """The network's own context token, and tokens of the patches for the DQFormer."""
 
 
 @dataclass(kw_only=True)
@@ -260,3 +324,84 @@ def load_backbone(
         settings = json.loads(file.read_text())
         loaded |= {"image_mean": settings["image_mean"], "image_std": settings["image_std"]}
     return Backbone(folder=folder, **loaded)
+
+
+def empty_network(name: str, config: dict[str, Any]) -> nn.Module:
+    """A network of this configuration with fresh weights, in the default dtype and device."""
+    if name in ("unet", "vae"):
+        return NETWORKS[name].from_config(config)
+    return NETWORKS[name](
+        {"image_encoder": CLIPVisionConfig, "text_encoder": CLIPTextConfig}[name](**config)
+    )
+
+
+REACHING = ("attn_implementation", "_attn_implementation", "auto_map", "quantization_config")
+"""Settings with which transformers and diffusers fetch kernels or run code of the folder's own."""
+
+
+def _check_reach(part: Path) -> None:
+    """A backbone may come from a stranger: it is weights and sizes, and brings in nothing else."""
+    file = part / "config.json"
+    if not file.is_file():
+        raise ValueError(f"{str(file)!r} is missing. Copy it again.")
+    if (part / "adapter_config.json").exists():
+        raise ValueError(
+            f"{str(part)!r} holds an adapter_config.json, which names another model to load. "
+            "Delete it, or copy the part again from where the backbone comes from."
+        )
+    if found := [key for key in REACHING if json.loads(file.read_text()).get(key) is not None]:
+        raise ValueError(
+            f"{str(file)!r} sets {found[0]!r}, with which code or kernels from elsewhere would be "
+            "run. Delete that line, or copy the file again from where the backbone comes from."
+        )
+
+
+def load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
+    """A network of a backbone folder, frozen and in evaluation mode.
+
+    Raises:
+        ValueError: a file is missing, damaged, or does not fit its `config.json` exactly.
+    """
+    files = weight_files(folder, name)
+    _check_reach(folder / name)
+    type_is_called = "dtype" if name in ("image_encoder", "text_encoder") else "torch_dtype"
+    network, report = NETWORKS[name].from_pretrained(
+        folder / name,
+        use_safetensors=True,
+        variant="fp16" if ".fp16." in files[0].name else None,
+        output_loading_info=True,
+        local_files_only=True,
+        **{type_is_called: dtype},
+    )
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        # Older CLIP files carry the numbers 0, 1, 2, ... as a tensor.
+        keys = sorted(str(key) for key in report[problem] if not str(key).endswith("position_ids"))
+        if keys:
+            raise ValueError(
+                f"weights of {str(folder / name)!r} do not fit its config.json: "
+                f"{problem.replace('_', ' ')} {', '.join(keys[:5])}. Copy both files again."
+            )
+    return network.requires_grad_(False).eval()
+
+
+class OneAtATime(ModelHook):
+    """Before a network runs, it moves to the device and the others leave it."""
+
+    def __init__(self, networks: Sequence[nn.Module], device: torch.device) -> None:
+        self.networks, self.execution_device = networks, device
+
+    def pre_forward(self, module: nn.Module, *args: object, **kwargs: object) -> tuple:
+        """Accelerate calls this before `forward`, and diffusers before `encode` and `decode`."""
+        for other in self.networks:
+            if other is not module:
+                other.to("cpu")
+        module.to(self.execution_device)
+        device = self.execution_device
+        return send_to_device(args, device), send_to_device(kwargs, device)
+
+
+def offload(networks: Sequence[nn.Module], device: torch.device | str) -> None:
+    """From here on at most one of the networks is on the device; all begin in the CPU's memory."""
+    for network in networks:
+        network.to("cpu")
+        add_hook_to_module(network, OneAtATime(networks, torch.device(device)))

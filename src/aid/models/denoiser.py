@@ -20,8 +20,7 @@ from aid.diffusion.edm import Scalings, add_noise, edm_loss, motion_weights, ove
 from aid.diffusion.guidance import guidance_weights
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.dqformer import Context, DQFormer
-from aid.models.insertion import Insertion
-from aid.models.joins import HALF
+from aid.models.insertion import HALF, Insertion
 
 __all__ = ["Conditions", "Context", "Denoiser", "TextTokens", "guided_denoise"]
 
@@ -79,7 +78,7 @@ class Denoiser(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes; the UNet itself may wait elsewhere (`models.offload`)."""
+        """Where it computes; an offloaded UNet is elsewhere between calls (`backbone.offload`)."""
         hook = getattr(self.unet, "_hf_hook", None)
         return self.unet.device if hook is None else torch.device(hook.execution_device)
 

@@ -1,6 +1,8 @@
-"""How large a backbone's outputs are, from its settings alone: nothing is loaded.
+"""How large a backbone's networks and their outputs are, from its settings alone.
 
-Called by whoever says how much room a cache takes.
+Nothing is loaded. The published sizes are those of the networks' `config.json` files, so that a
+run can be forecast before anything is downloaded; the tests hold our layouts against them. What a
+published configuration does not name has the default of diffusers or transformers.
 """
 
 import json
@@ -9,7 +11,74 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PARTS = ("vae", "image_encoder", "text_encoder")
+from aid.models.folder import NETWORK_NAMES, part_folder
+
+Configs = dict[str, dict[str, Any]]
+
+OPENCLIP_H_TEXT = {
+    "vocab_size": 49408,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,  # of 24: the last is left out, so the output is the penultimate layer
+    "num_attention_heads": 16,
+    "hidden_act": "gelu",
+    "projection_dim": 512,
+    "pad_token_id": 1,
+}
+CLIP_L_TEXT = {
+    "vocab_size": 49408,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_act": "quick_gelu",
+    "projection_dim": 768,
+    "pad_token_id": 1,
+}
+SVD: Configs = {
+    "unet": {"num_frames": 14},  # all else is diffusers' default, which is SVD
+    "vae": {
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "sample_size": 768,
+        "scaling_factor": 0.18215,
+        "force_upcast": True,
+    },
+    "image_encoder": {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 16,
+        "image_size": 224,
+        "patch_size": 14,
+        "projection_dim": 1024,
+        "hidden_act": "gelu",
+    },
+    "text_encoder": OPENCLIP_H_TEXT,
+}
+SVD_XT: Configs = SVD | {"unet": {"num_frames": 25}}
+BY_NAME = {
+    "stabilityai/stable-video-diffusion-img2vid": SVD,
+    "stabilityai/stable-video-diffusion-img2vid-xt": SVD_XT,
+}
+ENCODERS = ("vae", "image_encoder", "text_encoder")
+
+
+def read_configs(folder: Path) -> Configs:
+    """The `config.json` of each network in a backbone folder.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    found = {}
+    for name in NETWORK_NAMES:
+        file = part_folder(folder, name) / "config.json"
+        if not file.is_file():
+            raise ValueError(f"{str(file)!r} is missing. Copy it again.")
+        found[name] = json.loads(file.read_text())
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +95,12 @@ class BackboneSizes:
 
 
 def sizes_of(configs: Mapping[str, Mapping[str, Any]]) -> BackboneSizes:
-    """The sizes that the settings of a backbone's parts name, as `models.published` has them.
+    """The sizes that the settings of a backbone's parts name, such as `SVD`'s.
 
     Raises:
         KeyError: a setting is missing.
     """
-    vae, image, text = (configs[part] for part in PARTS)
+    vae, image, text = (configs[part] for part in ENCODERS)
     return BackboneSizes(
         latent_channels=vae["latent_channels"],
         down_scaling=2 ** (len(vae["block_out_channels"]) - 1),
@@ -51,7 +120,10 @@ def backbone_sizes(folder: Path) -> BackboneSizes:
     """
     try:
         return sizes_of(
-            {part: json.loads((folder / part / "config.json").read_text("utf-8")) for part in PARTS}
+            {
+                part: json.loads((folder / part / "config.json").read_text("utf-8"))
+                for part in ENCODERS
+            }
         )
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(

@@ -25,7 +25,7 @@ from aid.models.backbone import Backbone, backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info
 from aid.models.denoiser import Denoiser
 from aid.models.devices import dtype_of
-from aid.models.hub import fetch_backbone, is_name
+from aid.models.folder import fetch_backbone, is_name
 
 SHIPPED = "tabletop"
 PARTS = ("unet", "vae", "image_encoder", "text_encoder", "tokenizer")
@@ -87,7 +87,7 @@ def find_backbone(name_or_folder: str | Path) -> Path:
 
     Args:
         name_or_folder: "tabletop" for the shipped one, a folder, or a name on the Hugging Face Hub
-            (`models.hub`), which is downloaded once.
+            (`models.folder`), which is downloaded once.
     """
     name = str(name_or_folder)
     if name == SHIPPED:

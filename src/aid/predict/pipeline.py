@@ -17,7 +17,7 @@ from huggingface_hub import create_repo, snapshot_download, upload_folder
 from PIL import Image
 
 from aid.models.checkpoint import save_checkpoint
-from aid.models.hub import is_name
+from aid.models.folder import is_name
 from aid.predict.encodings import FrameEncodings
 from aid.predict.figures import figures_of
 from aid.predict.frames import Given, fit_given, is_whole

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from aid.metrics.camera import Camera
-from aid.models.sites import part, transformer_blocks
+from aid.models.insertion import part, transformer_blocks
 from aid.types import VideoRow
 from aid.wording import COLOURS, CONTAINERS, OBJECTS
 

@@ -23,7 +23,7 @@ from aid.config import Precision, WordStageConfig
 from aid.files import sha256_of
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.embedded import save_part
-from aid.models.layout import NETWORK_NAMES, weight_files
+from aid.models.folder import NETWORK_NAMES, weight_files
 from aid.optim import fit, generator_for, make_accelerator
 
 SCALE = 16.0

@@ -9,8 +9,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 
 from aid.config import Precision, TrainConfig
+from aid.models.denoiser import Denoiser
 from aid.optim import make_accelerator
 
 
@@ -85,3 +87,23 @@ def refuse_to_spread_alone(accelerator: Accelerator) -> None:
             "train.spread_frozen spreads the frozen weights over several processes; this run has "
             "one. Start it with accelerate launch (docs/training.md), or leave the setting out."
         )
+
+
+def spread_frozen_weights(denoiser: Denoiser) -> None:
+    """Leaves each process of the default group its share of the frozen UNet, in place.
+
+    A block's weights are whole while it runs, forward and backward. Every process must run the same
+    blocks in the same order from here on, checks included, or all wait for ever.
+    """
+    unet, trained = denoiser.unet, set(denoiser.trained.parameters())
+    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+        fully_shard(block, ignored_params=trained)
+    fully_shard(unet, ignored_params=trained)
+
+
+def share_of_frozen(unet: nn.Module) -> float:
+    """The share of the frozen numbers that this process holds at rest; 1 if nothing is frozen."""
+    frozen = [p for p in unet.parameters() if not p.requires_grad]
+    own = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in frozen)
+    total = sum(p.numel() for p in frozen)
+    return own / total if total else 1.0

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from aid.config import ModelConfig, SamplerConfig, TrainConfig, to_json
 from aid.models.denoiser import Denoiser
-from aid.models.spreading import share_of_frozen
+from aid.train.processes import share_of_frozen
 
 PACKAGES = ("aid-video", "torch", "diffusers", "accelerate", "safetensors")
 

@@ -22,7 +22,6 @@ from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 from aid.models.denoiser import Denoiser
 from aid.models.devices import dtype_of
-from aid.models.spreading import spread_frozen_weights
 from aid.optim import fit, flat
 from aid.train.batches import Encode, empty_text
 from aid.train.checking import Checker
@@ -32,6 +31,7 @@ from aid.train.loading import Feed, Parts
 from aid.train.processes import (
     enough_memory,
     refuse_to_spread_alone,
+    spread_frozen_weights,
     tracked_accelerator,
     try_step,
 )

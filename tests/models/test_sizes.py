@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from aid.config import LoraConfig, ModelConfig
+from aid.models.backbone import empty_network
 from aid.models.denoiser import Denoiser
-from aid.models.networks import empty_network
-from aid.models.published import BY_NAME, CLIP_L_TEXT, SVD
+from aid.models.sizes import BY_NAME, CLIP_L_TEXT, SVD
 
 
 @pytest.fixture(scope="module")

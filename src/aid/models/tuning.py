@@ -1,13 +1,15 @@
-"""LoRA by peft: low-rank updates of frozen projections, instead of the adapters or beside them.
+"""What AID's adapters are compared with or combined with: LoRA, and trained weights of the UNet.
+
+`insertion.py` is the only caller. While attached, both stand in the UNet where the frozen layers
+stood; detached, the frozen layers are back, bit for bit. This is the only file that knows peft.
+
+LoRA adds low-rank updates to frozen projections:
 
     W x + (alpha / rank) W_up W_down x                                           (Hu et al. 2021)
 
-W_up starts at zero, so new updates change nothing. `insertion.py` is the only caller and
-this the only file that knows peft. While attached, peft's layers stand where the frozen projections
-stood (as their `base_layer`); detached, the UNet is stock again.
-
-peft multiplies the tokens by W, by W_down and by W_up. Where it is cheaper, they are multiplied
-once here, by the sum, which is the same up to rounding:
+W_up starts at zero, so new updates change nothing. peft multiplies the tokens by W, by W_down and
+by W_up. Where it is cheaper, they are multiplied once here, by the sum, which is the same up to
+rounding:
 
     (W + (alpha / rank) W_up W_down) x
 """
@@ -19,46 +21,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from aid.config import CrossAttentionConfig, LoraConfig
-from aid.models.footprint import has_storage, with_storage
-from aid.models.sites import part, trained_projections, transformer_blocks
+from aid.config import LoraConfig
+from aid.models.memory import has_storage, with_storage
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 NAME = "aid"
-WORTH = 10
-"""Measured on a CPU: `python benchmarks/lora.py`, docs/performance.md."""
-
-
-def lora_sites(
-    unet: nn.Module, config: LoraConfig, cross_attention: CrossAttentionConfig
-) -> list[str]:
-    """Paths of the frozen projections that get an update.
-
-    Projections that have trained copies get none: the frozen ones are not read. Neither do queries
-    and keys of temporal cross-attention: it reads one token, whatever they say.
-    """
-    kinds = {"spatial": ["transformer_blocks"], "temporal": ["temporal_transformer_blocks"]}
-    kinds["both"] = kinds["spatial"] + kinds["temporal"]
-    paths = []
-    for kind in kinds[config.blocks]:
-        copied = trained_projections(cross_attention, kind)
-        is_inert = ("to_q", "to_k") if kind == "temporal_transformer_blocks" else ()
-        own = [f"attn1.{name}" for name in ATTENTION]
-        own += [
-            f"attn2.{name}"
-            for name in ATTENTION
-            if name.removesuffix(".0") not in copied and name not in is_inert
-        ]
-        own += FEED_FORWARD if config.layers == "attention_and_feed_forward" else ()
-        paths += [f"{block}.{name}" for block in transformer_blocks(unet, kind) for name in own]
-    return paths
+MAX_COST_RATIO = 10
+"""Of the sum against peft's products. Measured on a CPU: `python benchmarks/lora.py`,
+docs/performance.md."""
 
 
 def in_float32(trained: nn.Module, is_counted: bool = False) -> nn.Module:
     """The module with float32 weights, even where the frozen ones it came from have less.
 
-    Where memory is counted (`footprint`), its weights have no storage from here on.
+    While memory is counted (`memory.counting`), its weights have no storage from here on.
     """
     # Not `Module.float`: it cannot do so with tensors without storage.
     for module in trained.modules():
@@ -78,11 +53,11 @@ def sum_is_cheaper(frozen: Float[Tensor, "out dim"], rank: int) -> bool:
     updates; in float32 (autocast around it or not) it is what `merge` predicts with.
     """
     out, dim = frozen.shape
-    return frozen.dtype == torch.float32 and out * dim <= WORTH * rank * (out + dim)
+    return frozen.dtype == torch.float32 and out * dim <= MAX_COST_RATIO * rank * (out + dim)
 
 
 def multiply_by_the_sum(layer: nn.Module, x: Float[Tensor, "*b dim"]) -> Float[Tensor, "*b out"]:
-    """What peft's layer says, up to rounding; its `forward` where `sum_is_cheaper`."""
+    """The output of peft's layer, up to rounding; its `forward` where `sum_is_cheaper`."""
     base = layer.get_base_layer()
     if layer.merged or layer.disable_adapters:
         return base(x)
@@ -92,19 +67,17 @@ def multiply_by_the_sum(layer: nn.Module, x: Float[Tensor, "*b dim"]) -> Float[T
 
 
 class LowRankUpdates:
-    """The updates of one UNet.
+    """The updates of the frozen projections at `paths` of one UNet.
 
     `trained` holds their tensors, `down` (W_down) and `up` (W_up), named after the site.
     """
 
-    def __init__(
-        self, unet: nn.Module, config: LoraConfig, cross_attention: CrossAttentionConfig
-    ) -> None:
+    def __init__(self, unet: nn.Module, paths: list[str], config: LoraConfig) -> None:
         self.unet = unet
         self.layers: dict[str, nn.Module] = {}
         self._frozen: dict[str, Tensor] = {}
-        if config.rank > 0:
-            self._make(lora_sites(unet, config, cross_attention), config)
+        if paths:
+            self._make(paths, config)
         self.trained = nn.ModuleDict(
             {
                 path.replace(".", "-"): nn.ModuleDict(
@@ -121,7 +94,7 @@ class LowRankUpdates:
         settings = peft.LoraConfig(r=config.rank, lora_alpha=alpha, target_modules=paths)
         with with_storage():  # peft moves what it makes, which nothing without storage can be
             peft.inject_adapter_in_model(settings, self.unet, adapter_name=NAME)
-        self.layers = {path: part(self.unet, path) for path in paths}
+        self.layers = {path: self.unet.get_submodule(path) for path in paths}
         for layer in self.layers.values():
             is_counted = not has_storage(layer.get_base_layer().weight)
             in_float32(layer.lora_A, is_counted), in_float32(layer.lora_B, is_counted)
@@ -166,6 +139,31 @@ class LowRankUpdates:
         self._frozen.clear()
 
 
-def _put(unet: nn.Module, path: str, layer: nn.Module) -> None:
+class TrainedWeights:
+    """Trained copies of some of one UNet's tensors, in float32, named after what they replace."""
+
+    def __init__(self, unet: nn.Module, names: list[str]) -> None:
+        self.unet = unet
+        self._frozen: dict[str, Tensor] = {}
+        self._copies: dict[str, nn.Parameter] = {}
+        for name in names:
+            self._copies[name] = nn.Parameter(unet.get_parameter(name).detach().clone().float())
+        named = {name.replace(".", "-"): copied for name, copied in self._copies.items()}
+        self.trained = nn.ParameterDict(named)
+
+    def attach(self) -> None:
+        """Puts the copies where the frozen tensors are."""
+        for name, copied in self._copies.items():
+            self._frozen[name] = self.unet.get_parameter(name)
+            _put(self.unet, name, copied)
+
+    def detach(self) -> None:
+        """Puts the frozen tensors back."""
+        for name, frozen in self._frozen.items():
+            _put(self.unet, name, frozen)
+        self._frozen.clear()
+
+
+def _put(unet: nn.Module, path: str, part: nn.Module | nn.Parameter) -> None:
     parent, _, name = path.rpartition(".")
-    setattr(part(unet, parent), name, layer)
+    setattr(unet.get_submodule(parent), name, part)

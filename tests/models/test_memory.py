@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from aid.models.footprint import counting
+from aid.models.memory import counting
 
 MIB = 2**20
 

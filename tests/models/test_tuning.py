@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from aid.config import CrossAttentionConfig, LoraConfig
-from aid.models import lora
+from aid.models import tuning
 from aid.models.denoiser import Denoiser
-from aid.models.lora import lora_sites, sum_is_cheaper
+from aid.models.insertion import lora_sites
+from aid.models.tuning import sum_is_cheaper
 
 NONE = {"use_spatial": False, "use_short_term": False, "use_long_term": False}
 
@@ -83,7 +84,7 @@ def test_the_whole_model_learns_the_same_by_the_sum(
 ):
     settings = {"lora": {"rank": 2, "layers": "attention_and_feed_forward"}, "is_random": True}
     by_the_sum = build(**settings)
-    monkeypatch.setattr(lora, "WORTH", 0)
+    monkeypatch.setattr(tuning, "MAX_COST_RATIO", 0)
     by_peft = build(**settings)
     both = (by_the_sum, by_peft)
     summed = [

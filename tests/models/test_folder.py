@@ -2,9 +2,8 @@ import httpx
 import pytest
 from huggingface_hub import errors
 
-from aid.models import hub
-from aid.models.hub import fetch_backbone, is_name, sources_of
-from aid.models.layout import backbone_hash
+from aid.models import folder as backbone_folder
+from aid.models.folder import backbone_hash, fetch_backbone, is_name, sources_of
 from aid.predict import find_backbone
 
 NAME = "stabilityai/stable-video-diffusion-img2vid"
@@ -16,8 +15,8 @@ def online(tiny_backbone, monkeypatch, tmp_path):
     asked = []
     revisions = {"video": tmp_path / "video" / "abc123", "text": tmp_path / "text" / "def456"}
     for folder, parts in (
-        (revisions["video"], hub.VIDEO_PARTS),
-        (revisions["text"], hub.TEXT_PARTS),
+        (revisions["video"], backbone_folder.VIDEO_PARTS),
+        (revisions["text"], backbone_folder.TEXT_PARTS),
     ):
         folder.mkdir(parents=True)
         for part in parts:
@@ -28,8 +27,8 @@ def online(tiny_backbone, monkeypatch, tmp_path):
         asked.append((repository, revision, tuple(allow_patterns)))
         return str(revisions["video" if "unet/*.json" in allow_patterns else "text"])
 
-    monkeypatch.setattr(hub, "snapshot_download", download)
-    monkeypatch.setattr(hub.constants, "HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(backbone_folder, "snapshot_download", download)
+    monkeypatch.setattr(backbone_folder.constants, "HF_HOME", str(tmp_path / "home"))
     return asked
 
 
@@ -46,7 +45,7 @@ def test_names_are_told_from_folders(tmp_path, monkeypatch):
 def test_a_name_has_a_revision_and_a_text_tower():
     video, text = sources_of(NAME)
     assert (video.repository, video.revision) == (NAME, None)
-    assert text.repository == hub.TEXT_TOWER
+    assert text.repository == backbone_folder.TEXT_TOWER
     video, text = sources_of(f"{NAME}@abc+stable-diffusion-v1-5/stable-diffusion-v1-5@def")
     assert (video.revision, text.revision) == ("abc", "def")
     assert text.repository == "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -56,10 +55,10 @@ def test_a_named_backbone_is_a_whole_folder_in_half_precision_files(online, tiny
     folder = find_backbone(f"{NAME}@abc")
     assert backbone_hash(folder) == backbone_hash(tiny_backbone)
     assert {path.name for path in folder.iterdir()} == {
-        *hub.VIDEO_PARTS, *hub.TEXT_PARTS, "model_index.json",
+        *backbone_folder.VIDEO_PARTS, *backbone_folder.TEXT_PARTS, "model_index.json",
     }  # fmt: skip
     (repository, revision, patterns), (text, _, _) = online
-    assert (repository, revision, text) == (NAME, "abc", hub.TEXT_TOWER)
+    assert (repository, revision, text) == (NAME, "abc", backbone_folder.TEXT_TOWER)
     assert "unet/*.fp16.safetensors" in patterns
     assert not any(pattern.endswith((".bin", "/*")) for pattern in patterns)
     assert find_backbone(f"{NAME}@abc") == folder, "the second time it is there"
@@ -88,7 +87,7 @@ def test_what_cannot_be_had_is_answered_with_the_command_that_mends_it(
     def refuse(*_, **__):
         raise error
 
-    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    monkeypatch.setattr(backbone_folder, "snapshot_download", refuse)
     with pytest.raises(ValueError, match=remedy):
         fetch_backbone(f"{NAME}@abc")
 
