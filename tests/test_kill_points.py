@@ -16,6 +16,7 @@ from pretrain.conftest import NUM_VIDEOS, TINY, play_video
 from short_runs import LOOP
 from test_score import moving
 
+from aid.conditioning.states import choose_state_writer
 from aid.config import to_json
 from aid.data.manifest import read_manifest, write_manifest
 from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
@@ -73,6 +74,8 @@ def score(template, root, **_):
 
 def train(template, root, backbone, config):
     make(template / "data", template / "cache", backbone, GREY)
+    few = choose_state_writer("replay", read_manifest(template / "data")[:2])
+    make(template / "data", template / "held_out", backbone, GREY, states=few, limit=2)
     recipe = {
         "model": to_json(config),
         "train": to_json(replace(LOOP, steps=2)),
@@ -81,7 +84,7 @@ def train(template, root, backbone, config):
     (template / "recipe.yaml").write_text(json.dumps(recipe))
     return [
         "train", "--config", root / "recipe.yaml", "--cache", root / "cache", "--held_out",
-        root / "cache", "--backbone", backbone, "--out", root / "run", "--device", "cpu",
+        root / "held_out", "--backbone", backbone, "--out", root / "run", "--device", "cpu",
     ]  # fmt: skip
 
 
@@ -131,6 +134,7 @@ COMMANDS = [
     train,
     evaluate,
     pytest.param(tabletop, marks=pytest.mark.gl),
+    pretrain,
 ]
 
 
@@ -160,10 +164,3 @@ def test_likewise_at_every_file_operation(
     with capsys.disabled():
         print(f"\n{command.__name__}: {kills} kills, one before each file operation")
     assert kills == operations
-
-
-@pytest.mark.slow
-def test_likewise_for_the_stages_of_pretraining(runner, template, root, tiny_backbone, tiny_config):
-    """At some operations of all stages: a run takes half a minute."""
-    _, kills = kill(pretrain, runner, template, root, tiny_backbone, tiny_config, sample=6)
-    assert kills == 6

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from aid.config import FrameConfig
-from aid.data.frames import floats, read_frames, seer_fit, seer_trilinear, uniform_index
+from aid.data.frames import floats, read_frames, seer_trilinear
 from aid.types import VideoRow
 from aid.video import colour, decoding
+from aid.video.sampling import Sampling, sample, seer_fit, uniform_index
 
 UNIFORM, SEER = FrameConfig(), FrameConfig(sampling="seer_trilinear")
 
@@ -88,7 +89,8 @@ def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
             yield tick, frame
 
     monkeypatch.setattr(decoding, "_shown", counting)
-    assert numbers(path, 2, start=20 / 12, stop=22 / 12)[0] == [20, 21]
+    wanted = Sampling(num_frames=2, start=20 / 12, stop=22 / 12)
+    assert [round(frame.mean() / 8) for frame in sample(path, wanted).frames] == [20, 21]
     assert len(seen) == 2, "from the key frame at 20, no earlier and no later"
 
 
@@ -253,7 +255,7 @@ def test_a_file_that_claims_a_huge_size_is_refused_unread(tmp_path, monkeypatch)
     path = write(tmp_path / "a.mp4", grey_levels(2))
     monkeypatch.setattr(colour, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="claims frames of 64 x 48 pixels"):
-        numbers(path, 2)
+        sample(path, Sampling(num_frames=2))
 
 
 def test_a_segment_beyond_the_end_is_refused(tmp_path):

@@ -17,7 +17,7 @@ from aid import AIDPipeline
 from aid.predict import Predictor
 from aid.predict import frames as frames_module
 from aid.predict.frames import read_given
-from aid.video import read_video, write_gif, write_mp4
+from aid.video import read_video, reading, write_gif, write_mp4
 
 SAID = "push the red ball left"
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -224,7 +224,8 @@ def test_the_studio_gives_a_model_the_start_of_an_uploaded_video_at_its_rate(
     ],
 )
 def test_a_strangers_file_costs_neither_memory_nor_time(tmp_path, monkeypatch, make, words):
-    monkeypatch.setattr(frames_module, "SECONDS", 2.0)
+    monkeypatch.setattr(reading, "SECONDS", 2.0)
+    monkeypatch.setattr(reading, "SECONDS_PER_MEGABYTE", 0.0)
     (tmp_path / "a.jpg").write_bytes(make(tmp_path / "v.mp4"))
     (tmp_path / "a.jpg").rename(path := tmp_path / ("a.mp4" if "claims" in words else "a.jpg"))
     before = begin_anew()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from aid.video import is_animated, read_clip, read_image, read_picture
+from aid.video import read_clip, read_image, read_picture
 from aid.video.colour import ALPHA
-from aid.video.pictures import FIRST_OF_SEVERAL, NO_PROFILE, image_pixels, picture_size
+from aid.video.pictures import FIRST_OF_SEVERAL, NO_PROFILE, image_pixels, is_animated, picture_size
 
 RAMP = np.tile(np.linspace(0, 255, 32).round().astype(np.uint8), (8, 1))
 COLOURS = np.stack([RAMP, RAMP[:, ::-1], np.full_like(RAMP, 90)], -1)

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from aid.config import FrameConfig
 from aid.types import VideoRow
-from aid.video import Note, fit, list_frames, read_picture
-from aid.video.colour import Unreadable
-from aid.video.decoding import decode, is_constant, nearest, same_size
+from aid.video import Note
+from aid.video.reading import read_sampled
+from aid.video.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -44,25 +43,6 @@ def picture_of(frame: Tensor) -> UInt8[np.ndarray, "H W 3"]:
     return frame.permute(1, 2, 0).numpy().copy()
 
 
-def uniform_index(length: int, num_frames: int) -> list[int]:
-    """`num_frames` of `length` frames, evenly from the first to the last; of few, some twice."""
-    return np.linspace(0, length - 1, num_frames).round().astype(int).tolist()
-
-
-def evenly(times: Float[np.ndarray, " n"], num_frames: int) -> list[int]:
-    """The numbers of `num_frames` frames, evenly in time from the first to the last.
-
-    Where the rate is constant they are chosen by number (`uniform_index`).
-
-    Args:
-        times: when each frame is shown, seconds after the first.
-    """
-    length = len(times)
-    if is_constant(times):
-        return uniform_index(length, num_frames)
-    return nearest(times, np.linspace(0, times[-1], num_frames))
-
-
 def seer_trilinear(pixels: UInt8[np.ndarray, "t H W 3"], num_frames: int) -> Tensor:
     """`num_frames` blends of all frames, float `f 3 H W` in [-1, 1], as Seer's loaders make them.
 
@@ -75,18 +55,6 @@ def seer_trilinear(pixels: UInt8[np.ndarray, "t H W 3"], num_frames: int) -> Ten
         video = nn.functional.interpolate(video[None], size=size, mode="trilinear")[0]
     video = nn.functional.pad(video, (0, 0, 0, 0, 0, max(0, num_frames - t)))
     return video.transpose(0, 1).contiguous()
-
-
-def seer_fit(pixels: UInt8[np.ndarray, "H W 3"], height: int, width: int) -> np.ndarray:
-    """Short side resized bilinearly, centre cut, rounded as torchvision rounds."""
-    h, w = pixels.shape[:2]
-    is_wide = height * w > width * h
-    size = (int(height * w / h), height) if is_wide else (width, int(width * h / w))
-    image = Image.fromarray(pixels)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = round((size[0] - width) / 2.0), round((size[1] - height) / 2.0)
-    return np.array(image.crop((left, top, left + width, top + height)))
 
 
 def read_frames(
@@ -106,71 +74,38 @@ def read_frames(
     """
     is_blended = config.sampling == "seer_trilinear"
     rate = config.rate(num_frames)
-
-    def choose(times: np.ndarray) -> list[int]:
-        if is_blended:
-            return list(range(len(times)))
-        if rate is None:
-            return evenly(times, num_frames)
-        return nearest(times, np.arange(num_frames) / rate)
-
-    def finish(pixels: np.ndarray) -> np.ndarray:
-        if is_blended:
-            return seer_fit(pixels, height, width)
-        return pixels if pixels.shape[:2] == (height, width) else fit(pixels, height, width)
-
-    if path.is_dir():
-        found = list_frames(path)
-        files = _span(path, list(found.files), row)
-        if rate is not None and not row.fps:
+    if path.is_dir() and not row.fps:
+        if row.start or row.stop is not None:
+            raise ValueError(
+                f"{row.id!r} is a part of folder {str(path)!r}, and nobody knows how many frames "
+                "a second it has. Say it: --fps 12"
+            )
+        if rate is not None:
             raise _unknown_rate(path)
-        times = np.arange(len(files)) / (row.fps or np.inf)
-        chosen = choose(times)
-        made, said = {}, [*found.notes]
-        size = None
-        for index in sorted(set(chosen)):
-            pixels, more = read_picture(files[index])
-            size = size or pixels.shape[:2]
-            try:
-                pixels, more = same_size(pixels, size, more)
-            except Unreadable as error:
-                raise ValueError(f"folder {str(path)!r} {error}.") from None
-            made[index] = finish(pixels)
-            said += more
-        kept, length, seconds = [made[index] for index in chosen], len(files), float(times[-1])
-    else:
-        decoded = decode(path, row.start, row.stop, choose, finish)
-        kept, said = decoded.frames, decoded.notes
-        length, seconds = len(decoded.seconds), float(decoded.seconds[-1])
-    notes = tuple(dict.fromkeys(said))
+    wanted = Sampling(
+        num_frames=None if is_blended else num_frames,
+        rate=rate,
+        size=(height, width),
+        is_seer=is_blended,
+        start=row.start,
+        stop=row.stop,
+        fps=row.fps,
+    )
+    made = read_sampled(path, wanted)
+    seconds = made.seconds
     if is_blended:  # a blend stands for length / num_frames frames
-        steps, seconds = num_frames, seconds * length / max(1, length - 1)
-        pixels = seer_trilinear(np.stack(kept), num_frames)
+        steps, seconds = num_frames, seconds * made.length / max(1, made.length - 1)
+        pixels = seer_trilinear(np.stack(made.frames), num_frames)
     else:
         steps = num_frames - 1
-        pixels = torch.from_numpy(np.stack(kept)).permute(0, 3, 1, 2).contiguous()
+        pixels = torch.from_numpy(np.stack(made.frames)).permute(0, 3, 1, 2).contiguous()
     if rate is not None:
-        return Frames(pixels, rate, notes)
+        return Frames(pixels, rate, made.notes)
     fps = steps / seconds if steps and seconds > 0 else row.fps
     if not fps > 0:
         raise _unknown_rate(path)
-    return Frames(pixels, fps, notes)
+    return Frames(pixels, fps, made.notes)
 
 
 def _unknown_rate(path: Path) -> ValueError:
     return ValueError(f"nobody knows how many frames a second {str(path)!r} has. Say it: --fps 12")
-
-
-def _span(folder: Path, files: list[Path], row: VideoRow) -> list[Path]:
-    """Those of a folder's images that lie between the row's start and stop."""
-    if row.start or row.stop is not None:
-        if not row.fps:
-            raise ValueError(
-                f"{row.id!r} is a part of folder {str(folder)!r}, and nobody knows how many frames "
-                "a second it has. Say it: --fps 12"
-            )
-        end = None if row.stop is None else round(row.stop * row.fps)
-        files = files[round(row.start * row.fps) : end]
-    if not files:
-        raise ValueError(f"folder {str(folder)!r} holds no image from {row.start:g} s on.")
-    return files

@@ -9,15 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import av
-
 from aid.data.files import inside
 from aid.types import VideoRow
 from aid.video import frame_files
-from aid.video.colour import Unreadable
-from aid.video.decoding import read_header
-from aid.video.packets import timeline
-from aid.video.pictures import picture_size
+from aid.video.reading import picture_size, read_header
 
 NUM_THREADS = 8
 UNKNOWN = (0, 0.0, 0, 0)
@@ -77,12 +72,4 @@ def _file_facts(path: Path) -> Facts:
         facts = read_header(path)
     except ValueError:
         return UNKNOWN
-    return facts.num_frames or _counted(path), facts.fps, facts.height, facts.width
-
-
-def _counted(path: Path) -> int:
-    """Frames of a file whose header does not say how long it is, such as a browser's recording."""
-    try:
-        return len(timeline(path).ticks)
-    except (Unreadable, av.FFmpegError, OSError):
-        return 0
+    return facts.num_frames, facts.fps, facts.height, facts.width

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,14 @@ def pieces(items: list, size: int) -> Iterator[list]:
 
 
 def video_digest(path: Path) -> str:
-    """A digest of a video's bytes, or of a folder's images; "missing" where there is nothing."""
+    """A digest of a video's bytes, or of a folder's images; "missing" where there is no file."""
     if path.is_dir():
         parts = [(file.name, video_digest(file)) for file in frame_files(path)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     try:
         facts = path.stat()
+        if not S_ISREG(facts.st_mode):  # a pipe or a device, which has no end
+            return "missing"
         return _file_digest(path, facts.st_size, facts.st_mtime_ns)
     except OSError:
         return "missing"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from aid.video import Note, is_video, list_frames, read_clip, read_picture
+from aid.video import Note, is_video, list_frames, read_clip, read_folder
 
 Video = UInt8[np.ndarray, "f H W 3"]
 
@@ -37,7 +37,7 @@ class VideoSet:
         """
         path = self.paths[name]
         if path.is_dir():
-            video, notes = read_pictures(path, self.is_sorted)
+            video, notes = read_folder(path, self.is_sorted)
         else:
             clip = read_clip(path)
             video, notes = clip.pixels, clip.notes
@@ -96,30 +96,6 @@ def find_videos(folder: Path, title: str, is_sorted: bool = True) -> VideoSet:
             "pictures for each video."
         )
     return VideoSet(title=title, paths=paths, is_sorted=is_sorted)
-
-
-def read_pictures(folder: Path, is_sorted: bool = True) -> tuple[Video, tuple[Note, ...]]:
-    """The pictures of a folder as a video, in the order of their numbers, and notes of them.
-
-    Args:
-        folder: with a picture for each frame.
-        is_sorted: False takes them as the file system lists them, as the reference evaluator does.
-
-    Raises:
-        ValueError: a picture is damaged or of another size.
-    """
-    found = list_frames(folder)
-    paths, notes = list(found.files), [*found.notes]
-    if not is_sorted:
-        paths = [path for path in folder.iterdir() if path in set(paths)]
-    pictures = []
-    for path in paths:
-        pixels, more = read_picture(path)
-        pictures.append(pixels)
-        notes += more
-    if len({picture.shape for picture in pictures}) != 1:
-        raise ValueError(f"{str(folder)!r} holds pictures of several sizes, or none.")
-    return np.stack(pictures), tuple(dict.fromkeys(notes))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

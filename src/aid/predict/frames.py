@@ -10,10 +10,7 @@ from PIL import Image
 
 from aid.video import Note, fit, image_pixels, is_video, list_frames
 from aid.video.colour import Unreadable
-from aid.video.confined import readers
-
-MEGABYTES, SECONDS = 2000, 60.0
-"""For reading a file that a user names, which may be a stranger's."""
+from aid.video.reading import ask_about
 
 Frame = str | Path | Image.Image | np.ndarray
 Given = Frame | Sequence[Frame]
@@ -117,10 +114,7 @@ def _read_file(path: Path, number: int, fps: float) -> list[UInt8[np.ndarray, "_
 
     A process of its own reads them: the file may be anybody's.
     """
-    answer = readers().ask(
-        "aid.video.given:read_given", {"path": str(path), "number": number, "fps": fps},
-        megabytes=MEGABYTES, seconds=SECONDS,
-    )  # fmt: skip
+    answer = ask_about("aid.video.given:read_given", "frame", path, number=number, fps=fps)
     if (there := answer.value.get("there")) is not None:
         words = f"and {str(path)!r} has {there} at the model's {fps:g} frames a second"
         _require(number, there, words, may_be_more=True)

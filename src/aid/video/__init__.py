@@ -11,17 +11,20 @@ functions that need it are imported when they are first asked for.
 
 from typing import TYPE_CHECKING, Any
 
-from aid.video.decoding import (
-    VIDEO_SUFFIXES,
+from aid.video.decoding import VIDEO_SUFFIXES
+from aid.video.folders import IMAGE_SUFFIXES, frame_files, list_frames
+from aid.video.notes import Note, NoteTally
+from aid.video.pictures import image_pixels
+from aid.video.pixels import contact_sheet, fit
+from aid.video.reading import (
     Clip,
     is_video,
     read_clip,
+    read_folder,
+    read_image,
+    read_picture,
     read_video,
 )
-from aid.video.folders import IMAGE_SUFFIXES, frame_files, list_frames
-from aid.video.notes import Note, NoteTally
-from aid.video.pictures import image_pixels, is_animated, read_image, read_picture
-from aid.video.pixels import contact_sheet, fit
 from aid.video.writing import remove_leftovers, whole_file, write_gif, write_mp4, write_png
 
 if TYPE_CHECKING:
@@ -37,10 +40,10 @@ __all__ = [
     "fit",
     "frame_files",
     "image_pixels",
-    "is_animated",
     "is_video",
     "list_frames",
     "read_clip",
+    "read_folder",
     "read_image",
     "read_picture",
     "read_video",

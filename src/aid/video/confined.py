@@ -41,6 +41,8 @@ REMEDY = "It was given up. Save the file anew with another program, or make it s
 
 Owner = tuple[str, str]
 """An address and a session there: whoever waits for a file."""
+PROGRAM: Owner = ("", "")
+"""The program itself: it may have all processes, and waits as long as that takes."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Readers:
     """A few processes that read files, started when they are needed.
 
     Those who wait take turns: first the address that has the fewest files read, then the session.
-    One address never has all processes, so one is free for another at any time.
+    One address never has all processes, so one is free for another at any time; the program itself
+    may have all of them.
 
     Args:
         size: how many processes.
@@ -95,8 +98,9 @@ class Readers:
         *,
         megabytes: int = MEGABYTES,
         seconds: float = SECONDS,
-        owner: Owner = ("", ""),
+        owner: Owner = PROGRAM,
         is_cancelled: Callable[[], bool] = lambda: False,
+        name: str = "this file",
     ) -> Answer:
         """What the function returns for the arguments, in one of the processes.
 
@@ -107,6 +111,7 @@ class Readers:
             seconds: by the clock.
             owner: who asks, for fair turns.
             is_cancelled: asked while waiting and reading.
+            name: of the file, for errors.
 
         Raises:
             ValueError: the function's own, or memory or time ran out, or the process broke down.
@@ -121,18 +126,16 @@ class Readers:
                 header, arrays = reader.ask(request, seconds, is_cancelled)
             except _Late:
                 raise ValueError(
-                    f"reading this file took more than {seconds:g} s. {REMEDY}."
+                    f"reading {name} took more than {seconds:.4g} s. {REMEDY}."
                 ) from None
             except (_Ended, OSError):
                 raise ValueError(
-                    f"reading this file broke down the process that read it. {REMEDY}."
+                    f"reading {name} broke down the process that read it. {REMEDY}."
                 ) from None
         if "refused" in header:
             raise ValueError(header["refused"])
         if "memory" in header:
-            raise ValueError(
-                f"reading this file took more than {megabytes} MB of memory. {REMEDY}."
-            )
+            raise ValueError(f"reading {name} took more than {megabytes} MB of memory. {REMEDY}.")
         if "fault" in header:
             raise RuntimeError(f"{function}: {header['fault']}")
         return Answer(header["value"], arrays)
@@ -151,7 +154,7 @@ class Readers:
     @contextmanager
     def _turn(self, owner: Owner, is_cancelled: Callable[[], bool]) -> Iterator["_Reader"]:
         place = _Place(owner)
-        deadline = time.monotonic() + PATIENCE
+        deadline = math.inf if owner == PROGRAM else time.monotonic() + PATIENCE
         with self._changed:
             self._waiting.append(place)
             try:
@@ -192,7 +195,9 @@ class Readers:
         for (address, _), number in self._running.items():
             addresses[address] += number
         most = max(1, self.size - 1)
-        free = [one for one in self._waiting if addresses[one.owner[0]] < most]
+        free = [
+            one for one in self._waiting if one.owner == PROGRAM or addresses[one.owner[0]] < most
+        ]
         return min(
             free,
             key=lambda one: (addresses[one.owner[0]], self._running[one.owner]),
@@ -292,9 +297,9 @@ class _Reader:
 
 
 @functools.cache
-def readers() -> Readers:
-    """The processes that all entry points of this program share."""
-    made = Readers()
+def readers(size: int = NUM_PROCESSES) -> Readers:
+    """The processes of this program, as many as `size`; all who name one size share them."""
+    made = Readers(size)
     atexit.register(made.close)
     return made
 

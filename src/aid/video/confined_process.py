@@ -18,8 +18,8 @@ import PIL.Image
 
 GRACE = 5.0
 """Seconds after the time limit when the process ends itself, if its parent does not end it."""
-MUCH = 64_000_000
-"""Bytes: a process that keeps more than that after an answer is replaced."""
+MUCH, MUCH_OF_LIMIT = 64_000_000, 1 / 8
+"""Bytes, and a share of the limit: a process that keeps more after an answer is replaced."""
 SIZES = Path("/proc/self/statm")
 
 
@@ -44,7 +44,8 @@ def main() -> None:
         for array in arrays:
             _send(answers, np.ascontiguousarray(array).data)
         del header, arrays
-        _send(answers, b"g" if _size() - usual < MUCH else b"m")
+        much = max(MUCH, MUCH_OF_LIMIT * 1e6 * request["megabytes"])
+        _send(answers, b"g" if _size() - usual < much else b"m")
 
 
 def _listen(requests: "queue.SimpleQueue[bytes]") -> None:

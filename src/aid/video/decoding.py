@@ -1,10 +1,12 @@
 """Frames of a video file: chosen ones, found by their times, or all of them.
 
-The one path of every command: `data.frames` takes chosen frames, `metrics.videos` whole videos, the
-studio the first ones. All give the same pixels (`video.colour`) and the same notes. Files are
-somebody else's: what is no video, breaks off or lies about itself is a `ValueError`.
+The one path of every command, by way of `reading`: `data.frames` takes chosen frames,
+`metrics.videos` whole videos, the studio the first ones. All give the same pixels (`video.colour`)
+and the same notes. Files are somebody else's: what is no video, breaks off or lies about itself is
+a `ValueError`.
 """
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int
 from PIL import Image
 
 from aid.video import pictures
@@ -56,19 +58,6 @@ class Decoded:
     frames: list[Pixels]
     seconds: Float[np.ndarray, " n"]
     last: float
-    notes: tuple[Note, ...]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A whole video at a constant rate.
-
-    `pixels` are uint8 RGB `f H W 3`. Where the file's own rate varies, frames are repeated as long
-    as they are shown.
-    """
-
-    pixels: UInt8[np.ndarray, "f H W 3"]
-    fps: float
     notes: tuple[Note, ...]
 
 
@@ -135,7 +124,9 @@ def decode(
         return made
     except Unreadable as error:
         raise ValueError(f"video {str(path)!r} {error}.") from None
-    except (av.FFmpegError, OSError, MemoryError, OverflowError) as error:
+    except (av.FFmpegError, OSError, OverflowError) as error:
+        if error.args and error.args[0] == errno.ENOMEM:
+            raise MemoryError from None
         reason = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"video {str(path)!r} cannot be decoded ({reason}).") from None
 
@@ -183,23 +174,21 @@ def _length(container: av.container.InputContainer, stream: av.VideoStream) -> f
     return max(0.0, seconds)
 
 
-def read_clip(path: Path) -> Clip:
-    """All frames of a video file, in order, at a constant rate.
+def constant_rate(
+    made: Decoded,
+) -> tuple[Int[np.ndarray, " f"] | None, float, tuple[Note, ...]]:
+    """Which of a video's frames are shown at a constant rate, the rate, and notes.
 
-    Raises:
-        ValueError: the file is missing, is no video, is damaged or breaks off.
+    The numbers are None where each frame is shown once.
     """
-    made = decode(path, 0.0, None, lambda seconds: range(len(seconds)))
     seconds = made.seconds
-    length = float(seconds[-1]) + made.last
     if len(seconds) == 1:
-        return Clip(np.stack(made.frames), 1 / (length or 1.0), made.notes)
+        return None, 1 / (made.last or 1.0), made.notes
     if is_constant(seconds) and made.last <= LONGER * np.median(np.diff(seconds)):
-        return Clip(np.stack(made.frames), (len(seconds) - 1) / float(seconds[-1]), made.notes)
+        return None, (len(seconds) - 1) / float(seconds[-1]), made.notes
     moments, step = _even_moments(np.append(np.diff(seconds), made.last))
     shown = np.searchsorted(seconds, moments, side="right") - 1
-    notes = tuple(dict.fromkeys((*made.notes, VARIABLE_RATE)))
-    return Clip(np.stack(made.frames)[shown], 1 / step, notes)
+    return shown, 1 / step, tuple(dict.fromkeys((*made.notes, VARIABLE_RATE)))
 
 
 def _even_moments(
@@ -219,15 +208,6 @@ def _even_moments(
     number = max(1, min(number, MOST_REPEATS * len(shown)))
     step = length / number
     return (np.arange(number) + 0.25) * step, step  # a quarter: times are rounded
-
-
-def read_video(path: Path) -> UInt8[np.ndarray, "f H W 3"]:
-    """All frames of a video file, in order; frames of a variable rate are repeated by time.
-
-    Raises:
-        ValueError: the file is missing, is no video, is damaged or breaks off.
-    """
-    return read_clip(path).pixels
 
 
 def first_frames(

@@ -131,6 +131,14 @@ def timeline(path: Path) -> Timeline:
     return _timeline(path, facts.st_size, facts.st_mtime_ns)
 
 
+def count_frames(path: Path) -> int:
+    """How many frames a file has; 0 if nothing of it can be decoded."""
+    try:
+        return len(timeline(path).ticks)
+    except (Unreadable, av.FFmpegError, OSError):
+        return 0
+
+
 @functools.lru_cache(maxsize=64)
 def _timeline(path: Path, size: int, changed: int) -> Timeline:
     """`size` and `changed` (when) make another file another entry."""
