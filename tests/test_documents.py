@@ -39,12 +39,21 @@ def test_the_architecture_names_every_room_and_no_other():
     assert set(re.findall(r"^\| `([\w./]+)` \|", table, re.MULTILINE)) == rooms
 
 
+def anchors(page):
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page):
-    links = re.findall(r"\]\(([^)#\s]+)(#[^)]*)?\)", page.read_text())
-    local = [target for target, _ in links if not target.startswith("http")]
-    broken = [target for target in local if not (page.parent / target).exists()]
-    assert not broken, f"{page.name} links to nothing: {broken}"
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    links = re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text())
+    for target, anchor in links:
+        if target.startswith("http"):
+            continue
+        path = page.parent / target if target else page
+        assert path.exists(), f"{page.name} links to nothing: {target}"
+        assert not anchor or anchor in anchors(path), f"{page.name}: no heading {target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
