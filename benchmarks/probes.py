@@ -33,7 +33,7 @@ from aid.optim import generator_for
 from aid.predict import find_backbone
 from aid.pretrain.items import NOTHING, QueryReader, items_of
 from aid.train.batches import conditions_of, every
-from aid.train.groups import by_first_frame
+from aid.train.hard_examples import by_first_frame
 from aid.wording import OBJECTS
 
 SIGMA, BATCH, STRIDE = 20.0, 8, 8

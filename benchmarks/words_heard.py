@@ -5,8 +5,8 @@ HARDWARE one CPU core without AMX
 TIME     4 minutes for 8 pairs of each kind, beside a training run
 
 Pairs of videos of one first frame whose instructions one exchange of words tells apart
-(`train.contrasts`). The swap gap is the loss of the first video told the second's instruction and
-states, less its loss told its own; without a difference the word is not heard. The mean over the
+(`train.hard_examples.hard_pairs`). The swap gap is the loss of the first video with the second's
+instruction and states, less its loss with its own; at 0 the word has no effect. The mean over the
 pairs is shown with its standard error (a video may be in several pairs).
 """
 
@@ -25,7 +25,7 @@ from aid.models.denoiser import Denoiser
 from aid.optim import generator_for
 from aid.predict import find_model
 from aid.train.batches import conditions_of
-from aid.train.groups import contrasting
+from aid.train.hard_examples import hard_pairs
 from aid.wording import COLOURS, OBJECTS
 
 SIGMAS, BATCH = (4.0, 12.0, 40.0), 8
@@ -42,7 +42,7 @@ def pairs_of(cache: Cache, exchanges: list[str], limit: int) -> list[list[int]]:
     found = []
     for words in exchanges:
         try:
-            found += contrasting(cache, {words: 1})
+            found += hard_pairs(cache, {words: 1})
         except ValueError:  # the cache has no such pair
             continue
     order = torch.randperm(len(found), generator=generator_for(0, 0)).tolist()

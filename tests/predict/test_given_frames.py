@@ -166,7 +166,8 @@ def test_the_recipe_of_two_given_frames_works_from_prepare_to_predict(
     recipe["model"].setdefault("adapter", {})["long_term_heads"] = 2
     recipe["frames"] = recipe.get("frames", {}) | {"height": 64, "width": 64}
     recipe["train"] |= {
-        "steps": 1, "batch_size": 2, "siblings": 1, "warmup_steps": 0, "check_every": 1,
+        "steps": 1, "batch_size": 2, "hard_examples": {"group_size": 1},
+        "warmup_steps": 0, "check_every": 1,
         "save_every": 1, "log_every": 1, "num_workers": 0,
         "accumulate": 1, "optimizer": "adamw", "use_gradient_checkpointing": False,
     }  # fmt: skip

@@ -15,7 +15,15 @@ from short_runs import LOOP, SAMPLER, log_of
 from videos import moving_square
 
 from aid.conditioning.states import choose_state_writer
-from aid.config import ConditionConfig, DQFormerConfig, FrameConfig, SourceConfig, to_json, tuned
+from aid.config import (
+    ConditionConfig,
+    DQFormerConfig,
+    FrameConfig,
+    HardExampleConfig,
+    SourceConfig,
+    to_json,
+    tuned,
+)
 from aid.data.cache import Cache
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
@@ -299,7 +307,7 @@ def test_held_out_videos_with_one_instruction_have_no_swap_gap_and_it_says_so(
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_run_does_not_depend_on_the_number_of_workers(run, tmp_path, num_workers):
-    loop = replace(LOOP, siblings=2, accumulate=2)
+    loop = replace(LOOP, hard_examples=HardExampleConfig(group_size=2), accumulate=2)
     alone = run(tmp_path / "alone", loop=replace(loop, num_workers=0))
     with pytest.raises(Killed):
         run(tmp_path / "workers", kill_at=3, loop=replace(loop, num_workers=0))
@@ -446,7 +454,7 @@ def test_a_refused_run_leaves_the_record_of_the_one_that_is_there(run, tmp_path)
     assert (tmp_path / "run.json").read_text() == record
 
 
-def test_siblings_stand_together_under_one_noise(cache, run, tmp_path, monkeypatch):
+def test_videos_of_one_first_frame_are_drawn_with_one_noise(cache, run, tmp_path, monkeypatch):
     drawn = []
     draw = loading.draw_sample
 
@@ -455,7 +463,10 @@ def test_siblings_stand_together_under_one_noise(cache, run, tmp_path, monkeypat
         return drawn[-1][1]
 
     monkeypatch.setattr(loading, "draw_sample", watching)
-    run(tmp_path, loop=replace(LOOP, steps=2, batch_size=4, siblings=2))
+    run(
+        tmp_path,
+        loop=replace(LOOP, steps=2, batch_size=4, hard_examples=HardExampleConfig(group_size=2)),
+    )
     assert len(drawn) == 8
     for (frame, one), (other_frame, other) in zip(drawn[::2], drawn[1::2], strict=True):
         assert frame == other_frame
@@ -463,4 +474,7 @@ def test_siblings_stand_together_under_one_noise(cache, run, tmp_path, monkeypat
         assert not torch.equal(one.latents, other.latents)
     assert not torch.equal(drawn[0][1].noise, drawn[2][1].noise)
     with pytest.raises(ValueError, match="no first frame of the cache has so many"):
-        run(tmp_path / "more", loop=replace(LOOP, batch_size=3, siblings=3))
+        run(
+            tmp_path / "more",
+            loop=replace(LOOP, batch_size=3, hard_examples=HardExampleConfig(group_size=3)),
+        )

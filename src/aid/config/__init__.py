@@ -1,10 +1,9 @@
 """Every number a user may change, as frozen dataclasses, checked before anything loads.
 
 The command line and the recipes in `configs/` are made from these (see `cli/`); a checkpoint
-carries the ones that made it. "Ours" marks a value on which the paper is silent
-(docs/paper_map.md). `data` is which videos and frames are seen, `model` what AID adds to the
-backbone, `run` how it is trained and sampled, `embedded` the small backbone that is made from
-nothing.
+carries the ones that made it. "Not in the paper" marks a setting on which the paper is silent
+(docs/paper_map.md). `data` has the videos and frames that are read, `model` the trained part,
+`run` training and sampling.
 """
 
 import json
@@ -33,6 +32,7 @@ from aid.config.model import (
     ModelConfig,
 )
 from aid.config.run import (
+    HardExampleConfig,
     LoopConfig,
     NoiseConfig,
     Precision,
@@ -51,6 +51,7 @@ __all__ = [
     "CrossAttentionConfig",
     "DQFormerConfig",
     "FrameConfig",
+    "HardExampleConfig",
     "LoopConfig",
     "LoraConfig",
     "ModelConfig",

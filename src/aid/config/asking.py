@@ -10,15 +10,15 @@ class AskingConfig:
     """How language models are asked for states. Nothing here changes an answer."""
 
     batch_size: int = 8
-    """Questions at once, for a model on this machine. Ours."""
+    """Questions at once, for a model on this machine."""
     concurrency: int = 4
-    """Requests at once, to a server. Ours."""
+    """Requests at once, to a server."""
     timeout: float = 120.0
-    """Seconds for one whole exchange with a server, from its look-up to the last byte. Ours."""
+    """Seconds for one whole exchange with a server, from its look-up to the last byte."""
     max_tries: int = 5
-    """Requests until a question is given up. Ours."""
+    """Requests until a question is given up."""
     first_wait: float = 1.0
-    """Seconds before the second try, doubled each time, unless the server says when. Ours."""
+    """Seconds before the second try, doubled each time, unless the server says when."""
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""

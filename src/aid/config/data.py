@@ -60,22 +60,25 @@ class FrameConfig:
 
     sampling: Literal["uniform_index", "seer_trilinear"] = "uniform_index"
     """Frames of their own, evenly from first to last; or Seer's blends of neighbouring frames,
-    which ghost: for comparison with published numbers only. Ours."""
+    which ghost: for comparison with published numbers only. Not in the paper."""
     height: int | None = None
-    """Pixels; None takes the first video's. The short side is resized, the centre is cut. Ours."""
+    """Pixels; None takes the first video's. The short side is resized, the centre is cut. Not in
+    the paper."""
     width: int | None = None
-    """Likewise. Ours."""
+    """Likewise. Not in the paper."""
     fps: float | None = None
     """Frames a second of a window: frame i is the one nearest to i / fps seconds after the window's
-    start. None spreads the frames evenly over the whole episode, however long it is. Ours."""
+    start. None spreads the frames evenly over the whole episode, however long it is. Not in the
+    paper."""
     seconds: float | None = None
-    """Instead of `fps`: seconds that a window lasts, its number of frames / fps. Ours."""
+    """Instead of `fps`: seconds that a window lasts, its number of frames / fps. Not in the
+    paper."""
     windows: int | Literal["all"] = 1
     """Windows cut from each episode: so many, evenly from its start to its end (1: at its start),
-    or all that fit, one after another. Ours."""
+    or all that fit, one after another. Not in the paper."""
     stride_seconds: float | None = None
     """With `windows: all`, seconds from the start of one window to the next; None is as long as a
-    window lasts, so that they do not overlap. Ours."""
+    window lasts, so that they do not overlap. Not in the paper."""
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""

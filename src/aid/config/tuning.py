@@ -24,12 +24,15 @@ def tuned(model: ModelConfig, tuning: Tuning) -> ModelConfig:
     is_cross = tuning == "cross_attention"
     cross_attention = replace(
         CrossAttentionConfig(prepend_image_token=model.cross_attention.prepend_image_token),
-        trained="all" if is_cross else "none", train_temporal=is_cross,
-    )  # fmt: skip
+        trained="all" if is_cross else "none",
+        train_temporal=is_cross,
+    )
     rank = (model.lora.rank or RANK) if tuning == "lora" else 0
     weights = {"temporal": "temporal", "full": "all"}.get(tuning, "none")
     return replace(
-        model, adapter=adapter, cross_attention=cross_attention,
+        model,
+        adapter=adapter,
+        cross_attention=cross_attention,
         lora=replace(model.lora, rank=rank) if tuning == "lora" else LoraConfig(),
         unet_weights=weights,
-    )  # fmt: skip
+    )

@@ -49,9 +49,13 @@ def _one_at_a_time(run: Callable[..., AveragedWeights]) -> Callable[..., Average
 
     @functools.wraps(run)
     def wrapped(
-        accelerator: "Accelerator", folder: Path, parameters: Any, loss: Any, config: LoopConfig,
+        accelerator: "Accelerator",
+        folder: Path,
+        parameters: Any,
+        loss: Any,
+        config: LoopConfig,
         **rest: Any,
-    ) -> AveragedWeights:  # fmt: skip
+    ) -> AveragedWeights:
         _check_writable(folder)
         with alone_in(folder) if accelerator.is_main_process else nullcontext():
             if accelerator.is_main_process:

@@ -5,7 +5,7 @@ videos (`checking`), and the run (`training`).
 """
 
 from aid.train.batches import conditions_of, empty_text
-from aid.train.groups import other_instruction
+from aid.train.hard_examples import other_instruction
 from aid.train.training import model_of, train
 
 __all__ = ["conditions_of", "empty_text", "model_of", "other_instruction", "train"]

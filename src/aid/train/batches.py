@@ -113,11 +113,15 @@ class Noised:
             conditions=Conditions.cat([part.conditions for part in parts]),
             sigma=torch.cat([part.sigma for part in parts]),
             noise=torch.cat([part.noise for part in parts]),
-            given=Given(**{
-                one.name: torch.cat([getattr(part, one.name) for part in given])
-                for one in fields(Given)
-            }) if given else None,
-        )  # fmt: skip
+            given=Given(
+                **{
+                    one.name: torch.cat([getattr(part, one.name) for part in given])
+                    for one in fields(Given)
+                }
+            )
+            if given
+            else None,
+        )
 
     def encoded(self, encode: Encode, repeats_first: bool) -> "Noised":
         """With the condition latents of the given frames made of `given`, if there is one.
@@ -165,7 +169,7 @@ def draw_sample(
         condition: which conditions there are, and the share of samples that loses them.
         null: the tokens that stand for "no instruction" (b = 1); None puts zeros.
         generator: of this sample alone.
-        noise_generator: the same, or one that siblings share.
+        noise_generator: the same, or one that the videos of a group share.
     """
     batch = every(data.batch([index], generator), config.frame_stride)
     sigma = sample_sigmas(1, config.noise, noise_generator)

@@ -26,7 +26,7 @@ from aid.models.conditions import Conditions
 from aid.models.denoiser import Denoiser, guided_denoise
 from aid.optim import sample_generators
 from aid.train.batches import conditions_of, empty_text, every
-from aid.train.groups import other_instruction
+from aid.train.hard_examples import other_instruction
 from aid.video import contact_sheet, to_uint8, write_png
 
 CHECKED_SIGMAS = (0.5, 1.5, 4.0, 12.0, 40.0)

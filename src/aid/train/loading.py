@@ -26,7 +26,7 @@ class Parts(Dataset):
     """Item `step * accumulate + part`: this process's share of one forward pass, on the CPU.
 
     Attributes:
-        groups: videos that are drawn together, all of one length (`train.groups.drawn_groups`).
+        groups: videos that are drawn together, all of one length (`hard_examples.drawn_groups`).
         null: the tokens that stand for "no instruction"; None puts zeros.
         num_processes: that share each forward pass; `rank` is this one's number.
     """
@@ -58,7 +58,7 @@ class Parts(Dataset):
         chosen = batch_indices(len(self.groups), size // together, train.seed, step)
         whole = [index for group in chosen for index in self.groups[group]]
         own = sample_generators(train.seed, step, places)
-        # Siblings share their noise: each group draws it from one generator beside the samples'.
+        # A group shares its noise, drawn from a generator of its own beside the samples'.
         alike = own
         if together > 1:
             alike = sample_generators(train.seed, step, [-1 - p // together for p in places])

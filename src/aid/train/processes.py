@@ -64,9 +64,11 @@ def enough_memory(device: torch.device) -> Iterator[None]:
 
 
 def try_step(
-    accelerator: Accelerator, loss: Callable[[int, int], Tensor], part: int,
+    accelerator: Accelerator,
+    loss: Callable[[int, int], Tensor],
+    part: int,
     parameters: Collection[nn.Parameter],
-) -> None:  # fmt: skip
+) -> None:
     """Makes the gradients of the first step once and forgets them, in the memory of a whole step.
 
     So a run that does not fit is refused before anything is written. What is drawn is a function of

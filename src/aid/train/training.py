@@ -26,7 +26,7 @@ from aid.optim import fit, flat
 from aid.train.batches import Encode, empty_text
 from aid.train.checking import Checker
 from aid.train.compiling import as_written, compile_unet, plain_errors
-from aid.train.groups import drawn_groups
+from aid.train.hard_examples import drawn_groups
 from aid.train.loading import Feed, Parts
 from aid.train.processes import (
     enough_memory,
@@ -148,11 +148,6 @@ def train(
 
     settings = to_json(train)
     kept = {name: value for name, value in settings.items() if name not in FREE}
-    if train.optimizer == "adamw":
-        del kept["optimizer"]  # states from before there was a choice go on
-    for name in ("huber_scale", "emphasis", "contrasts", "redraw_noise_aug"):
-        if not kept[name]:
-            del kept[name]  # as above
     if train.schedule == "constant":
         del kept["steps"]  # the first n steps are the same however many follow
     size = train.batch_size * train.accumulate * accelerator.num_processes
@@ -169,10 +164,14 @@ def train(
         print(describe(denoiser), file=sys.stderr)
     record = run_record(denoiser, model, train, sampler, facts, accelerator)
     parts = Parts(
-        data=data, groups=drawn_groups(data, train), condition=model.condition,
-        null=denoiser.null_text(empty_text(data)), train=train,
-        num_processes=accelerator.num_processes, rank=accelerator.process_index,
-    )  # fmt: skip
+        data=data,
+        groups=drawn_groups(data, train.hard_examples),
+        condition=model.condition,
+        null=denoiser.null_text(empty_text(data)),
+        train=train,
+        num_processes=accelerator.num_processes,
+        rank=accelerator.process_index,
+    )
     feed = Feed(parts, accelerator.device)
     encode = _encoder(backbone, accelerator.device) if train.redraw_noise_aug else None
     repeats_first = model.condition.frame_condition == "repeat_first"
@@ -181,10 +180,21 @@ def train(
         if accelerator.device.type != "cpu":  # a CPU's process would be killed, not told
             try_step(accelerator, loss, train.accumulate - 1, parameters.values())
         fit(
-            accelerator, out, parameters, loss, train, title="aid", rates=_rates(train),
-            parts=train.accumulate, group_of=group_of, facts=facts, record=record, accept=accept,
-            on_check=as_written(check) if train.use_compile else check, on_save=save,
-        )  # fmt: skip
+            accelerator,
+            out,
+            parameters,
+            loss,
+            train,
+            title="aid",
+            rates=_rates(train),
+            parts=train.accumulate,
+            group_of=group_of,
+            facts=facts,
+            record=record,
+            accept=accept,
+            on_check=as_written(check) if train.use_compile else check,
+            on_save=save,
+        )
     # DDP's reducer goes before the process group does. The other way round it waits, holding
     # Python's lock, for gloo's thread, which may be waiting for that lock.
     accelerator.free_memory()
@@ -258,9 +268,13 @@ def _refuse_another_shape(start: Path, model: ModelConfig) -> None:
 
 
 def _loss_of(
-    accelerator: Accelerator, wrapped: nn.Module, feed: Feed, accumulate: int,
-    encode: Encode | None, repeats_first: bool,
-) -> Callable[..., Tensor]:  # fmt: skip
+    accelerator: Accelerator,
+    wrapped: nn.Module,
+    feed: Feed,
+    accumulate: int,
+    encode: Encode | None,
+    repeats_first: bool,
+) -> Callable[..., Tensor]:
     """The loss of one forward pass, on this process's share of the whole batch."""
 
     def loss(step: int, part: int = 0) -> Tensor:
