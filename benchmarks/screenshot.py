@@ -43,7 +43,7 @@ def take(url: str, out: str) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(PATIENCE)
         page.goto(url)
-        page.locator("#examples button").first.click()
+        page.wait_for_selector("#examples button")
         page.wait_for_selector("#seen img")
         page.wait_for_function("document.querySelector('#states textarea').value !== ''")
         page.click("#predict")

@@ -16,7 +16,8 @@ from memory_use import resident
 
 from aid.config import ModelConfig
 
-PATIENCE = 300.0  # seconds; a busy machine is slow, not wrong
+# Seconds; a busy machine is slow, not wrong.
+PATIENCE = float(os.environ.get("STUDIO_PATIENCE", "300"))
 
 
 @dataclass

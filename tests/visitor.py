@@ -4,9 +4,14 @@ WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 def pick(page, number=0):
-    page.locator("#examples button").nth(number).click()
+    """Chooses another example than the one that is chosen when the page opens, unless 0."""
     page.wait_for_selector("#seen img")
-    page.wait_for_function("document.querySelector('#states textarea').value !== ''")
+    if number:
+        before = page.locator("#states textarea").input_value()
+        page.locator("#examples button").nth(number).click()
+        page.wait_for_function(
+            "b => !['', b].includes(document.querySelector('#states textarea').value)", arg=before
+        )
 
 
 def predict(page):

@@ -198,7 +198,7 @@ def test_the_studio_gives_a_model_the_start_of_an_uploaded_video_at_its_rate(
     from aid.web.studio import Ask, Drawn, Model, Studio
 
     models = [
-        Model(name=name, predictor=one, fingerprint=name)
+        Model(name=name, predictor=one)
         for name, one in (("two", two), ("one", predictor))
     ]
     studio = Studio(models, Limits())

@@ -1,6 +1,7 @@
 """One studio for all tests of the page and of the HTTP interface, and one browser."""
 
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from studio_server import PATIENCE, start_studio, write_models
+from videos import moving_square
 from visitor import WIDE
 
 ARGUMENTS = [
@@ -33,15 +35,27 @@ def models(tiny_backbone, tiny_config, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def studio(models, tiny_backbone):
+def example_frames(tmp_path_factory):
+    """A folder with two example frames and their instructions."""
+    folder = tmp_path_factory.mktemp("frames")
+    rows = []
+    for number, instruction in enumerate(["push the red ball to the right", "lift the red ball"]):
+        Image.fromarray(moving_square()[number]).save(folder / f"{number}.png")
+        rows.append({"file": f"{number}.png", "instructions": [instruction, f"{instruction} now"]})
+    (folder / "frames.json").write_text(json.dumps({"frames": rows}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def studio(models, tiny_backbone, example_frames):
     """A running studio with small limits and two models.
 
     Some instructions break it (`faulty_studio`).
     """
     server = start_studio(
         models, tiny_backbone, "--rival", models / "rival", "--rival_backbone", tiny_backbone,
-        "--limits.megabytes", "2", "--limits.megapixels", "1", "--limits.seconds", "5",
-        "--limits.steps", "5000", "--limits.reading_seconds", "120",
+        "--frames", example_frames, "--limits.megabytes", "2", "--limits.megapixels", "1",
+        "--limits.seconds", "5", "--limits.steps", "5000", "--limits.reading_seconds", "120",
         program=[faulty_studio.__file__],
     )  # fmt: skip
     yield server

@@ -4,9 +4,43 @@ import re
 
 import hostile
 import pytest
-from visitor import frames_shown, pick, predict, say, wait_for
+from visitor import NARROW, WIDE, frames_shown, pick, predict, say, wait_for
 
 pytestmark = pytest.mark.chromium
+
+
+def test_the_first_click_on_predict_draws_a_video(visit, screenshots):
+    page = visit()
+    page.screenshot(path=screenshots / "open_1280_light.png", full_page=True)
+    assert page.locator("#instruction textarea, #instruction input").input_value()
+    assert page.locator("#states textarea").input_value()
+    assert page.locator("#seen img").count() == 1
+    page.click("#predict")
+    wait_for(page, "#status", "seed 0")
+    assert len(frames_shown(page)) == 3
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_nothing_covers_the_icon_of_the_drop_zone(visit, size):
+    page = visit(size)
+    icon = page.locator("#drop button svg").first
+    icon.scroll_into_view_if_needed()
+    box = icon.bounding_box()
+    for x in (box["x"] + 1, box["x"] + box["width"] - 1):
+        for y in (box["y"] + 1, box["y"] + box["height"] - 1):
+            top = f"document.elementFromPoint({x}, {y})"
+            assert page.evaluate(f"document.querySelector('#drop button').contains({top})")
+
+
+def test_an_own_frame_takes_the_place_of_the_example(visit, picture, tmp_path):
+    page = visit()
+    example = page.locator("#seen img").get_attribute("src")
+    for number in range(2):  # the drop zone is there for the next file, too
+        (tmp_path / f"{number}.png").write_bytes(picture)
+        page.set_input_files("#drop input[type=file]", tmp_path / f"{number}.png")
+        page.wait_for_function("s => document.querySelector('#seen img').src !== s", arg=example)
+    assert not page.locator("#ideas").is_visible()
+    predict(page)
 
 
 def test_predict_change_the_instruction_edit_the_states_download(visit, screenshots, tmp_path):
@@ -83,15 +117,13 @@ def test_bad_uploads_get_a_sentence_and_the_page_goes_on(visit, tmp_path, screen
     say(page, "lift the red ball")
     for name, (content, words) in files.items():
         (tmp_path / name).write_bytes(content)
-        page.set_input_files("#frame input[type=file]", tmp_path / name)
+        page.set_input_files("#drop input[type=file]", tmp_path / name)
         wait_for(page, "#seen", words)
         page.click("#predict")
         wait_for(page, "#status", words)
-        page.get_by_label("Clear").first.click()
-        wait_for(page, "#seen", "")
     page.screenshot(path=screenshots / "refused_1280_light.png", full_page=True)
     (tmp_path / "large.png").write_bytes(bytes(3_000_000))
-    page.set_input_files("#frame input[type=file]", tmp_path / "large.png")
+    page.set_input_files("#drop input[type=file]", tmp_path / "large.png")
     page.get_by_text(re.compile("too large|exceeds|maximum", re.IGNORECASE)).first.wait_for()
     page.reload()
     pick(page)

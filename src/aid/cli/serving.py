@@ -13,6 +13,7 @@ def web(
     backbone: str | None = None,
     rival: str | None = None,
     rival_backbone: str | None = None,
+    frames: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 7860,
     password_file: Path | None = None,
@@ -30,6 +31,8 @@ def web(
         backbone: as for `aid predict`.
         rival: a second checkpoint to compare with, given like the model.
         rival_backbone: its backbone, if it is not its own.
+        frames: example frames to pick from, a folder with a frames.json as for `aid demo`; by
+            default those of the shipped backbone, for models that stand on it.
         host: address to listen at; 127.0.0.1 is this machine only.
         port: to listen at; 0 takes a free one.
         password_file: a file whose first line is the password that visitors need.
@@ -57,8 +60,12 @@ def web(
     choose_device(device)  # refuses one that is not there, before the page opens
     password = None if password_file is None else read_password(password_file)
 
+    shown = _example_frames(frames, model, backbone)
+
     def open_studio() -> object:
-        from aid.web.studio import Model, Studio
+        from aid.web.studio import Example, Model, Studio
+
+        examples = [Example(frame=one.path, instructions=one.instructions) for one in shown]
 
         computing = {"device": device, "precision": precision, "offload": offload}
         models = [Model.load(model, backbone, states_from=states_from, **computing)]
@@ -67,6 +74,16 @@ def web(
         if len({one.name for one in models}) < len(models):
             raise ValueError(f"--model and --rival are both {models[0].name!r}. Give two.")
         print(models[0].predictor.describe(), flush=True)
-        return Studio(models, limits)
+        return Studio(models, limits, examples)
 
     serve(open_studio, host=host, port=port, password=password, names=names)
+
+
+def _example_frames(folder: Path | None, model: str, backbone: str | None) -> list:
+    from aid.demo import read_frames
+    from aid.predict import find_model
+    from aid.predict.loading import SHIPPED
+
+    if folder is None and find_model(model, backbone)[1] != find_model(SHIPPED)[1]:
+        return []
+    return read_frames(folder)

@@ -3,14 +3,16 @@
 import shutil
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
+import numpy as np
+from jaxtyping import UInt8
 
-from aid.demo import read_frames
+from aid.video import read_image
 from aid.web import fragments
 from aid.web.jobs import CRASHED, Crashed, News, RequestStopped
 from aid.web.limits import (
@@ -25,8 +27,6 @@ from aid.web.limits import (
 from aid.web.polite import polite
 from aid.web.studio import Ask, Drawn, Model, Studio
 from aid.web.turns import Visitor
-
-IDEAS = ("pick up the red block", "push the blue ball to the left", "put the red can in the box")
 
 
 def upload(**settings: Any) -> gr.File:
@@ -184,42 +184,52 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
 
     Args:
         studio: whose models and limits it offers.
-        folder: for copies of the bundled frames; below Gradio's own.
+        folder: for copies of the example frames; below Gradio's own.
     """
+    pictures = [read_image(one.frame) for one in studio.examples]
     folder.mkdir(exist_ok=True)
-    examples = [frame for frame in read_frames() if frame.path.is_file()]
-    copies = [folder / frame.path.name for frame in examples]
-    for frame, copy in zip(examples, copies, strict=True):
-        shutil.copyfile(frame.path, copy)
+    examples = [
+        replace(one, frame=Path(shutil.copyfile(one.frame, folder / f"{number}.png")))
+        for number, one in enumerate(studio.examples)
+    ]
     first, limits = studio.first.predictor, studio.limits
     sampler = first.sampler
+    frame_at_first, suggested, states_at_first, seen_at_first = None, [], "", ""
+    if examples:
+        frame_at_first, suggested = examples[0].frame, examples[0].instructions
+        with suppress(ValueError):  # Predict will say what is wrong
+            seen_at_first = _seen(studio.given(frame_at_first, studio.first))
+            states_at_first = "\n".join(studio.states(frame_at_first, suggested[0]))
 
     gr.HTML("<h2>1. A first frame</h2>")
-    pictures = [
-        (_enlarged(frame.path), frame.title.split(":")[0].removeprefix("Unseen ").capitalize())
-        for frame in examples
-    ]
     gallery = gr.Gallery(
-        pictures, label="First frames to pick from", columns=4, height="auto",
-        allow_preview=False, interactive=False, show_label=False, elem_id="examples", buttons=[],
+        pictures, label="First frames to pick from", format="png", object_fit="cover",
+        columns=4, height="auto", allow_preview=False, interactive=False, show_label=False,
+        selected_index=0 if examples else None, elem_id="examples", buttons=[],
+        visible=bool(examples),
     )  # fmt: skip
-    frame = upload(
-        label=f"or drop your own image or video (up to {limits.megabytes} MB)",
-        elem_id="frame", height=140,
-    )  # fmt: skip
-    seen = gr.HTML(elem_id="seen")
+    frame = upload(value=_as_value(frame_at_first), label="Frame", visible="hidden")
+    frame.keep_in_cache.update(str(one.frame) for one in examples)
+    own = "Or your own image or video" if examples else "An image or a video"
+    gr.HTML(f"<p class='aid-note'>{own}, {limits.megabytes} MB at most:</p>")
+    with gr.Row():
+        with gr.Column(scale=3, min_width=180):
+            drop = upload(label="Image or video", show_label=False, height=130, elem_id="drop")
+        with gr.Column(scale=1, min_width=100):
+            seen = gr.HTML(seen_at_first, elem_id="seen")
     gr.HTML("<h2>2. What should happen</h2>")
     instruction = gr.Textbox(
-        label="Instruction", placeholder="put the red block in the blue bowl", lines=1,
-        max_length=limits.characters, elem_id="instruction",
+        suggested[0] if suggested else "", label="Instruction", lines=1,
+        placeholder="Say what should happen", max_length=limits.characters, elem_id="instruction",
     )  # fmt: skip
     ideas = gr.Dataset(
-        components=[instruction], samples=[[idea] for idea in IDEAS], label="Suggestions",
-        elem_id="ideas",
+        components=[instruction], samples=[[one] for one in suggested], label="Suggestions",
+        elem_id="ideas", visible=bool(examples),
     )  # fmt: skip
-    asked = gr.State([])
+    asked = gr.State(suggested)
     states = gr.Textbox(
-        label="States the video passes through, one a line", lines=4, elem_id="states",
+        states_at_first, label="States the video passes through, one a line", lines=4,
+        elem_id="states",
         info="Said anew for every prediction, unless you tick the box below.",
     )  # fmt: skip
     with gr.Row():
@@ -248,8 +258,11 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
             pixels = studio.given(path, studio.first, visitor_of(request))
         except ValueError as error:
             return fragments.error(str(error))
-        picture = fragments.strip(pixels, "the given frames as the model sees them")
-        return f"{picture}<p class='aid-note'>What the model sees.</p>"
+        return _seen(pixels)
+
+    def take(path: Path | None) -> tuple[Any, Any, Any]:
+        """The uploaded file as the frame; the place for the next one is empty again."""
+        return _as_value(path), None, gr.Dataset(visible=False)
 
     def say(request: gr.Request, path: Path | None, said: Any, kept: Any) -> Any:
         if kept or not isinstance(said, str):
@@ -265,13 +278,14 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
         if not 0 <= number < len(examples):
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         said = examples[number].instructions
-        return str(copies[number]), gr.Dataset(samples=[[one] for one in said]), said[0], said
+        ideas = gr.Dataset(samples=[[one] for one in said], visible=True)
+        return str(examples[number].frame), ideas, said[0], said
 
     private = {"api_visibility": "private", "show_progress": "hidden"}
     saying = {"fn": polite(say), "inputs": [frame, instruction, keep], "outputs": states, **private}
     gallery.select(polite(pick), None, [frame, ideas, instruction, asked], **private).then(**saying)
     frame.change(polite(see), frame, seen, **private)
-    frame.upload(lambda: gr.Dataset(samples=[[idea] for idea in IDEAS]), None, ideas, **private)
+    drop.upload(polite(take), drop, [frame, drop, ideas], **private)
     ideas.click(lambda row: row[0], ideas, instruction, **private).then(**saying)
     again.click(**saying)
     column = Column(
@@ -281,6 +295,10 @@ def build_column(studio: Studio, folder: Path) -> tuple[Column, gr.State]:
     return column, asked
 
 
-def _enlarged(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB").resize((192, 192), Image.NEAREST)
+def _seen(pixels: UInt8[np.ndarray, "k H W 3"]) -> str:
+    picture = fragments.strip(pixels, "the given frames as the model sees them")
+    return f"{picture}<p class='aid-note'>What the model sees.</p>"
+
+
+def _as_value(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -32,14 +32,14 @@ def build_compare_tab(studio: Studio, column: Column, asked: gr.State, folder: P
     with gr.Tabs(elem_id="kinds"):
         with gr.Tab("Instructions"):
             lines = gr.Textbox(
-                "pick up the red block\npush the red block to the left", lines=4, elem_id="lines",
+                "\n".join(asked.value), lines=4, elem_id="lines",
                 label=f"Instructions, one a line (2 to {comparing.MOST_INSTRUCTIONS})",
                 info="Each gets its own states; the frame, the seed and the settings are shared.",
             )  # fmt: skip
             by_instruction = gr.Button("Compare instructions", variant="primary")
         with gr.Tab("True, shuffled, empty"):
             other = gr.Textbox(
-                "push the blue ball to the left", label="Another instruction", elem_id="other",
+                "".join(asked.value[-1:]), label="Another instruction", elem_id="other",
                 info="A model that listens draws something else for it, and for no words at all.",
             )  # fmt: skip
             by_words = gr.Button("Compare true, shuffled and empty", variant="primary")
@@ -52,15 +52,9 @@ def build_compare_tab(studio: Studio, column: Column, asked: gr.State, folder: P
                     f"1, {sampler.text_guidance:g}", label="Values of s_T", elem_id="s-t"
                 )
             by_guidance = gr.Button("Draw the grid", variant="primary")
-        with gr.Tab("Two checkpoints"):
-            gr.Markdown(
-                f"{' and '.join(studio.models)}: each at its own size, with its own states."
-                if len(studio.models) > 1
-                else "One checkpoint is loaded. Start with `aid web --rival FOLDER` for a second."
-            )
-            by_model = gr.Button(
-                "Compare checkpoints", variant="primary", interactive=len(studio.models) > 1
-            )
+        with gr.Tab("Two checkpoints", visible=len(studio.models) > 1):
+            gr.Markdown(f"{' and '.join(studio.models)}: each at its own size and with its states.")
+            by_model = gr.Button("Compare checkpoints", variant="primary")
     stop = gr.Button("Stop", elem_id="stop-comparing", size="sm")
     status = gr.HTML(elem_id="compare-status")
     shown = gr.HTML(elem_id="cells")

@@ -36,7 +36,7 @@ def build_predict_tab(studio: Studio, column: Column, folder: Path) -> None:
         button = gr.Button("Predict", variant="primary", elem_id="predict")
         stop = gr.Button("Stop", elem_id="stop", scale=0, min_width=90)
     status = gr.HTML(
-        "<p class='aid-status'>Pick a frame, say what should happen, and press Predict.</p>",
+        "<p class='aid-status'>Press Predict, or choose another frame or instruction first.</p>",
         elem_id="status",
     )
     video = gr.Video(

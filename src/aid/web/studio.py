@@ -59,6 +59,14 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Example:
+    """A first frame that the page offers, and instructions for it."""
+
+    frame: Path
+    instructions: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ask:
     """One video to draw. `states` None means: as the model's own state writer says."""
 
@@ -83,9 +91,13 @@ class Studio:
     Args:
         models: one, or two to compare; the first is the default.
         limits: what visitors may ask.
+        examples: frames and instructions that the page offers; the first is chosen when it opens.
     """
 
-    def __init__(self, models: Sequence[Model], limits: Limits) -> None:
+    def __init__(
+        self, models: Sequence[Model], limits: Limits, examples: Sequence[Example] = ()
+    ) -> None:
+        self.examples = list(examples)
         self.models = {model.name: model for model in models}
         self.limits = limits
         self.uploads = Uploads(limits)
