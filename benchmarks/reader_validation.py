@@ -1,6 +1,6 @@
 """How far the outcome reader can be trusted: it reads real videos whose truth the simulator knows.
 
-    python benchmarks/reader_validation.py --out /tmp/reader_validation
+    python benchmarks/reader_validation.py --out runs/reader_validation
 
 makes fresh scenes (seed 3, which neither a data set nor the making of the reader used), reads their
 videos clean and degraded, and prints the table of docs/experiments/outcome_reader.md. It takes
