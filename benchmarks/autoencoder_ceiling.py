@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 
 from aid.data.manifest import read_manifest
-from aid.evaluate.tabletop import alternatives_of, require_facts, task_of
-from aid.metrics.instruction import judge
-from aid.metrics.reading import read_outcome
 from aid.models.backbone import load_backbone
 from aid.optim import generator_for
 from aid.predict import find_model
+from aid.tabletop.judge import alternatives_of, require_facts, task_of
+from aid.tabletop.reader.instruction import judge
+from aid.tabletop.reader.reading import read_outcome
 from aid.video import read_video, to_float, to_uint8
 
 NOISE = (0.0, 0.1, 0.3, 0.5)

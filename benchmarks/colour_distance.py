@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from aid.data.manifest import read_manifest
-from aid.evaluate.tabletop import require_facts
-from aid.metrics.reading import OutcomeReader
 from aid.models.backbone import load_backbone
 from aid.predict import find_model
+from aid.tabletop.judge import require_facts
+from aid.tabletop.reader.reading import OutcomeReader
 from aid.video import read_video, to_float
 
 NUM_SCENES = 60

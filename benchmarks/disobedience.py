@@ -18,9 +18,10 @@ from typing import Any
 
 from aid.data.manifest import read_manifest
 from aid.evaluate.questions import MODES
-from aid.metrics.instruction import MOVED, wilson_interval
+from aid.metrics.scorecard import wilson_interval
+from aid.tabletop.language import parse
+from aid.tabletop.reader.instruction import MOVED
 from aid.types import VideoRow
-from aid.wording import parse
 
 TWIN, OWN = "another object has the object's colour", "the object's colour is its own"
 

@@ -53,12 +53,12 @@ from aid.models.checkpoint import CheckpointInfo, save_checkpoint
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.devices import choose_device, dtype_of
-from aid.models.embedded import build_feature_extractor, build_scheduler, save_part
 from aid.models.sizes import SVD, read_configs
 from aid.optim import make_accelerator
 from aid.predict import Predictor, find_backbone
 from aid.predict.encodings import FrameEncodings
 from aid.prepare import prepare
+from aid.tabletop.pretrain.parts import build_feature_extractor, build_scheduler, save_part
 from aid.train import train
 from aid.types import VideoRow
 from aid.video import read_video, write_mp4

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aid.config import NoiseConfig, VideoStageConfig
+from aid.config import NoiseConfig
 from aid.data.cache import Cache
 from aid.data.manifest import read_manifest
 from aid.models.attention import use_plain_attention
@@ -28,8 +28,9 @@ from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint
 from aid.optim import generator_for
 from aid.predict import find_model
-from aid.pretrain.frames import load_videos
-from aid.pretrain.image_to_video import encode_all, video_loss
+from aid.tabletop.pretrain.config import VideoStageConfig
+from aid.tabletop.pretrain.frames import load_videos
+from aid.tabletop.pretrain.image_to_video import encode_all, video_loss
 from aid.train.batches import conditions_of
 
 SIGMAS = (1.5, 4.0, 12.0, 40.0)

@@ -31,10 +31,10 @@ from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
 from aid.optim import generator_for
 from aid.predict import find_backbone
-from aid.pretrain.items import NOTHING, QueryReader, items_of
+from aid.tabletop.language import OBJECTS
+from aid.tabletop.pretrain.items import NOTHING, QueryReader, items_of
 from aid.train.batches import conditions_of, every
 from aid.train.hard_examples import by_first_frame
-from aid.wording import OBJECTS
 
 SIGMA, BATCH, STRIDE = 20.0, 8, 8
 

@@ -16,15 +16,21 @@ import numpy as np
 from PIL import Image
 
 from aid.data.manifest import read_manifest
-from aid.metrics.instruction import OutcomeReader, best_task, judge, outcome_of, wilson_interval
-from aid.metrics.sighting import Reading
-from aid.tabletop.generate import generate
-from aid.tabletop.outcome import Ending, succeeded
-from aid.tabletop.scene import sample_scene
-from aid.tabletop.tasks import feasible_tasks
+from aid.metrics.scorecard import wilson_interval
+from aid.tabletop.language import Task
+from aid.tabletop.reader.instruction import (
+    OutcomeReader,
+    best_task,
+    judge,
+    outcome_of,
+)
+from aid.tabletop.reader.sighting import Reading
+from aid.tabletop.world.generate import generate
+from aid.tabletop.world.outcome import Ending, succeeded
+from aid.tabletop.world.scene import sample_scene
+from aid.tabletop.world.tasks import feasible_tasks
 from aid.types import VideoRow
 from aid.video import read_video
-from aid.wording import Task
 
 SPLITS = {"test": 60, "forks": 60, "combos": 60}
 Pixels = np.ndarray

@@ -19,10 +19,11 @@ from typing import Any, get_args
 from aid.config import Precision, SamplerConfig
 from aid.data.manifest import read_manifest
 from aid.diffusion.edm import karras_sigmas
-from aid.evaluate import MODES, TabletopJudge, evaluate
-from aid.metrics.extractors import TabletopR3D
+from aid.evaluate import MODES, evaluate
 from aid.metrics.protocol import choose_protocol
 from aid.predict import Predictor
+from aid.tabletop.judge import TabletopJudge
+from aid.tabletop.r3d import TabletopR3D
 from aid.video import whole_file
 
 ENDLESS = float("inf")

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aid.metrics.extractors import TabletopR3D
 from aid.metrics.features import features_of
 from aid.metrics.protocol import choose_protocol
 from aid.metrics.videos import find_videos
+from aid.tabletop.r3d import TabletopR3D
 
 
 def peak() -> float:

@@ -18,12 +18,13 @@ from aid.data.cache import Cache
 from aid.data.manifest import read_manifest
 from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS
-from aid.evaluate.tabletop import alternatives_of, require_facts, task_of
-from aid.metrics.instruction import judge, wilson_interval
-from aid.metrics.reading import read_outcome
+from aid.metrics.scorecard import wilson_interval
 from aid.models.denoiser import guided_denoise
 from aid.optim import sample_generators
 from aid.predict import Predictor
+from aid.tabletop.judge import alternatives_of, require_facts, task_of
+from aid.tabletop.reader.instruction import judge
+from aid.tabletop.reader.reading import read_outcome
 from aid.train.batches import conditions_of, empty_text
 from aid.video import read_video, to_uint8
 

@@ -24,9 +24,9 @@ from aid.models.checkpoint import load_checkpoint
 from aid.models.denoiser import Denoiser
 from aid.optim import generator_for
 from aid.predict import find_model
+from aid.tabletop.language import COLOURS, OBJECTS
 from aid.train.batches import conditions_of
 from aid.train.hard_examples import hard_pairs
-from aid.wording import COLOURS, OBJECTS
 
 SIGMAS, BATCH = (4.0, 12.0, 40.0), 8
 KINDS = {

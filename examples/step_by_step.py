@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from aid import wording
 from aid.conditioning.encoders import encode_sentences, join_states
 from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS
@@ -17,6 +16,7 @@ from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint
 from aid.models.denoiser import Conditions, TextTokens, guided_denoise
 from aid.predict import find_model
+from aid.tabletop import language
 from aid.video import fit, read_image, to_float, to_uint8, write_mp4
 
 frame_path, instruction, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
@@ -28,7 +28,7 @@ denoiser, info = load_checkpoint(checkpoint, backbone.unet, backbone_hash(folder
 c, sampler = info.model.condition, info.sampler
 
 # Words: the states, and t_1, t_2, the tokens of instruction and states.
-states = wording.states(wording.parse(instruction))
+states = language.states(language.parse(instruction))
 
 
 def text(instruction: str, states: list[str]) -> TextTokens:

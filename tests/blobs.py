@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from aid.metrics.camera import Camera
+from aid.tabletop.reader.camera import Camera
 
 PAINT = {
     "red": (219, 15, 15),

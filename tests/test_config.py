@@ -10,7 +10,6 @@ from aid.config import (
     ConditionConfig,
     LoopConfig,
     ModelConfig,
-    PretrainConfig,
     SamplerConfig,
     TrainConfig,
     from_json,
@@ -18,6 +17,7 @@ from aid.config import (
 )
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
+from aid.tabletop.pretrain.config import PretrainConfig
 
 RECIPES = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 RECIPES = [path for path in RECIPES if path.parent.name != "accelerate"]  # those are not ours

@@ -8,14 +8,13 @@ from blobs import camera_facts, video
 
 from aid.config import FrameConfig
 from aid.data.windows import cut_windows
-from aid.evaluate import TabletopJudge
 from aid.evaluate import evaluate as evaluate_any
-from aid.metrics.extractors import TabletopR3D
-from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
 from aid.metrics.protocol import choose_protocol
+from aid.tabletop.judge import TabletopJudge
+from aid.tabletop.language import Task, instructions
+from aid.tabletop.r3d import R3D, R3DConfig, TabletopR3D, save_r3d
 from aid.types import VideoRow
 from aid.video import read_image, write_mp4
-from aid.wording import Task, instructions
 
 START = {
     "red block": (0.30, -0.10, 0.0),

@@ -19,7 +19,7 @@ from test_score import moving
 from aid.conditioning.states import choose_state_writer
 from aid.config import to_json
 from aid.data.manifest import read_manifest, write_manifest
-from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
+from aid.tabletop.r3d import R3D, R3DConfig, save_r3d
 from aid.video import write_mp4
 
 SETUP = "from aid.prepare import claim, run; claim.SHARD = run.SHARD = 2"

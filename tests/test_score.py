@@ -8,13 +8,12 @@ import torch
 import aid.cli
 from aid.metrics.baselines import baselines
 from aid.metrics.card import ranked
-from aid.metrics.extractors import TabletopR3D
-from aid.metrics.extractors.r3d import R3D, R3DConfig, save_r3d
 from aid.metrics.probes import smeared
 from aid.metrics.protocol import choose_protocol
 from aid.metrics.videos import VideoSet
 from aid.models.backbone import load_backbone
 from aid.score import score
+from aid.tabletop.r3d import R3D, R3DConfig, TabletopR3D, save_r3d
 from aid.video import read_video, to_uint8, write_gif, write_mp4
 
 STRICT = choose_protocol("strict", 6, 1)

@@ -9,12 +9,11 @@ import torch
 from PIL import Image
 
 from aid import Predictor
-from aid.demo import make_demo
-from aid.metrics.extractors import TabletopR3D
-from aid.metrics.extractors.r3d import ANSWERS
 from aid.models.backbone import backbone_hash
 from aid.models.checkpoint import read_info
 from aid.predict import find_model
+from aid.tabletop.demo import make_demo
+from aid.tabletop.r3d import ANSWERS, TabletopR3D
 
 ASSETS = Path(__file__).parents[1] / "src" / "aid" / "assets" / "tabletop"
 FRAME = ASSETS / "frames" / "scene-1.png"

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from aid.models.backbone import NETWORKS, empty_network
-from aid.models.embedded import build_feature_extractor, build_scheduler, save_part
 from aid.models.sizes import SVD, BackboneSizes, read_configs, sizes_of
 from aid.predict import find_backbone
+from aid.tabletop.pretrain.parts import build_feature_extractor, build_scheduler, save_part
 
 SHIPPED = find_backbone("tabletop")
 EMBEDDED = read_configs(SHIPPED)

@@ -9,21 +9,20 @@ from videos import moving_square
 
 import aid.cli
 from aid.cli.extracting import extractor_for
-from aid.metrics.extractors import TabletopR3D
 from aid.models.backbone import load_backbone
+from aid.tabletop import TABLETOP
+from aid.tabletop.r3d import TabletopR3D
 from aid.video import write_mp4
-
-TABLETOP = {"items": [], "camera": {}, "task": {}}
 
 
 def test_the_table_tops_extractor_is_for_the_table_top_and_else_it_is_the_backbones(tiny_backbone):
-    assert isinstance(extractor_for(None, None, worlds=[TABLETOP], device="cpu"), TabletopR3D)
-    assert extractor_for(None, None, worlds=[TABLETOP, {}], device="cpu") is None
-    found = extractor_for(None, None, worlds=[{}], backbone=tiny_backbone, device="cpu")
+    assert isinstance(extractor_for(None, None, world=TABLETOP, device="cpu"), TabletopR3D)
+    assert extractor_for(None, None, device="cpu") is None
+    found = extractor_for(None, None, backbone=tiny_backbone, device="cpu")
     assert found.name == f"clip-frames ({tiny_backbone.name})" and found.num_blocks == 3
     shipped = extractor_for(None, None, backbone="tabletop", device="cpu")
     assert shipped.name == "clip-frames (tabletop)"
-    on_tabletop = extractor_for(None, None, worlds=[TABLETOP], backbone=tiny_backbone, device="cpu")
+    on_tabletop = extractor_for(None, None, world=TABLETOP, backbone=tiny_backbone, device="cpu")
     assert isinstance(on_tabletop, TabletopR3D)
 
 

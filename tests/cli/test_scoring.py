@@ -104,7 +104,8 @@ def test_evaluate_asks_a_language_model_before_the_video_model_is_loaded(
 
     monkeypatch.setattr(aid.states, "tell_rows", tell)
     monkeypatch.setattr(aid.predict.Predictor, "from_pretrained", load)
-    flags = ["--model", tmp_path / "aid", "--data", tiny_manifest, "--out", tmp_path / "r"]
+    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone]
+    flags += ["--data", tiny_manifest, "--out", tmp_path / "r"]
     flags += ["--limit", 2, "--states_from", "server:http://127.0.0.1:9/v1#a-model"]
     assert aid.cli.main(["evaluate", *map(str, flags)]) == 2
     assert asked

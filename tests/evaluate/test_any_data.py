@@ -16,12 +16,12 @@ from aid.evaluate import (
     ENCODED,
     FrameSettings,
     Ranks,
-    TabletopJudge,
     can_shuffle,
     evaluate,
     mean_of,
 )
 from aid.metrics.protocol import choose_protocol
+from aid.tabletop.judge import TabletopJudge
 from aid.types import State
 from aid.video import read_image, read_video, write_mp4
 

@@ -9,10 +9,16 @@ from checkpoints import write_tiny_model
 from safetensors.torch import load_file, save_file
 
 from aid.cli import main
-from aid.config import LoopConfig, NoiseConfig, PretrainConfig, SamplerConfig, TrainConfig
-from aid.config.embedded import AutoencoderConfig, ClipConfig, UNetConfig, VideoStageConfig
+from aid.config import LoopConfig, NoiseConfig, SamplerConfig, TrainConfig
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import load_checkpoint, read_info
+from aid.tabletop.pretrain.config import (
+    AutoencoderConfig,
+    ClipConfig,
+    PretrainConfig,
+    UNetConfig,
+    VideoStageConfig,
+)
 
 HUGE = 10**9
 

@@ -38,9 +38,9 @@ def write_score(folder, made_with):
 
 
 @pytest.fixture(autouse=True)
-def no_shipped_model(monkeypatch, tmp_path):
+def no_shipped_model(monkeypatch):
     """A model card needs no backbone."""
-    monkeypatch.setattr(aid.predict.loading, "files", lambda _: tmp_path / "nowhere")
+    monkeypatch.setattr(aid.predict.loading, "installed_worlds", dict)
 
 
 def test_a_score_card_beside_a_checkpoint_goes_into_its_model_card(run, tiny_backbone, capsys):

@@ -197,10 +197,7 @@ def test_the_studio_gives_a_model_the_start_of_an_uploaded_video_at_its_rate(
     from aid.web.limits import Limits, Settings
     from aid.web.studio import Ask, Drawn, Model, Studio
 
-    models = [
-        Model(name=name, predictor=one)
-        for name, one in (("two", two), ("one", predictor))
-    ]
+    models = [Model(name=name, predictor=one) for name, one in (("two", two), ("one", predictor))]
     studio = Studio(models, Limits())
     settings = Settings(num_steps=1, image_guidance=1.0, text_guidance=1.0, seed=0)
     asks = [

@@ -16,6 +16,7 @@ import aid.predict.loading
 from aid.conditioning.states import NoStateWriter
 from aid.config import ConditionConfig, SamplerConfig
 from aid.predict import Predictor, find_model
+from aid.tabletop import TABLETOP
 from aid.video import read_video, to_uint8
 
 SAID = "lift the red ball"
@@ -273,6 +274,7 @@ def test_a_folder_may_hold_model_and_backbone(folder, tiny_backbone, tmp_path):
 def test_a_missing_model_is_refused(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="'nowhere' does not exist"):
         find_model("nowhere")
-    monkeypatch.setattr(aid.predict.loading, "files", lambda _: tmp_path)
+    empty = {"tabletop": replace(TABLETOP, model=tmp_path)}
+    monkeypatch.setattr(aid.predict.loading, "installed_worlds", lambda: empty)
     with pytest.raises(ValueError, match="not in this installation"):
         find_model("tabletop")

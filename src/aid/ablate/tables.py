@@ -78,7 +78,7 @@ def _table(
     failed: Mapping[Run, str],
 ) -> str:
     ours = [row for row in rows if row.table == name]
-    extractor = next((r.extractor for row in ours for r in found[row]), "tabletop-r3d")
+    extractor = next((r.extractor for row in ours for r in found[row]), "none yet")
     lines = [
         f"## {name.capitalize()}",
         "",

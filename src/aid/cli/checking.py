@@ -39,7 +39,8 @@ def plan(
         sampler: not used; here so that a recipe serves all commands.
         frames: the recipe's; its height and width, where no flag says otherwise.
         backbone: "tabletop", a folder, or a published name, which need not be downloaded.
-        height: of the videos, in pixels; by default 256, or 64 for "tabletop".
+        height: of the videos, in pixels; by default 256, or what the backbone was
+            made for if that is less.
         width: likewise.
         videos: how many the cache will hold.
         sentences: how many distinct instructions and states it will hold.
@@ -51,13 +52,14 @@ def plan(
 
     import aid.train  # noqa: F401  (so that this process is as large as one that trains)
     from aid.data.forecast import cache_size
-    from aid.models.sizes import BY_NAME, sizes_of
+    from aid.models.sizes import BY_NAME, sizes_of, usual_size
     from aid.plan import configs_of, forecast_training, remedies
     from aid.predict import find_backbone
 
     published = backbone.partition("+")[0].partition("@")[0]
-    configs = configs_of(published if published in BY_NAME else find_backbone(backbone))
-    side = 64 if backbone == "tabletop" else 256
+    found = published if published in BY_NAME else find_backbone(backbone)
+    configs = configs_of(found)
+    side = 256 if isinstance(found, str) else min(256, *usual_size(found))
     frames = frames or FrameConfig()
     height, width = height or frames.height or side, width or frames.width or side
     _check_size(configs, height, width)

@@ -152,12 +152,14 @@ def demo(
     check_folder(out if out.exists() else out.parent)
     keep_freed_memory(device)
     from aid.conditioning.states import UnaskedStateWriter
-    from aid.demo import make_demo, read_frames
     from aid.models.devices import choose_device
     from aid.predict import Predictor, state_writer_of
+    from aid.tabletop import ASSETS
+    from aid.tabletop.demo import make_demo
+    from aid.worlds import read_frames
 
     choose_device(device)  # refuses one that is not there
-    read_frames(frames)
+    read_frames(frames or ASSETS / "frames")
     writer = state_writer_of(model, states_from, device=device)
     if isinstance(writer, UnaskedStateWriter):
         writer.write([], [])

@@ -112,18 +112,18 @@ def evaluate(
     keep_freed_memory(device)
     from aid.cli.extracting import extractor_for
     from aid.data.windows import cut_windows
-    from aid.evaluate import Ranks, TabletopJudge, can_shuffle, check_modes
+    from aid.evaluate import Ranks, can_shuffle, check_modes
     from aid.evaluate import evaluate as score
     from aid.metrics.lpips import load_lpips
     from aid.metrics.protocol import choose_protocol
     from aid.models.checkpoint import read_info
     from aid.models.devices import choose_device
     from aid.predict import find_checkpoint, find_model
-    from aid.predict.loading import SHIPPED
+    from aid.worlds import world_of
 
     ranks = Ranks.from_launcher()
     chosen_device = str(choose_device(device))
-    trained = read_info(find_checkpoint(model)) if model != SHIPPED else None
+    trained = read_info(find_checkpoint(model)) if "model" in said else None
     info = None
     if predictor == "model":
         info = trained or read_info(find_checkpoint(model))
@@ -152,8 +152,9 @@ def evaluate(
     rows = _evenly(_long_enough(rows, settings.num_given, notes), num_videos)
     if states_from == RECORDED:
         _check_recorded(rows)
-    judge = TabletopJudge()
-    judged = [row for row in rows if judge.can_judge(row)]
+    world = world_of(row.world for row in rows)
+    judge = world.judge() if world is not None and world.judge is not None else None
+    judged = [row for row in rows if judge is not None and judge.can_judge(row)]
     perceptual = load_lpips(lpips) if lpips else None
     training = _training_rows(data, asked, settings, notes)
     modes = ["true", *["shuffled"] * bool(shuffled), *["empty"] * bool(empty)]
@@ -166,7 +167,7 @@ def evaluate(
         modes.append("empty")
     has_backbone = predictor != "none" or backbone is not None
     seen_by = extractor_for(
-        extractor, weights, worlds=[row.world for row in rows], device=chosen_device,
+        extractor, weights, world=world, device=chosen_device,
         backbone=find_model(model, backbone)[1] if has_backbone else None, precision=precision,
     )  # fmt: skip
     if ranks.is_first:

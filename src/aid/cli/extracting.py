@@ -1,10 +1,10 @@
 """The extractor that a command measures distances with."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aid.config import Precision
+from aid.worlds import World, installed_worlds
 
 
 def extractor_for(
@@ -12,7 +12,7 @@ def extractor_for(
     weights: Path | None,
     *,
     backbone: str | Path | None = None,
-    worlds: Sequence[Mapping[str, Any]] = (),
+    world: World | None = None,
     device: str | None = None,
     precision: Precision = "float32",
 ) -> Any:
@@ -22,14 +22,14 @@ def extractor_for(
         name: as for `metrics.extractors.choice.choose_extractor`.
         weights: likewise.
         backbone: whose image encoder may serve: a folder, "tabletop", or a name on the hub.
-        worlds: `VideoRow.world` of the real videos.
+        world: that the real videos are of, if there is one (`aid.worlds`).
         device: where it runs; None takes an accelerator if there is one.
         precision: of the backbone's image encoder.
 
     Raises:
         ValueError: name, weights, backbone or device do not exist or do not fit.
     """
-    from aid.metrics.extractors.choice import choose_extractor, is_tabletop
+    from aid.metrics.extractors.choice import choose_extractor
     from aid.models.devices import choose_device
 
     chosen = str(choose_device(device))
@@ -38,7 +38,7 @@ def extractor_for(
         return frame_extractor(backbone, chosen, precision)
 
     return choose_extractor(
-        name, weights, chosen, is_tabletop=is_tabletop(worlds),
+        name, weights, chosen, world=world,
         frames=None if backbone is None else frames,
     )  # fmt: skip
 
@@ -78,5 +78,8 @@ def frame_extractor(backbone: str | Path, device: str, precision: Precision = "f
 
 def _name_of(backbone: Path) -> str:
     """A backbone's name for people: many lie in a folder "backbone" beside their checkpoint."""
+    for world in installed_worlds().values():
+        if world.model is not None and backbone == world.model / "backbone":
+            return world.name
     folder = backbone.resolve()
     return folder.parent.name if folder.name == "backbone" else folder.name

@@ -80,10 +80,15 @@ def web(
 
 
 def _example_frames(folder: Path | None, model: str, backbone: str | None) -> list:
-    from aid.demo import read_frames
+    """The frames of `folder`; without one those of the world whose backbone the model uses."""
     from aid.predict import find_model
-    from aid.predict.loading import SHIPPED
+    from aid.worlds import installed_worlds, read_frames
 
-    if folder is None and find_model(model, backbone)[1] != find_model(SHIPPED)[1]:
-        return []
-    return read_frames(folder)
+    if folder is not None:
+        return read_frames(folder)
+    frozen = find_model(model, backbone)[1]
+    for world in installed_worlds().values():
+        is_its = world.model is not None and frozen == world.model / "backbone"
+        if is_its and world.frames is not None:
+            return read_frames(world.frames)
+    return []

@@ -31,7 +31,7 @@ def extractor(
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
-    from aid.extractor import train_extractor
+    from aid.tabletop.extractor import train_extractor
 
     told = train_extractor(data, held_out, out, loop, limit, device, precision)
     for question, share in told.items():

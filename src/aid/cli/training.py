@@ -16,7 +16,6 @@ from aid.config import (
     FrameConfig,
     ModelConfig,
     Precision,
-    PretrainConfig,
     SamplerConfig,
     SourceConfig,
     TrainConfig,
@@ -25,6 +24,7 @@ from aid.config import (
 )
 from aid.config.data import HELD_OUT, TRAIN
 from aid.files import whole_folder
+from aid.tabletop.pretrain.config import PretrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def tabletop(
         num_workers: processes; by default one per core.
         shadows: cast shadows, several times slower.
     """
-    from aid.tabletop.generate import generate
+    from aid.tabletop.world.generate import generate
 
     splits = {name: number for name, number in asdict(scenes).items() if number}
     if not splits:
@@ -115,22 +115,22 @@ def pretrain(
         with whole_folder(out) as copy:
             shutil.copytree(start, copy, ignore=without, dirs_exist_ok=True)
     if stage in ("all", "autoencoder"):
-        from aid.pretrain.autoencoder import train_autoencoder
+        from aid.tabletop.pretrain.autoencoder import train_autoencoder
 
         loop = pretrain.autoencoder_loop
         train_autoencoder(
             data, out, run / "autoencoder", pretrain.autoencoder, loop, start, device, precision
         )
     if stage in ("all", "clip"):
-        from aid.pretrain.clip import train_clip
+        from aid.tabletop.pretrain.clip import train_clip
 
         train_clip(data, out, run / "clip", pretrain.clip, pretrain.clip_loop, device, precision)
     if stage in ("all", "unet"):
-        from aid.pretrain.image_to_video import train_unet
+        from aid.tabletop.pretrain.image_to_video import train_unet
 
         train_unet(data, out, run / "unet", pretrain, start, device, precision)
     if stage == "words":
-        from aid.pretrain.words import train_words
+        from aid.tabletop.pretrain.words import train_words
 
         if start is None:
             raise ValueError("--stage words goes on from a backbone. Give it with --start.")

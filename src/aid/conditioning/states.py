@@ -6,7 +6,7 @@ writer is any object with `name`, `sees` and `write`; docs/states.md says how to
 Reference: AID, method: an MLLM reads first frame and instruction and tells the stages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,9 +15,9 @@ from jaxtyping import UInt8
 
 from aid.conditioning.addresses import SCHEMES, asking_state_writer
 from aid.conditioning.asking import AskingStateWriter
-from aid.conditioning.rules import RuleStateWriter
 from aid.config import AskingConfig
 from aid.types import Provenance, VideoRow
+from aid.worlds import installed_worlds
 
 
 @runtime_checkable
@@ -146,8 +146,9 @@ class UnaskedStateWriter:
         """
         raise ValueError(
             f"this model was trained on states by {self._reason}. Give the states (--states, "
-            "states=[...]) or name a writer (--states_from, state_writer=...): tabletop-rules, "
-            "none, or a language model as in docs/states.md."
+            "states=[...]) or name a writer (--states_from, state_writer=...): "
+            f"{', '.join([*_writers_of_worlds(), NoStateWriter.name])}, or a language model as in "
+            "docs/states.md."
         )
 
 
@@ -171,7 +172,7 @@ def _require_same_rows(name: str, rows: Sequence[VideoRow], instructions: list[s
         raise ValueError(
             f"the state writer {name!r} holds the states of {len(recorded)} recorded videos "
             f"and was asked about {len(instructions)} others. Make it from those rows, "
-            "or use 'tabletop-rules' or 'none'."
+            "or use 'none' or another writer."
         )
 
 
@@ -180,11 +181,13 @@ def provenances(writer: StateWriter) -> list[Provenance]:
     return list(getattr(writer, "provenances", [writer.sees]))
 
 
-WRITERS = {
-    ReplayStateWriter.name: ReplayStateWriter,
-    RuleStateWriter.name: RuleStateWriter,
-    NoStateWriter.name: NoStateWriter,
-}
+def _writers_of_worlds() -> dict[str, Callable[[], StateWriter]]:
+    """The state writers that installed worlds bring, by name."""
+    return {
+        name: make
+        for world in installed_worlds().values()
+        for name, make in world.state_writers.items()
+    }
 
 
 def choose_state_writer(
@@ -197,8 +200,8 @@ def choose_state_writer(
     """The state writer of that name.
 
     Args:
-        name: "replay", "tabletop-rules", "none", "column:KEY", or the address of a language model
-            (`conditioning/addresses.py`).
+        name: "replay", "none", "column:KEY", one that a world brings (`aid.worlds`), or the address
+            of a language model (`conditioning/addresses.py`).
         rows: the recorded videos; only "replay" and "column:KEY" need them.
         book: file that keeps a language model's answers.
         asking: how a language model is asked.
@@ -211,23 +214,25 @@ def choose_state_writer(
         return asking_state_writer(name, book, asking, device)
     kind, _, key = name.partition(":")
     is_column = kind == "column" and key != ""
-    if name not in WRITERS and not is_column:
+    makers = {**_writers_of_worlds(), NoStateWriter.name: NoStateWriter}
+    if name in makers:
+        return makers[name]()
+    if name != ReplayStateWriter.name and not is_column:
+        known = ", ".join([ReplayStateWriter.name, *makers])
         raise ValueError(
-            f"no state writer is called {name!r}. Known: {', '.join(WRITERS)}, column:KEY, "
+            f"no state writer is called {name!r}. Known: {known}, column:KEY, "
             "vlm:MODEL, server:URL#MODEL, smollm2."
         )
-    if name != ReplayStateWriter.name and not is_column:
-        return WRITERS[name]()
     if rows is None:
         raise ValueError(
             f"the state writer {name!r} repeats states recorded with videos, and here there is no "
-            "recorded video. Use 'tabletop-rules', 'none' or a language model."
+            "recorded video. Use 'none', another writer or a language model."
         )
     return ColumnStateWriter(key, rows) if is_column else ReplayStateWriter(rows)
 
 
 def state_writer_of_checkpoint(name: str) -> StateWriter:
-    """The writer that a checkpoint names, where it is code of ours that asks nobody.
+    """The writer that a checkpoint names, where it is installed code that needs no model.
 
     Args:
         name: the `state_writer` of the checkpoint, which may be a stranger's.
@@ -235,9 +240,8 @@ def state_writer_of_checkpoint(name: str) -> StateWriter:
     Returns:
         That writer, or an `UnaskedStateWriter`.
     """
-    if name in (RuleStateWriter.name, NoStateWriter.name):
-        return WRITERS[name]()
-    return UnaskedStateWriter(name)
+    makers = {**_writers_of_worlds(), NoStateWriter.name: NoStateWriter}
+    return makers[name]() if name in makers else UnaskedStateWriter(name)
 
 
 def release(writer: StateWriter) -> None:

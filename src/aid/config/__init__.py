@@ -15,14 +15,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from aid.config.asking import AskingConfig
 from aid.config.data import FrameConfig, SourceConfig
-from aid.config.embedded import (
-    AutoencoderConfig,
-    ClipConfig,
-    PretrainConfig,
-    UNetConfig,
-    VideoStageConfig,
-    WordStageConfig,
-)
 from aid.config.model import (
     AdapterConfig,
     ConditionConfig,
@@ -45,8 +37,6 @@ from aid.config.tuning import Tuning, tuned
 __all__ = [
     "AdapterConfig",
     "AskingConfig",
-    "AutoencoderConfig",
-    "ClipConfig",
     "ConditionConfig",
     "CrossAttentionConfig",
     "DQFormerConfig",
@@ -57,15 +47,11 @@ __all__ = [
     "ModelConfig",
     "NoiseConfig",
     "Precision",
-    "PretrainConfig",
     "SamplerConfig",
     "SourceConfig",
     "TimeNoiseConfig",
     "TrainConfig",
     "Tuning",
-    "UNetConfig",
-    "VideoStageConfig",
-    "WordStageConfig",
     "from_json",
     "to_json",
     "tuned",

@@ -9,7 +9,6 @@ from aid.metrics import card
 from aid.metrics.lift import Lift
 from aid.metrics.likeness import Comparison, Number
 from aid.metrics.scorecard import Scores
-from aid.wording import FAMILIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class ScoreCard:
         return card.html_page(self.title, self.comparison, [table for table in rows if table])
 
     def _accuracy_rows(self) -> list[list[str]]:
-        families = [f for f in FAMILIES if any(f in s.families for s in self.scores.values())]
+        families = list(dict.fromkeys(f for s in self.scores.values() for f in s.families))
         head = ["", "instruction accuracy", "95 %", "videos", *families]
         head += ["outcome holds", "right object", "bystanders moved", "items lost"]
         rows = [head]

@@ -1,12 +1,7 @@
-"""Many judgements of table-top videos as a few numbers."""
+"""What a judge finds in a set of videos, as a few numbers."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-
-import numpy as np
-
-from aid.metrics.instruction import Judgement, wilson_interval
-from aid.wording import FAMILIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,34 +28,11 @@ class Scores:
     """Share that obeys the instruction that the model was told, where that is not the asked one."""
 
 
-def scores_of(
-    judgements: Sequence[Judgement], by_told: Sequence[Judgement] | None = None
-) -> Scores:
-    """The numbers of one set of videos.
-
-    Args:
-        judgements: one for each video, against the asked instruction.
-        by_told: the same videos against the instruction that the model was told, if that was
-            another; then those not asked to move are judged by it, too.
-    """
-    assert judgements
-    number, obeyed = len(judgements), sum(one.is_obeyed for one in judgements)
-    families = {}
-    for family in FAMILIES:
-        if ours := [one for one in judgements if one.asked.family == family]:
-            families[family] = (sum(one.is_obeyed for one in ours), len(ours))
-    ways = [one.bystander_displacement for one in by_told or judgements]
-    known = [way for way in ways if way is not None]
-    return Scores(
-        num_videos=number,
-        num_obeyed=obeyed,
-        accuracy=obeyed / number,
-        interval=wilson_interval(obeyed, number),
-        outcome_holds=float(np.mean([one.holds for one in judgements])),
-        right_object=float(np.mean([one.is_right_object for one in judgements])),
-        families=families,
-        bystander_displacement=float(np.mean(known)) if known else None,
-        items_lost=sum(one.num_lost for one in judgements)
-        / sum(one.num_items for one in judgements),
-        obeys_told=None if by_told is None else float(np.mean([o.is_obeyed for o in by_told])),
-    )
+def wilson_interval(successes: int, number: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % confidence interval of a share (Wilson 1927); (0, 1) if nothing was counted."""
+    if number == 0:
+        return 0.0, 1.0
+    share, extra = successes / number, z * z / number
+    middle = (share + extra / 2) / (1 + extra)
+    half = z * math.sqrt(share * (1 - share) / number + extra / (4 * number)) / (1 + extra)
+    return max(0.0, middle - half), min(1.0, middle + half)

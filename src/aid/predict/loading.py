@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -26,73 +25,87 @@ from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info
 from aid.models.denoiser import Denoiser
 from aid.models.devices import dtype_of
 from aid.models.folder import fetch_backbone, is_name
+from aid.worlds import installed_worlds
 
-SHIPPED = "tabletop"
 PARTS = ("unet", "vae", "image_encoder", "text_encoder", "tokenizer")
 
 
-def find_model(
-    name_or_folder: str | Path = SHIPPED, backbone: str | Path | None = None
-) -> tuple[Path, Path]:
+def find_model(name_or_folder: str | Path, backbone: str | Path | None = None) -> tuple[Path, Path]:
     """The folders of a checkpoint and of its backbone.
 
     Args:
-        name_or_folder: "tabletop" for the shipped model, a checkpoint folder, the folder of a run,
-            or a folder that holds `aid/` (the checkpoint) and `backbone/`.
-        backbone: the backbone's folder, or "tabletop"; None takes the model's own `backbone/`, and
-            without one the shipped backbone.
+        name_or_folder: the name of an installed world's model ("tabletop"), a checkpoint folder,
+            the folder of a run, or a folder that holds `aid/` (the checkpoint) and `backbone/`.
+        backbone: as for `find_backbone`. None takes the model's own `backbone/`, and without one
+            the backbone of an installed world that the checkpoint was trained on.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or no backbone for it.
     """
     folder = _find_folder(name_or_folder)
+    checkpoint = _checkpoint_in(folder)
     if backbone is not None:
-        frozen = find_backbone(backbone)
-    elif (folder / "backbone").is_dir():
-        frozen = folder / "backbone"
-    else:
-        frozen = find_backbone(SHIPPED)
-    return find_checkpoint(folder), frozen
+        return checkpoint, find_backbone(backbone)
+    if (folder / "backbone").is_dir():
+        return checkpoint, folder / "backbone"
+    return checkpoint, _backbone_of(checkpoint)
 
 
-def find_checkpoint(name_or_folder: str | Path = SHIPPED) -> Path:
+def find_checkpoint(name_or_folder: str | Path) -> Path:
     """The checkpoint's folder of `find_model`, wherever its backbone may be.
 
     Of a run's folder it is the run's `checkpoint`.
     """
-    folder = _find_folder(name_or_folder)
-    inside = (folder / name for name in ("aid", "checkpoint"))
-    return next((one for one in inside if one.is_dir()), folder)
-
-
-def _find_folder(name_or_folder: str | Path) -> Path:
-    folder = Path(name_or_folder)
-    if str(name_or_folder) == SHIPPED:
-        folder = Path(str(files("aid") / "assets" / SHIPPED))
-        if not (folder / "backbone" / "model_index.json").is_file():
-            raise ValueError(
-                f"the table-top model is not in this installation (nothing in {str(folder)!r}). "
-                "Install a release, which holds it, or train it: configs/tabletop/ says how."
-            )
-    elif not folder.is_dir():
-        wrong = "is a file" if folder.exists() else "does not exist"
-        raise ValueError(
-            f"model {str(folder)!r} {wrong}. Give a checkpoint's folder, or {SHIPPED!r}."
-        )
-    return folder
+    return _checkpoint_in(_find_folder(name_or_folder))
 
 
 def find_backbone(name_or_folder: str | Path) -> Path:
     """The folder of a backbone.
 
     Args:
-        name_or_folder: "tabletop" for the shipped one, a folder, or a name on the Hugging Face Hub
-            (`models.folder`), which is downloaded once.
+        name_or_folder: the name of an installed world ("tabletop"), a folder, or a name on the
+            Hugging Face Hub (`models.folder`), which is downloaded once.
     """
     name = str(name_or_folder)
-    if name == SHIPPED:
-        return find_model(SHIPPED)[1]
+    if name in installed_worlds():
+        return _find_folder(name) / "backbone"
     return fetch_backbone(name) if is_name(name) else Path(name_or_folder)
+
+
+def _find_folder(name_or_folder: str | Path) -> Path:
+    world = installed_worlds().get(str(name_or_folder))
+    if world is not None:
+        if world.model is None or not (world.model / "backbone" / "model_index.json").is_file():
+            raise ValueError(
+                f"the model of {world.name!r} is not in this installation (nothing in "
+                f"{str(world.model)!r}). Install a release, which holds it, or train it."
+            )
+        return world.model
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        wrong = "is a file" if folder.exists() else "does not exist"
+        names = "".join(f", or {name!r}" for name in installed_worlds())
+        raise ValueError(f"model {str(folder)!r} {wrong}. Give a checkpoint's folder{names}.")
+    return folder
+
+
+def _checkpoint_in(folder: Path) -> Path:
+    inside = (folder / name for name in ("aid", "checkpoint"))
+    return next((one for one in inside if one.is_dir()), folder)
+
+
+def _backbone_of(checkpoint: Path) -> Path:
+    """The backbone of an installed world that a checkpoint was trained on, by its hash."""
+    wanted = read_info(checkpoint)
+    models = [world.model for world in installed_worlds().values() if world.model is not None]
+    for folder in (model / "backbone" for model in models):
+        if folder.is_dir() and backbone_hash(folder) == wanted.backbone_hash:
+            return folder
+    raise ValueError(
+        f"the checkpoint {str(checkpoint)!r} was trained on the backbone "
+        f"{wanted.backbone_name!r} (hash {wanted.backbone_hash}), which is not beside it. "
+        "Give its folder: --backbone"
+    )
 
 
 def load_model(
@@ -150,7 +163,7 @@ def load_backbone_only(
     The sampler settings have the noise levels of the backbone's own scheduler.
 
     Args:
-        backbone: "tabletop" or a folder.
+        backbone: as for `find_backbone`.
         num_frames: of a video; None takes what the UNet was made for.
         precision: of the backbone's weights.
     """

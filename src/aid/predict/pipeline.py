@@ -68,7 +68,8 @@ class AIDPipeline(DiffusionPipeline):
         """Loads the trained part on its backbone; both stay on the CPU until `.to(device)`.
 
         Args:
-            adapter: "tabletop", a checkpoint folder, or its name on the Hugging Face Hub.
+            adapter: the name of an installed world ("tabletop"), a checkpoint folder, or a name
+                on the Hugging Face Hub.
             backbone: a folder or a name; None as for `Predictor.from_pretrained`.
             torch_dtype: of the frozen weights and their arithmetic.
             settings: more of `Predictor.from_pretrained`: `height`, `num_frames`, `state_writer`...

@@ -20,7 +20,6 @@ from aid.predict.drawing import MicroConditions, draw_videos, preview, text_toke
 from aid.predict.encodings import FrameEncodings
 from aid.predict.frames import Given, checked_instruction, fit_given, read_given, warn_if_fitted
 from aid.predict.loading import (
-    SHIPPED,
     default_state_writer,
     describe,
     load_backbone_only,
@@ -85,7 +84,7 @@ class Predictor:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_folder: str | Path = SHIPPED,
+        name_or_folder: str | Path,
         backbone: str | Path | None = None,
         device: str | None = None,
         *,
@@ -98,8 +97,8 @@ class Predictor:
         """Loads a checkpoint on its backbone.
 
         Args:
-            name_or_folder: "tabletop", a checkpoint folder, or one with `aid/` and `backbone/`.
-            backbone: the backbone's folder; None takes the model's own or the shipped one.
+            name_or_folder: as for `find_model`: "tabletop", or a checkpoint's folder.
+            backbone: as for `find_model`.
             device: as for `choose_device`.
             state_writer: None takes the one that the checkpoint names if that is code of this
                 program; recorded states and language models have to be named or given.
@@ -123,7 +122,7 @@ class Predictor:
     @classmethod
     def backbone_only(
         cls,
-        backbone: str | Path = SHIPPED,
+        backbone: str | Path,
         device: str | None = None,
         *,
         precision: str = "float32",
@@ -134,7 +133,7 @@ class Predictor:
         """The bare image-to-video backbone, which reads no instruction: the baseline to beat.
 
         Args:
-            backbone: "tabletop" or a folder.
+            backbone: as for `find_backbone`.
             device: here and below as for `from_pretrained`.
             precision: of the networks.
             offload: whether they take turns on the device.

@@ -4,10 +4,13 @@ import pytest
 import torch
 from videos import moving_square
 
-from aid.metrics.extractors import Extractor, TabletopR3D
-from aid.metrics.extractors.choice import choose_extractor, is_tabletop
+from aid.metrics.extractors import Extractor
+from aid.metrics.extractors.choice import choose_extractor
 from aid.metrics.extractors.frames import FrameExtractor
+from aid.tabletop import TABLETOP
+from aid.tabletop.r3d import TabletopR3D
 from aid.video import to_float
+from aid.worlds import world_of
 
 
 def colours(pixels):
@@ -19,16 +22,19 @@ FRAMES = FrameExtractor(model="colours", hash="abc", side=16, width=4, embed=col
 
 def test_an_extractor_is_chosen_by_the_data_and_by_what_there_is(tmp_path):
     assert choose_extractor() is None
-    assert choose_extractor("none", is_tabletop=True) is None
+    assert choose_extractor("none", world=TABLETOP) is None
     assert choose_extractor(frames=lambda: FRAMES) is FRAMES
-    assert isinstance(choose_extractor(is_tabletop=True, frames=lambda: FRAMES), TabletopR3D)
-    assert choose_extractor("clip-frames", is_tabletop=True, frames=lambda: FRAMES) is FRAMES
+    assert isinstance(choose_extractor(world=TABLETOP, frames=lambda: FRAMES), TabletopR3D)
+    assert choose_extractor("clip-frames", world=TABLETOP, frames=lambda: FRAMES) is FRAMES
 
 
 def test_weights_say_which_extractor_they_are_of(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "videomae"}))
     with pytest.raises(ValueError, match="holds no safetensors file"):
-        choose_extractor(weights=tmp_path, is_tabletop=True)
+        choose_extractor(weights=tmp_path, world=TABLETOP)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="do not say which extractor they are of"):
+        choose_extractor(weights=tmp_path)
     file = tmp_path / "i3d.safetensors"
     file.write_bytes(b"")
     with pytest.raises(ValueError, match="cannot be read"):
@@ -44,8 +50,8 @@ def test_the_image_encoder_needs_a_backbone_and_no_weights(tmp_path):
 
 def test_the_table_top_is_known_by_what_its_rows_say_of_their_world():
     world = {"items": [], "camera": {}, "task": {}}
-    assert is_tabletop([world, world])
-    assert not is_tabletop([world, {}]) and not is_tabletop([]) and not is_tabletop([{"a": 1}])
+    assert world_of([world, world]) is TABLETOP
+    assert world_of([world, {}]) is None and world_of([]) is None and world_of([{"a": 1}]) is None
 
 
 def test_frames_are_described_by_their_mean_their_spread_and_their_changes():

@@ -1,16 +1,11 @@
 """What turns videos into features: one small protocol, and how an extractor is chosen by name."""
 
 import hashlib
-from importlib.resources import files
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from aid.metrics.distances import CUBIC
-from aid.metrics.extractors.r3d import WEIGHTS, load_r3d
 
 
 @runtime_checkable
@@ -36,30 +31,6 @@ class Extractor(Protocol):
     def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
         """Features of frames in [-1, 1]."""
         ...
-
-
-class TabletopR3D:
-    """The shipped extractor of the table-top world (`metrics.extractors.r3d`).
-
-    Args:
-        folder: what `aid extractor` wrote; None takes the shipped one.
-        device: where it runs.
-    """
-
-    name, side, kernel = "tabletop-r3d", 64, CUBIC
-    is_tuned_to = "this project's table-top videos"
-
-    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
-        folder = folder or Path(str(files("aid") / "assets" / "tabletop" / "r3d"))
-        network, self.scale = load_r3d(folder)
-        self.network, self.device, self.dim = network.to(device), device, network.config.dim
-        told = f"{file_hash(folder / WEIGHTS)} {self.scale}"
-        self.hash = hashlib.sha256(told.encode()).hexdigest()[:12]
-
-    @torch.no_grad()
-    def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
-        """Features of frames in [-1, 1]."""
-        return self.network(frames.to(self.device)) / self.scale
 
 
 def file_hash(path: Path) -> str:

@@ -1,26 +1,20 @@
 """Which extractor is used: the one that was named, or the one that fits the data."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from aid.metrics.extractors import Extractor, TabletopR3D
+from aid.metrics.extractors import Extractor
+from aid.worlds import World, installed_worlds
 
 PRETRAINED = ("videomae", "vjepa2", "clip")
 FRAMES = "clip-frames"
-NAMES = ("tabletop-r3d", "i3d", *PRETRAINED, FRAMES)
+NAMES = ("i3d", *PRETRAINED, FRAMES)
 WITHOUT = (
     "no extractor was chosen. --extractor takes i3d, videomae, vjepa2 or clip with their "
-    "--weights, clip-frames with a --backbone (its image encoder), or tabletop-r3d for table-top "
-    "videos"
+    "--weights, clip-frames with a --backbone (its image encoder), or the one of an installed world"
 )
 """Why a comparison has no distances."""
-
-
-def is_tabletop(worlds: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether rows are of the table-top, by what they say of their world (`VideoRow.world`)."""
-    return bool(worlds) and all({"items", "camera"} <= world.keys() for world in worlds)
 
 
 def choose_extractor(
@@ -28,37 +22,43 @@ def choose_extractor(
     weights: Path | None = None,
     device: str = "cpu",
     *,
-    is_tabletop: bool = False,
+    world: World | None = None,
     frames: Callable[[], Extractor] | None = None,
 ) -> Extractor | None:
     """An extractor, by name or by what there is.
 
-    Without a name: the one that the weights are of; else, for table-top videos, tabletop-r3d; else
-    the backbone's image encoder; else None, which measures no distances.
+    Without a name: the one that the weights are of; else the first of the videos' world; else the
+    backbone's image encoder; else None, which measures no distances.
 
     Args:
-        name: one of `NAMES`, or "none".
-        weights: its file or folder; None takes the shipped ones, which only tabletop-r3d has.
+        name: one of `NAMES`, of a world's extractors, or "none".
+        weights: its file or folder; None takes the shipped ones, which only those of a world have.
         device: where it runs.
-        is_tabletop: whether the videos are of the table-top.
+        world: that the videos are of, if there is one.
         frames: makes the extractor of the backbone's image encoder, `metrics.extractors.frames`;
             None if there is no backbone.
 
     Raises:
         ValueError: the name is unknown, or its weights are missing or do not fit.
     """
+    of_worlds = {
+        key: make for one in installed_worlds().values() for key, make in one.extractors.items()
+    }
     if name is None and weights is not None:
-        name = _kind_of(weights)
-    if name is None and not is_tabletop and frames is None:
+        name = _kind_of(weights, of_worlds)
+    if name is None and world is not None:
+        name = next(iter(world.extractors), None)
+    if name is None and frames is None:
         return None
     if name is None:
-        name = "tabletop-r3d" if is_tabletop else FRAMES
+        name = FRAMES
     if name == "none":
         return None
-    if name == "tabletop-r3d":
-        return TabletopR3D(weights, device)
+    if name in of_worlds:
+        return of_worlds[name](weights, device)
     if name not in NAMES:
-        raise ValueError(f"extractor {name!r} is unknown. Extractors: {', '.join(NAMES)}, none.")
+        known = ", ".join([*of_worlds, *NAMES])
+        raise ValueError(f"extractor {name!r} is unknown. Extractors: {known}, none.")
     if name == FRAMES:
         if frames is None:
             raise ValueError(
@@ -84,13 +84,19 @@ def choose_extractor(
     return Pretrained(name, weights, device)
 
 
-def _kind_of(weights: Path) -> str:
-    """The extractor that weights are of: a file is I3D's, a folder says it in its config.json."""
+def _kind_of(weights: Path, of_worlds: Iterable[str]) -> str | None:
+    """The extractor that weights are of: a file is I3D's, a folder names it in its config.json."""
     if weights.is_file():
         return "i3d"
     try:
         config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
-        kind = str(config.get("model_type", ""))
-    except (OSError, ValueError):
+        kind = str(config.get("extractor", config.get("model_type", "")))
+    except (OSError, ValueError, AttributeError):
         kind = ""
-    return next((name for name in PRETRAINED if kind.startswith(name)), "tabletop-r3d")
+    found = next((name for name in (*of_worlds, *PRETRAINED) if kind.startswith(name)), None)
+    if found is None:
+        raise ValueError(
+            f"the weights {str(weights)!r} do not say which extractor they are of. Name it: "
+            "--extractor"
+        )
+    return found

@@ -1,0 +1,141 @@
+"""Draws several instructions on each of some first frames, to show what a model can do.
+
+`aid tabletop demo` calls it. The frames are the shipped ones, which show scenes that no training
+video shows, or those of another folder with a `frames.json` (`aid.worlds.read_frames`).
+"""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from aid.predict import Predictor
+from aid.tabletop import ASSETS
+from aid.video import contact_sheet, read_image, write_gif, write_mp4, write_png
+from aid.worlds import FirstFrame, read_frames
+
+SIDE = 128  # of a video's pixels on a sheet, about
+GAP = 14
+INK, PALE = "black", "dimgrey"
+
+
+def make_demo(
+    predictor: Predictor,
+    out: Path,
+    frames: Path | None = None,
+    *,
+    num_steps: int | None = None,
+    seed: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Writes videos and sheets into `out`, prints their paths and times, returns the overall sheet.
+
+    All instructions of a frame are drawn as one batch and with the same noise, so that what differs
+    between their videos is due to the words.
+
+    Args:
+        predictor: draws.
+        out: a folder; made if it does not exist.
+        frames: a folder with frames.json; None takes the shipped ones.
+        num_steps: sampling steps; None takes the model's own.
+        seed: of every video.
+        on_step: called with (sampling steps done, all of them).
+    """
+    asked = read_frames(frames or ASSETS / "frames")
+    out.mkdir(exist_ok=True)
+    sampler = predictor.sampler_with(num_steps)
+    sheets = []
+    for index, frame in enumerate(asked):
+
+        def count(done: int, all_: int, before: int = index) -> None:
+            if on_step is not None:
+                on_step(before * all_ + done, len(asked) * all_)
+
+        start = time.monotonic()
+        pixels, number = read_image(frame.path), len(frame.instructions)
+        videos = predictor.predict_many(
+            [pixels] * number,
+            frame.instructions,
+            [seed] * number,
+            sampler=sampler,
+            batch_size=number,
+            on_step=count,
+        )
+        seconds = (time.monotonic() - start) / number
+        words = f"{number} instruction{'s' * (number > 1)}"
+        title = f"{frame.title}: one frame, {words}, the same noise"
+
+        sheets.append(titled_sheet(title, frame.instructions, videos, predictor.fps))
+        _write(out, frame, videos, sheets[-1], predictor.fps)
+        print(f"{number} videos, {seconds:.1f} s each")
+    overall = out / "demo.png"
+    write_png(overall, _stacked(sheets))
+    print(overall)
+    return overall
+
+
+def _write(
+    out: Path,
+    frame: FirstFrame,
+    videos: Sequence[UInt8[np.ndarray, "f H W 3"]],
+    sheet: Image.Image,
+    fps: float,
+) -> None:
+    folder = out / frame.path.stem
+    folder.mkdir(exist_ok=True)
+    for instruction, video in zip(frame.instructions, videos, strict=True):
+        name = re.sub(r"[^a-z0-9]+", "-", instruction.lower()).strip("-")[:80]
+        write_mp4(folder / f"{name}.mp4", video, fps)
+        write_gif(folder / f"{name}.gif", video, fps, scale=max(1, 2 * SIDE // video.shape[1]))
+        print(folder / f"{name}.mp4")
+    write_png(folder / "sheet.png", sheet)
+    print(folder / "sheet.png")
+
+
+def titled_sheet(
+    title: str,
+    captions: Sequence[str],
+    videos: Sequence[UInt8[np.ndarray, "f H W 3"]],
+    fps: float,
+    num_columns: int = 8,
+) -> Image.Image:
+    """A contact sheet with a title, the time above each column, and the given frame in the first.
+
+    Args:
+        title: above everything.
+        captions: one for each video.
+        videos: all of one size and length.
+        fps: frames per second.
+        num_columns: at most; frames are spread evenly over the video.
+    """
+    num_frames, height = videos[0].shape[:2]
+    num_columns = min(num_columns, num_frames)
+    rows = list(zip(captions, videos, strict=True))
+    sheet = contact_sheet(rows, scale=max(1, SIDE // height), num_columns=num_columns)
+    band = 3 * GAP + 10
+    large, small = ImageFont.load_default(size=18), ImageFont.load_default(size=12)
+    width = max(sheet.width, int(large.getlength(title))) + 2 * GAP
+    page = Image.new("RGB", (width, sheet.height + band + GAP), "white")
+    page.paste(sheet, (GAP, band))
+    draw = ImageDraw.Draw(page)
+    draw.text((GAP, GAP // 2), title, fill=INK, font=large)
+    for column, index in enumerate(np.linspace(0, num_frames - 1, num_columns).round()):
+        words = f"{index / fps:.1f} s" if column else "given frame"
+        left = GAP + column * sheet.width // num_columns
+        draw.text((left + 3, band - 18), words, fill=PALE, font=small)
+    return page
+
+
+def _stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """The sheets below each other."""
+    width, height = max(s.width for s in sheets), sum(s.height for s in sheets)
+    page = Image.new("RGB", (width, height), "white")
+    top = 0
+    for sheet in sheets:
+        page.paste(sheet, (0, top))
+        top += sheet.height
+    return page

@@ -1,0 +1,236 @@
+"""Writes a table-top data set: videos, manifests and the settings that made them.
+
+Scenes are independent jobs, each a function of (seed, split, index), so the number of workers
+changes nothing and a killed run goes on where it stopped.
+"""
+
+import atexit
+import functools
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mujoco
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from aid.tabletop.world.record import video_row
+from aid.tabletop.world.render import Renderer, choose_gl_library
+from aid.tabletop.world.simulate import Episode, Simulator
+from aid.tabletop.world.splits import MAX_ATTEMPTS, SPLITS, Plan, Split, candidate_plans
+from aid.video import remove_leftovers, whole_file, write_mp4
+
+GENERATOR_VERSION = 1
+CARD = """---
+license: apache-2.0
+---
+
+Videos of a simulated table-top, made by `aid tabletop`; `../dataset.json` says with which settings.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One scene of one split, to be made by a worker."""
+
+    folder: Path
+    split: str
+    index: int
+    seed: int
+    size: int
+    num_frames: int
+    shadows: bool
+
+    @property
+    def part(self) -> Path:
+        """Where the rows of the finished scene are kept until the manifest is written."""
+        return self.folder / "parts" / f"{self.index:06d}.json"
+
+
+def generate(
+    out: Path,
+    *,
+    splits: dict[str, int],
+    size: int = 64,
+    num_frames: int = 16,
+    seed: int = 0,
+    num_workers: int | None = None,
+    shadows: bool = False,
+) -> None:
+    """Writes `out/<split>/{videos/*.mp4,README.md,manifest.jsonl}` and `out/dataset.json`.
+
+    A split's manifest appears when the split is complete, so training on it can start while later
+    ones are still being made. Running it again with the same settings goes on where it stopped.
+
+    Args:
+        out: folder of the data set; made if it does not exist.
+        splits: number of scenes per split, made in this order. Splits: play, train, test, forks,
+            combos, twins.
+        size: height and width of the videos in pixels, 64 to 256 and a multiple of 8.
+        num_frames: frames per video, spread evenly over 4 to 5.5 seconds.
+        seed: data sets of different seeds share no scene.
+        num_workers: processes; one per core if None. It does not change the result.
+        shadows: cast shadows, several times slower; without them each item has a dark disc.
+
+    Raises:
+        ValueError: a setting is out of range, `out` holds a data set with other settings, or no GL
+            library works.
+    """
+    _check(splits, size, num_frames, seed, num_workers)
+    choose_gl_library()
+    settings = {"size": size, "num_frames": num_frames, "seed": seed, "shadows": shadows}
+    _claim(out, settings, splits)
+    for split, num_scenes in splits.items():
+        folder = out / split
+        if (folder / "manifest.jsonl").exists():
+            shutil.rmtree(folder / "parts", ignore_errors=True)  # a kill may have come before that
+            continue
+        for name in ("videos", "parts"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        jobs = [Job(folder=folder, split=split, index=i, **settings) for i in range(num_scenes)]
+        _run(jobs, num_workers or os.cpu_count() or 1, title=split)
+        _finish_split(out, split, jobs)
+
+
+def make_scene(job: Job) -> None:
+    """Makes all videos of one scene and, last, the part file that says so."""
+    split = SPLITS[job.split]
+    plan, episodes = _simulate(job, split)
+    rows = []
+    for number, episode in enumerate(episodes):
+        row = video_row(split, plan, number, episode, f"{job.split}-{job.index:06d}-{number}")
+        write_mp4(job.folder / row.video, episode.frames, fps=row.fps, lossless=True)
+        rows.append(row.to_json())
+    with whole_file(job.part) as temporary:
+        temporary.write_text(json.dumps(rows))
+
+
+def _simulate(job: Job, split: Split) -> tuple[Plan, list[Episode]]:
+    renderer = _process_renderer(job.size)
+    for plan in candidate_plans(split, job.seed, job.index):
+        simulator = Simulator(plan.scene, renderer, shadows=job.shadows)
+        episodes: list[Episode] = []
+        for task, failure in zip(plan.tasks, plan.failures, strict=True):
+            episodes.append(simulator.run(task, num_frames=job.num_frames, failure=failure))
+            if split.must_succeed and not episodes[-1].success:
+                break
+        else:
+            return plan, episodes
+    raise RuntimeError(f"no scene for {job.split} {job.index} after {MAX_ATTEMPTS} attempts")
+
+
+@functools.cache
+def _process_renderer(size: int) -> Renderer:
+    """One GL context per process: making one costs as much as an episode."""
+    renderer = Renderer(size)
+    atexit.register(renderer.close)
+    return renderer
+
+
+def _run(jobs: list[Job], num_workers: int, title: str) -> None:
+    waiting = [job for job in jobs if not job.part.exists()]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress, _results(waiting, num_workers) as results:
+        bar = progress.add_task(f"{title} scenes", total=len(jobs))
+        progress.update(bar, completed=len(jobs) - len(waiting))
+        for _ in results:
+            progress.advance(bar)
+
+
+@contextmanager
+def _results(jobs: list[Job], num_workers: int) -> Iterator[Iterable[None]]:
+    """Runs the jobs, in this process if one worker is enough."""
+    num_workers = min(num_workers, len(jobs))
+    if num_workers <= 1:
+        yield map(make_scene, jobs)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
+        yield pool.imap_unordered(make_scene, jobs)
+
+
+def _finish_split(out: Path, split: str, jobs: list[Job]) -> None:
+    """Joins the parts to the manifest, counts, adds the card, and removes the parts."""
+    rows = [row for job in jobs for row in json.loads(job.part.read_text())]
+    dataset = json.loads((out / "dataset.json").read_text())
+    dataset["counts"][split] = {
+        "scenes": len(jobs),
+        "videos": len(rows),
+        "successes": sum(row["world"]["success"] for row in rows),
+        "planned_failures": sum(row["world"]["failure"] is not None for row in rows),
+    }
+    _write_json(out / "dataset.json", dataset)
+    with whole_file(out / split / "README.md") as temporary:
+        temporary.write_text(CARD)
+    with whole_file(out / split / "manifest.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.rmtree(out / split / "parts")
+    for half_written in (out / split / "videos").glob(".*.tmp.mp4"):  # of a killed run
+        half_written.unlink()
+
+
+def _claim(out: Path, settings: dict[str, Any], splits: dict[str, int]) -> None:
+    """Writes the settings of a new data set, or checks that an old one has the same."""
+    out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
+    path = out / "dataset.json"
+    wanted = {"generator": GENERATOR_VERSION, "mujoco": mujoco.__version__, **settings}
+    if not path.exists():
+        _write_json(path, {**wanted, "splits": splits, "counts": {}})
+        return
+    dataset = json.loads(path.read_text())
+    wanted |= {f"splits.{split}": count for split, count in splits.items()}
+    known = {**dataset, **{f"splits.{name}": n for name, n in dataset["splits"].items()}}
+    for name, value in wanted.items():
+        if name in known and known[name] != value:
+            raise ValueError(
+                f"{str(out)!r} holds a data set made with {name} = {known[name]!r}, "
+                f"but now {name} = {value!r}. Use the same setting or another folder."
+            )
+    dataset["splits"] |= splits
+    _write_json(path, dataset)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _check(
+    splits: dict[str, int], size: int, num_frames: int, seed: int, num_workers: int | None
+) -> None:
+    unknown = [name for name in splits if name not in SPLITS]
+    if unknown or not splits:
+        raise ValueError(
+            f"splits must name some of {', '.join(SPLITS)}, got {unknown or 'none'}. "
+            "Give for example splits={'train': 1000, 'test': 60}."
+        )
+    for name, count in splits.items():
+        if not 1 <= count < 1_000_000:
+            raise ValueError(f"split {name} must have 1 to 999,999 scenes, got {count}.")
+    if not 64 <= size <= 256 or size % 8:
+        raise ValueError(f"size must be a multiple of 8 from 64 to 256, got {size}. Try 64 or 96.")
+    if num_frames < 2:
+        raise ValueError(f"num_frames must be at least 2, got {num_frames}. Try 16.")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}. Try 0.")
+    if num_workers is not None and num_workers < 1:
+        raise ValueError(f"num_workers must be at least 1, got {num_workers}.")

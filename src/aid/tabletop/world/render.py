@@ -1,0 +1,158 @@
+"""Draws a MuJoCo scene off screen: finds a GL library, keeps one context, smooths by averaging.
+
+Pictures are drawn at twice their size and averaged over 2 x 2 pixels. Cast shadows are slow in
+software, so by default each item has a soft dark disc on the table instead.
+"""
+
+import functools
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import mujoco
+import numpy as np
+from jaxtyping import UInt8
+
+from aid.tabletop.world.scene import Scene
+
+SUPERSAMPLING = 2
+_LIBRARIES = ("egl", "osmesa")
+_PROBE = (
+    "import mujoco; c = mujoco.GLContext(16, 16); c.make_current(); "
+    "mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 100); print('works')"
+)
+
+
+@functools.cache
+def choose_gl_library() -> str:
+    """Sets `MUJOCO_GL` to the first GL library that works here, and returns its name.
+
+    Each is tried in a process of its own, because a broken GL driver may crash. A value that the
+    user has set is tried alone.
+
+    Raises:
+        ValueError: none works.
+    """
+    wanted = os.environ.get("MUJOCO_GL", "").strip().lower()
+    os.environ.setdefault("LP_NUM_THREADS", "0")
+    for library in (wanted,) if wanted else _LIBRARIES:
+        environment = {**os.environ, "MUJOCO_GL": library}
+        environment.pop("PYOPENGL_PLATFORM", None)
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE], env=environment, capture_output=True, text=True
+        )
+        if "works" in probe.stdout:
+            os.environ["MUJOCO_GL"] = library
+            return library
+    tried = f"MUJOCO_GL={wanted}" if wanted else "EGL and OSMesa"
+    raise ValueError(
+        f"no GL library works for drawing the table-top (tried {tried}). "
+        "Install one: apt-get install libegl1 libgl1-mesa-dri (or: apt-get install libosmesa6)"
+        + (", or unset MUJOCO_GL." if wanted else ".")
+    )
+
+
+def _context_module(library: str) -> ModuleType:
+    if library == "egl":
+        import mujoco.egl as module
+    elif library == "osmesa":
+        import mujoco.osmesa as module
+    else:
+        import mujoco.gl_context as module
+    return module
+
+
+class Renderer:
+    """Draws square pictures of one MuJoCo model after another with a single GL context."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.render_size = size * SUPERSAMPLING
+        library = choose_gl_library()
+        self._gl = _context_module(library).GLContext(self.render_size, self.render_size)
+        self._gl.make_current()
+        self._viewport = mujoco.MjrRect(0, 0, self.render_size, self.render_size)
+        self._pixels = np.empty((self.render_size, self.render_size, 3), np.uint8)
+        self._option = mujoco.MjvOption()
+        self._perturbation = mujoco.MjvPerturb()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._camera.fixedcamid = 0
+        self._context: mujoco.MjrContext | None = None
+        self._model: mujoco.MjModel | None = None
+
+    def use(self, scene: Scene, model: mujoco.MjModel, shadows: bool) -> None:
+        """Uploads a model unless it is the last one; later calls of `draw` show it."""
+        self._gl.make_current()
+        if model is self._model:
+            return
+        if self._context is not None:
+            self._context.free()
+        self._table_scene = scene
+        self._shadows = shadows
+        self._model = model
+        self._bodies = [model.body(f"item{i}").id for i in range(len(scene.items))]
+        self._grasp_point = model.site("grasp_point").id
+        self._palm = model.body("palm").id
+        self._scene = mujoco.MjvScene(model, 200)
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+
+    def draw(self, data: mujoco.MjData) -> UInt8[np.ndarray, "H W 3"]:
+        """The picture of a state."""
+        mujoco.mjv_updateScene(
+            self._model,
+            data,
+            self._option,
+            self._perturbation,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        if not self._shadows:
+            self._add_discs(data)
+        mujoco.mjr_render(self._viewport, self._scene, self._context)
+        mujoco.mjr_readPixels(self._pixels, None, self._viewport, self._context)
+        pixels = self._pixels.reshape(self.size, 2, self.size, 2, 3).astype(np.uint16)
+        averaged = (pixels.sum((1, 3)) + 2) >> 2
+        return np.ascontiguousarray(averaged[::-1].astype(np.uint8))
+
+    def _add_discs(self, data: mujoco.MjData) -> None:
+        """Puts a dark disc where the light would throw the middle of each item and the gripper."""
+        for body, item in zip(self._bodies, self._table_scene.items, strict=True):
+            x, y, z = data.xpos[body]
+            radius = item.size.radius * (1.10 if item.is_container else 1.05)
+            middle = z + (item.size.height / 2 if item.is_container else 0.0)
+            self._add_disc(x, y, middle, (radius, radius), np.eye(3))
+        x, y, z = data.site_xpos[self._grasp_point]
+        across = data.xmat[self._palm].reshape(3, 3)[:, 1]
+        turn = np.array([[across[0], -across[1], 0], [across[1], across[0], 0], [0, 0, 1]])
+        self._add_disc(x, y, z + 0.03, (0.05, 0.018), turn)
+
+    def _add_disc(
+        self, x: float, y: float, z: float, radii: tuple[float, float], turn: np.ndarray
+    ) -> None:
+        light = self._table_scene.style.light_direction
+        place = [x - z * light[0] / light[2], y - z * light[1] / light[2], 0.0012]
+        geom = self._scene.geoms[self._scene.ngeom]
+        mujoco.mjv_initGeom(
+            geom,
+            mujoco.mjtGeom.mjGEOM_CYLINDER,
+            np.array([radii[0], 0.0004, 0.0]),
+            np.array(place),
+            turn.flatten(),
+            np.array([0.0, 0.0, 0.0, 0.32], np.float32),
+        )
+        geom.size[:] = [*radii, 0.0004]  # an ellipse, which the call above cannot say
+        geom.transparent = 1
+        geom.specular = geom.reflectance = geom.shininess = 0
+        self._scene.ngeom += 1
+
+    def close(self) -> None:
+        """Frees the GL context; the renderer cannot be used afterwards."""
+        self._gl.make_current()
+        if self._context is not None:
+            self._context.free()
+            self._context = None
+        self._gl.free()

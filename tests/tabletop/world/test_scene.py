@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from aid.tabletop.language import COLOURS
+from aid.tabletop.world.scene import PAINT, STANDARD_COUNTS, sample_scene
+
+SCENES = [sample_scene(seed) for seed in range(150)]
+
+
+def test_the_same_seed_gives_the_same_scene():
+    assert sample_scene(5) == sample_scene(5)
+    assert sample_scene(5, play=True) == sample_scene(5, play=True)
+    assert sample_scene(5) != sample_scene(6)
+
+
+def test_every_colour_word_has_a_paint():
+    assert tuple(PAINT) == COLOURS
+
+
+def test_names_are_unique_and_containers_have_a_colour_of_their_own():
+    for scene in SCENES:
+        names = [item.name for item in scene.items]
+        assert len(set(names)) == len(names)
+        assert (len(scene.objects), len(scene.containers)) in STANDARD_COUNTS
+        colours = [item.colour for item in scene.items]
+        assert all(colours.count(colours[index]) == 1 for index in scene.containers)
+
+
+def test_in_a_fifth_of_the_scenes_only_the_shape_tells_two_objects_apart():
+    shared = [
+        len({scene.items[i].colour for i in scene.objects}) < len(scene.objects) for scene in SCENES
+    ]
+    assert 0.1 < np.mean(shared) < 0.3
+
+
+def test_items_do_not_touch():
+    for scene in SCENES:
+        for i, one in enumerate(scene.items):
+            for other in scene.items[:i]:
+                gap = np.hypot(one.x - other.x, one.y - other.y)
+                assert gap > one.size.radius + other.size.radius
+
+
+def test_a_third_of_play_looks_like_train():
+    looks = [sample_scene(seed, play=True).look for seed in range(200)]
+    assert np.mean([look == "standard" for look in looks]) == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_tables_are_too_grey_to_be_taken_for_an_item():
+    for scene in SCENES:
+        assert max(scene.style.table) - min(scene.style.table) < 0.3
