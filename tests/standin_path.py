@@ -137,13 +137,13 @@ class Journey:
 
     def studio(self) -> dict[str, Any]:
         from aid.web.limits import Limits, Settings
-        from aid.web.studio import Ask, Drawn, Model, Studio
+        from aid.web.studio import Model, Result, Studio, VideoRequest
 
         model = Model.load(str(self.model), str(self.backbone), standin.NAME)
         settings = Settings(num_steps=2, image_guidance=1.5, text_guidance=2.0, seed=0)
-        ask = Ask(caption="", model=model, instruction=SAID, states=STATES, settings=settings)
-        *_, drawn = Studio([model], Limits()).draw(("here", "0"), self.frame, [ask])
-        assert isinstance(drawn, Drawn)
+        asked = VideoRequest(model=model, instruction=SAID, states=STATES, settings=settings)
+        *_, drawn = Studio([model], Limits()).draw(("here", "0"), self.frame, [asked])
+        assert isinstance(drawn, Result)
         self.keep("studio", drawn.predictions[0].frames)
         return {}
 

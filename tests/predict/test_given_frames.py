@@ -195,23 +195,23 @@ def test_the_studio_gives_a_model_the_start_of_an_uploaded_video_at_its_rate(
     two, predictor, clip, pictures
 ):
     from aid.web.limits import Limits, Settings
-    from aid.web.studio import Ask, Drawn, Model, Studio
+    from aid.web.studio import Model, Result, Studio, VideoRequest
 
     models = [Model(name=name, predictor=one) for name, one in (("two", two), ("one", predictor))]
     studio = Studio(models, Limits())
     settings = Settings(num_steps=1, image_guidance=1.0, text_guidance=1.0, seed=0)
-    asks = [
-        Ask(caption="", model=model, instruction=SAID, states=[], settings=settings)
+    requests = [
+        VideoRequest(model=model, instruction=SAID, states=[], settings=settings)
         for model in models
     ]
-    *_, drawn = studio.draw(("here", "me"), clip[0], asks)
-    assert isinstance(drawn, Drawn)
+    *_, drawn = studio.draw(("here", "me"), clip[0], requests)
+    assert isinstance(drawn, Result)
     given = [prediction.given for prediction in drawn.predictions]
     assert np.array_equal(given[0], clip[1][[0, 2]]), "at 4 frames a second, of 8"
     assert np.array_equal(given[1], clip[1][:1])
     assert np.array_equal(drawn.predictions[0].frames[:2], given[0])
     with pytest.raises(ValueError, match="reads 2 given frames, 4 a second, and the file holds 1"):
-        list(studio.draw(("here", "me"), pictures / "frame_0.png", asks[:1]))
+        list(studio.draw(("here", "me"), pictures / "frame_0.png", requests[:1]))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from aid.web.limits import Limits
-from aid.web.studio import Example, Model, Studio
+from aid.web.studio import Model, Studio
+from aid.worlds import FirstFrame
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def built(models, tiny_backbone, example_frames, tmp_path, monkeypatch):
         from aid.web.page import build_page
 
         loaded = [Model.load(str(models / name), str(tiny_backbone), "cpu") for name in names]
-        examples = [Example(frame=example_frames / file, instructions=["go"]) for file in frames]
+        examples = [FirstFrame(example_frames / file, "", ["go"]) for file in frames]
         return build_page(Studio(loaded, Limits(), examples), tmp_path)
 
     return build

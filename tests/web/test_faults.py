@@ -4,7 +4,7 @@ import faulty_studio
 import pytest
 from visitor import pick, predict, say, wait_for
 
-from aid.web.jobs import CRASHED
+from aid.web.studio import CRASHED
 
 pytestmark = pytest.mark.chromium
 

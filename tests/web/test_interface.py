@@ -19,7 +19,7 @@ from memory_use import resident
 from PIL import Image
 
 from aid.video import read_video
-from aid.web.jobs import CRASHED
+from aid.web.studio import CRASHED
 
 SAID = "lift the red ball"
 LEAKS = ("Traceback", 'File "', "site-packages", "/aid/", "aid-studio-", ".py")

@@ -61,7 +61,7 @@ def test_predict_change_the_instruction_edit_the_states_download(visit, screensh
     assert frames_shown(page)[0] == first[0]  # the given frame
     second = frames_shown(page)
     say(page, "push the red ball to the left")
-    page.click("#say")
+    page.click("#write")
     page.wait_for_function("document.querySelector('#states textarea').value.includes('pushes')")
     page.locator("#keep input").check()
     page.locator("#states textarea").fill("drop it")

@@ -1,5 +1,6 @@
 """The command that opens the studio in a browser."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from aid.cli.memory import keep_freed_memory
@@ -47,25 +48,18 @@ def web(
     keep_freed_memory(device)
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be from 0 to 65535, got {port}.")
-    try:
-        from aid.web.server import read_password, serve
-
-        __import__("gradio")
-    except ModuleNotFoundError as error:
-        if error.name != "gradio":
-            raise
-        raise ValueError("the studio needs Gradio: pip install 'aid-video[web]'") from None
+    if find_spec("gradio") is None:  # not imported yet: `serve` sets its environment before
+        raise ValueError("the studio needs Gradio: pip install 'aid-video[web]'")
     from aid.models.devices import choose_device
+    from aid.web.server import read_password, serve
 
     choose_device(device)  # refuses one that is not there, before the page opens
     password = None if password_file is None else read_password(password_file)
 
-    shown = _example_frames(frames, model, backbone)
+    examples = _example_frames(frames, model, backbone)
 
     def open_studio() -> object:
-        from aid.web.studio import Example, Model, Studio
-
-        examples = [Example(frame=one.path, instructions=one.instructions) for one in shown]
+        from aid.web.studio import Model, Studio
 
         computing = {"device": device, "precision": precision, "offload": offload}
         models = [Model.load(model, backbone, states_from=states_from, **computing)]

@@ -10,25 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from aid.web import comparing
-from aid.web.asking import Wish, checked_wish, upload, visitor_of
-from aid.web.compare_tab import sheet_of
-from aid.web.jobs import News
-from aid.web.limits import checked_text, shown
-from aid.web.polite import polite
-from aid.web.predict_tab import KINDS, files_of
-from aid.web.studio import Ask, Drawn, Studio
-
-
-def plain(label: str, value: Any = None) -> gr.JSON:
-    """A value just as it was sent; the functions below check it and say what is wrong.
-
-    Methods of the one object, for the same reason as `asking.upload`.
-    """
-    made = gr.JSON(label=label)
-    made.value, made.data_model = value, None
-    made.preprocess = made.postprocess = lambda sent: sent
-    return made
+from aid.web.errors import with_messages
+from aid.web.form import upload, visitor_of
+from aid.web.limits import checked_text
+from aid.web.requests import comparison, video_request
+from aid.web.studio import Result, Status, Studio, VideoRequest
+from aid.web.tabs import KINDS, files_of, sheet_of
 
 
 def build_interface(studio: Studio, folder: Path) -> None:
@@ -38,103 +25,114 @@ def build_interface(studio: Studio, folder: Path) -> None:
         studio: draws.
         folder: for results; below Gradio's own.
     """
-    first, limits = studio.first, studio.limits
-    sampler = first.predictor.sampler
+    sampler, limits = studio.first.predictor.sampler, studio.limits
     with gr.Group(visible=False):
         frame = upload(label="frame")
-        instruction, kind = plain("instruction"), plain("kind")
-        options, states = plain("options"), plain("states")
-        model = plain("model", first.name)
-        steps = plain("steps", min(sampler.num_steps, limits.steps))
-        image_guidance = plain("image_guidance", sampler.image_guidance)
-        text_guidance = plain("text_guidance", sampler.text_guidance)
-        seed = plain("seed", 0)
+        instruction, kind = _as_sent("instruction"), _as_sent("kind")
+        options, states = _as_sent("options"), _as_sent("states")
+        settings = [
+            _as_sent("model", studio.first.name),
+            _as_sent("steps", min(sampler.num_steps, limits.steps)),
+            _as_sent("image_guidance", sampler.image_guidance),
+            _as_sent("text_guidance", sampler.text_guidance),
+            _as_sent("seed", 0),
+        ]
         files = [gr.File(label=name) for name in KINDS]
-        sheet, facts, said = gr.File(label="sheet"), gr.JSON(label="facts"), gr.JSON(label="states")
+        sheet, facts = gr.File(label="sheet"), gr.JSON(label="facts")
+        written = gr.JSON(label="states")
 
-    def wish_of(
-        path: Any, words: Any, told: Any, of_model: Any, *settings: Any, may_be_empty: bool = False
-    ) -> Wish:
-        # Given states are used as they are, an empty list too; None alone has them said.
-        keep = told is not None
-        return checked_wish(
-            studio, path, words, told, keep, of_model, *settings, may_be_empty=may_be_empty
-        )
+    def draw(request: gr.Request, path: Path | None, videos: list[VideoRequest]) -> Result:
+        (result,) = [
+            one
+            for one in studio.draw(visitor_of(request), path, videos)
+            if not isinstance(one, Status)
+        ]
+        return result
 
-    def drawn(request: gr.Request, path: Path | None, asks: list[Ask]) -> Drawn:
-        for one in studio.draw(visitor_of(request), path, asks):
-            if not isinstance(one, News):
-                return one
-        raise AssertionError("draw ends with the videos or with an error")
-
+    # The names of the arguments are those of the interface.
     def predict(
-        request: gr.Request, frame: Any, instruction: Any, states: Any = None, model: Any = None,
-        steps: Any = None, image_guidance: Any = None, text_guidance: Any = None, seed: Any = None,
-    ) -> tuple:  # fmt: skip
+        request: gr.Request,
+        frame: Any,
+        instruction: Any,
+        states: Any = None,
+        model: Any = None,
+        steps: Any = None,
+        image_guidance: Any = None,
+        text_guidance: Any = None,
+        seed: Any = None,
+    ) -> tuple:
         """The video of what happens next: mp4, GIF, contact sheet and how they were made."""
-        wish = wish_of(
-            frame, instruction, states, model, steps, image_guidance, text_guidance, seed
+        video = video_request(
+            studio, instruction, states, model, steps, image_guidance, text_guidance, seed
         )
-        ask = wish.ask(wish.instruction, wish.instruction, wish.states)
-        made = drawn(request, wish.frame, [ask])
-        return *files_of(made.predictions[0], folder), _facts([ask], made)[0]
+        result = draw(request, frame, [video])
+        return *files_of(result.predictions[0], folder), _facts([video], result)[0]
 
     def compare(
-        request: gr.Request, frame: Any, kind: Any, instruction: Any, options: Any = None,
-        states: Any = None, model: Any = None, steps: Any = None, image_guidance: Any = None,
-        text_guidance: Any = None, seed: Any = None,
-    ) -> tuple:  # fmt: skip
+        request: gr.Request,
+        frame: Any,
+        kind: Any,
+        instruction: Any,
+        options: Any = None,
+        states: Any = None,
+        model: Any = None,
+        steps: Any = None,
+        image_guidance: Any = None,
+        text_guidance: Any = None,
+        seed: Any = None,
+    ) -> tuple:
         """A contact sheet of several videos, and how each was made."""
-        wish = wish_of(
-            frame, instruction, states, model, steps, image_guidance, text_guidance, seed,
-            may_be_empty=kind == "instructions",
-        )  # fmt: skip
-        asks = _asks(studio, wish, kind, options)
-        made = drawn(request, wish.frame, asks)
-        return sheet_of(comparing.cells_of(asks, made), folder), _facts(asks, made)
+        values = (instruction, states, model, steps, image_guidance, text_guidance, seed)
+        videos = comparison(studio, kind, options, *values)
+        result = draw(request, frame, videos)
+        captions = [one.caption for one in videos]
+        return sheet_of(captions, result.predictions, folder), _facts(videos, result)
 
-    def say(request: gr.Request, frame: Any, instruction: Any) -> list[str]:
+    def write_states(request: gr.Request, frame: Any, instruction: Any) -> list[str]:
         """The states that `/predict` would use."""
         words = checked_text("instruction", instruction, limits)
         return studio.states(frame, words, visitor_of(request))
 
-    settings = [model, steps, image_guidance, text_guidance, seed]
     hidden = gr.Button(visible=False)
     hidden.click(
-        polite(predict), [frame, instruction, states, *settings], [*files, facts],
-        api_name="predict", concurrency_limit=None,
-    )  # fmt: skip
+        with_messages(predict),
+        [frame, instruction, states, *settings],
+        [*files, facts],
+        api_name="predict",
+        concurrency_limit=None,
+    )
     hidden.click(
-        polite(compare), [frame, kind, instruction, options, states, *settings], [sheet, facts],
-        api_name="compare", concurrency_limit=None,
-    )  # fmt: skip
-    hidden.click(polite(say), [frame, instruction], said, api_name="states")
+        with_messages(compare),
+        [frame, kind, instruction, options, states, *settings],
+        [sheet, facts],
+        api_name="compare",
+        concurrency_limit=None,
+    )
+    hidden.click(with_messages(write_states), [frame, instruction], written, api_name="states")
 
 
-def _asks(studio: Studio, wish: Wish, kind: Any, options: Any) -> list[Ask]:
-    if kind == "instructions":
-        return comparing.instructions(studio, wish, options)
-    if kind == "words":
-        return comparing.words(studio, wish, options)
-    if kind == "guidance":
-        pair = options if isinstance(options, dict) else {}
-        return comparing.guidance(studio, wish, pair.get("s_V"), pair.get("s_T"))
-    if kind == "checkpoints":
-        return comparing.checkpoints(studio, wish)
-    raise ValueError(f"kind must be one of {', '.join(comparing.KINDS)}; got {shown(kind)}.")
+def _as_sent(label: str, value: Any = None) -> gr.JSON:
+    """A value as it was sent; the functions above check it and say what is wrong.
+
+    It changes methods of one object for the same reason as `form.upload`.
+    """
+    made = gr.JSON(label=label)
+    made.value, made.data_model = value, None
+    made.preprocess = made.postprocess = lambda sent: sent
+    return made
 
 
-def _facts(asks: list[Ask], made: Drawn) -> list[dict[str, Any]]:
+def _facts(videos: list[VideoRequest], result: Result) -> list[dict[str, Any]]:
     return [
         {
-            "caption": ask.caption,
-            "model": ask.model.name,
+            "caption": video.caption or video.instruction,
+            "model": video.model.name,
             "instruction": prediction.instruction,
             "states": prediction.states,
             "state_writer": prediction.state_writer,
-            "settings": asdict(ask.settings),
+            "settings": asdict(video.settings),
             "fps": prediction.fps,
-            "notes": made.notes,
+            "notes": result.notes,
         }
-        for ask, prediction in zip(asks, made.predictions, strict=True)
+        for video, prediction in zip(videos, result.predictions, strict=True)
     ]

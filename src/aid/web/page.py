@@ -1,19 +1,19 @@
-"""The page: a column that asks, tabs that answer."""
+"""The page: the form at the left, the tabs at the right, and their look."""
 
 from html import escape
 from pathlib import Path
 
 import gradio as gr
 
-from aid.web.asking import build_column
-from aid.web.compare_tab import build_compare_tab
+from aid.web.errors import explain_malformed_calls
+from aid.web.form import build_form
 from aid.web.interface import build_interface
-from aid.web.polite import refuses_politely
-from aid.web.predict_tab import build_predict_tab
 from aid.web.studio import Studio
+from aid.web.tabs import build_compare_tab, build_predict_tab
 
 STYLE = Path(__file__).with_name("studio.css")
-CLEAN_EVERY, KEEP_FOR = 300, 3600  # seconds; uploads and results
+CLEAN_EVERY, KEEP_FOR = 300, 3600
+"""Seconds: how often, and how old, uploads and results are deleted."""
 
 
 def theme() -> gr.themes.Base:
@@ -67,21 +67,21 @@ def build_page(studio: Studio, folder: Path) -> gr.Blocks:
         studio: draws.
         folder: Gradio's own, for files that visitors may load.
     """
-    results, examples = folder / "results", folder / "examples"
+    results = folder / "results"
     with gr.Blocks(
         title="AID studio", analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP_FOR)
     ) as page:
         gr.HTML(_heading(studio), elem_id="heading")
         with gr.Row(elem_id="desk"):
-            with gr.Column(scale=5, min_width=320, elem_id="asking"):
-                column, asked = build_column(studio, examples)
-            with gr.Column(scale=7, min_width=320, elem_id="answering"), gr.Tabs():
+            with gr.Column(scale=5, min_width=320, elem_id="form"):
+                form = build_form(studio, folder / "examples")
+            with gr.Column(scale=7, min_width=320, elem_id="results"), gr.Tabs():
                 with gr.Tab("Predict"):
-                    build_predict_tab(studio, column, results)
+                    build_predict_tab(studio, form, results)
                 with gr.Tab("Compare"):
-                    build_compare_tab(studio, column, asked, results)
+                    build_compare_tab(studio, form, results)
         build_interface(studio, results)
-    refuses_politely(page)
+    explain_malformed_calls(page)
     return page
 
 

@@ -1,19 +1,18 @@
-"""Serves the page until it is told to stop: address, password, limits of requests, clean-up."""
+"""Serves the page until it is stopped: address, password, limits of requests, clean-up."""
 
 import hmac
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from aid.web.guard import LOCAL, Guard, own_names
-from aid.web.jobs import hear_warnings
-from aid.web.leaving import Leaving
+from aid.web.middleware import LOCAL, Disconnects, Guard, name_and_port
+from aid.web.studio import Studio, show_warnings_to_visitors
 
 SHORTEST_PASSWORD = 8
 THREADS_BESIDE_QUEUE = 24
@@ -36,17 +35,31 @@ def read_password(path: Path) -> str:
     return password
 
 
-def password_check(password: str) -> Callable[[str, str], bool]:
-    """Tells Gradio whether a visitor may come in; the name is free. `Guard` slows guessing."""
+def own_names(host: str, names: str) -> tuple[str, ...]:
+    """The names by which a studio may be called that listens at `host`.
 
-    def is_right(_: str, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), password.encode())
+    Args:
+        host: address to listen at.
+        names: further ones, separated by commas.
 
-    return is_right
+    Raises:
+        ValueError: one of them cannot be a name of a host.
+    """
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    for name in given:
+        if name_and_port(name) != (name.lower(), None):
+            raise ValueError(
+                f"--names: {name!r} is no name of a host. Give names such as studio.example, "
+                "without port and path."
+            )
+    if host in LOCAL:
+        return (*LOCAL, *given)
+    machine = socket.gethostname()
+    return (host, machine, f"{machine}.local", *given)
 
 
 def serve(
-    open_studio: Callable[[], Any],
+    open_studio: Callable[[], Studio],
     *,
     host: str,
     port: int,
@@ -56,20 +69,20 @@ def serve(
     """Serves until SIGINT or SIGTERM, then leaves nothing behind.
 
     Args:
-        open_studio: loads the models; gives a `Studio`.
+        open_studio: loads the models.
         host: address to listen at.
         port: 0 takes a free one.
         password: None lets everyone in who can reach the address.
         names: further names by which visitors may call the studio, separated by commas.
 
     Raises:
-        ValueError: a name is none, or the address is taken.
+        ValueError: a name cannot be used, or the address is taken.
     """
     known = own_names(host, names)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    # Before Gradio is imported: it reads these when it is, and asks other servers by default.
+    # Before Gradio is imported: it reads these then, and by default it asks other servers.
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
     with tempfile.TemporaryDirectory(prefix="aid-studio-", ignore_cleanup_errors=True) as name:
         os.environ["GRADIO_TEMP_DIR"] = name
@@ -77,29 +90,32 @@ def serve(
         if stop.is_set():
             return
         with warnings.catch_warnings():
-            _launch(studio, Path(name), host, port, password, stop, known)
+            show_warnings_to_visitors()
+            _serve(studio, Path(name), host, port, password, known, stop)
 
 
-def _launch(
-    studio: Any,
+def _serve(
+    studio: Studio,
     folder: Path,
     host: str,
     port: int,
     password: str | None,
-    stop: threading.Event,
     names: tuple[str, ...],
+    stop: threading.Event,
 ) -> None:
     from aid.web.page import STYLE, build_page, theme
 
-    hear_warnings()
-    page = build_page(studio, folder)
-    limits = studio.limits
+    limits, page = studio.limits, build_page(studio, folder)
+
+    def is_right(_: str, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), (password or "").encode())
+
     page.queue(max_size=4 * limits.waiting, default_concurrency_limit=8)
     try:
         page.launch(
             server_name=host,
             server_port=port or _free_port(host),
-            auth=None if password is None else password_check(password),
+            auth=None if password is None else is_right,
             auth_message="Any name, and the studio's password.",
             prevent_thread_lock=True,
             quiet=True,
@@ -118,7 +134,7 @@ def _launch(
             app_kwargs={
                 "middleware": [
                     (Guard, (), {"limits": limits, "folder": folder, "names": names}),
-                    (Leaving, (), {"on_leave": studio.turns.cancel}),
+                    (Disconnects, (), {"on_disconnect": studio.queue.cancel}),
                 ]
             },
             theme=theme(),
@@ -135,13 +151,11 @@ def _launch(
     try:
         stop.wait()
     finally:
-        studio.turns.close()
+        studio.queue.close()
         page.close(verbose=False)
 
 
 def _free_port(host: str) -> int:
-    import socket
-
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return probe.getsockname()[1]

@@ -31,9 +31,12 @@ from aid.web.limits import Limits
 
 IMAGES = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "WEBP": "WEBP"}
 VIDEOS = {"MP4": "mp4", "WebM or Matroska": "matroska", "AVI": "avi"}
-LONGEST_SIDE = 2048  # pixels that are kept; models read fewer
-IMAGE_COST, VIDEO_COST = 13, 36  # bytes a pixel while decoding: planes, RGB and reference frames
+LONGEST_SIDE = 2048
+"""Pixels that are kept; models read fewer."""
+IMAGE_COST, VIDEO_COST = 13, 36
+"""Bytes a pixel while decoding: planes, RGB and reference frames."""
 PATIENCE = 60.0
+"""Seconds that a request waits for memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,42 +136,38 @@ class Uploads:
                     "the file is neither an image nor a video, by its content. Known: "
                     f"{', '.join([*IMAGES, *VIDEOS])}."
                 )
-        answer = self._confined("facts_of", path, {}, 1.0, owner, is_cancelled)
+        answer = self._confined("facts_of", path, {}, owner, is_cancelled)
         return Facts(**answer.value)
 
     def read(
         self,
         path: Path | None,
         number: int = 1,
-        longest: int = LONGEST_SIDE,
         fps: float | None = None,
         owner: Owner = ("", ""),
         is_cancelled: Callable[[], bool] = lambda: False,
-        patience: float = 1.0,
     ) -> UInt8[np.ndarray, "k H W 3"]:
         """The first frames: `number` of a video or an animated image, fewer if it ends; upright.
 
-        What was done to the file beyond plain decoding is a warning. Sides above `longest` pixels
-        are scaled down, so that what is kept is small.
+        What was done to the file beyond plain decoding is a warning. Sides above 2048 pixels are
+        scaled down, so that what is kept is small.
 
         Args:
             path: of the file.
             number: of frames.
-            longest: pixels of a side.
             fps: frames a second, by the times at which they are shown; None takes all.
             owner: as for `check`.
             is_cancelled: as for `check`.
-            patience: times the usual limit of seconds.
 
         Raises:
             ValueError: as for `check`, or the file breaks off.
             Cancelled: whoever asked has gone.
         """
         facts = self.check(path, owner, is_cancelled)
-        kept = number * 3 * min(facts.width * facts.height, longest**2)
+        kept = number * 3 * min(facts.width * facts.height, LONGEST_SIDE**2)
         with self.budget.reserve(facts.cost + (kept if facts.is_video or number > 1 else 0)):
-            wanted = {"number": number, "longest": longest, "fps": fps}
-            answer = self._confined("read_file", path, wanted, patience, owner, is_cancelled)
+            wanted = {"number": number, "fps": fps}
+            answer = self._confined("read_file", path, wanted, owner, is_cancelled)
         for note in answer.value:
             warnings.warn(f"the uploaded file: {note}.", stacklevel=2)
         return answer.arrays[0]
@@ -178,7 +177,6 @@ class Uploads:
         function: str,
         path: Path,
         arguments: dict,
-        patience: float,
         owner: Owner,
         is_cancelled: Callable[[], bool],
     ) -> Answer:
@@ -186,7 +184,7 @@ class Uploads:
             f"aid.web.uploads:{function}",
             {"path": str(path), "limits": asdict(self.limits), **arguments},
             megabytes=self.limits.decoded_megabytes,
-            seconds=patience * self.limits.reading_seconds,
+            seconds=self.limits.reading_seconds,
             owner=owner,
             is_cancelled=is_cancelled,
         )
@@ -206,7 +204,7 @@ def facts_of(path: str, limits: dict[str, Any]) -> tuple[dict[str, Any], list[np
 
 
 def read_file(
-    path: str, limits: dict[str, Any], number: int, longest: int, fps: float | None
+    path: str, limits: dict[str, Any], number: int, fps: float | None
 ) -> tuple[list[str], list[np.ndarray]]:
     """Notes and the first frames of a file; called where files are read.
 
@@ -214,7 +212,6 @@ def read_file(
         path: as for `facts_of`.
         limits: as for `facts_of`.
         number: of frames.
-        longest: pixels of a side.
         fps: as for `Uploads.read`.
 
     Raises:
@@ -224,9 +221,9 @@ def read_file(
     facts = _facts(Path(path), bounds)
     try:
         if facts.is_video:
-            frames, notes = _decode_video(Path(path), facts, bounds, number, longest, fps)
+            frames, notes = _decode_video(Path(path), facts, bounds, number, fps)
         else:
-            frames, notes = _decode_image(Path(path), facts, number, longest, fps)
+            frames, notes = _decode_image(Path(path), facts, number, fps)
     except Unreadable as error:
         raise ValueError(f"the file {error}.") from None
     except MemoryError:
@@ -305,14 +302,14 @@ def _opened(path: Path, decoder: str, limits: Limits) -> Iterator[av.container.I
 
 
 def _decode_image(
-    path: Path, facts: Facts, number: int, longest: int, fps: float | None
+    path: Path, facts: Facts, number: int, fps: float | None
 ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
     notes: list[Note] = []
     with opened(path, [facts.decoder]) as image:
         wanted = list(range(min(number, number_of_frames(image))))
         if fps is not None and len(wanted) > 1:
             wanted = _numbers_at_rate(durations_of(image), number, fps)
-        small = (_small(pixels, longest) for pixels in frames_of(image, set(wanted), notes))
+        small = (_small(pixels) for pixels in frames_of(image, set(wanted), notes))
         made = dict(zip(sorted(set(wanted)), small, strict=True))
         frames = [made[place] for place in wanted]
         if number == 1 and number_of_frames(image) > 1:
@@ -321,13 +318,13 @@ def _decode_image(
 
 
 def _decode_video(
-    path: Path, facts: Facts, limits: Limits, number: int, longest: int, fps: float | None
+    path: Path, facts: Facts, limits: Limits, number: int, fps: float | None
 ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
     frames: list[np.ndarray] = []
     said: list[Note] = []
     with _opened(path, facts.decoder, limits) as container:
         for pixels, notes in first_frames(container, number, fps):
-            frames.append(_small(pixels, longest))
+            frames.append(_small(pixels))
             said += notes
     return np.stack(frames), said
 
@@ -354,9 +351,9 @@ def kind_of(head: bytes) -> str | None:
     return "WebM or Matroska" if head.startswith(b"\x1a\x45\xdf\xa3") else None
 
 
-def _small(pixels: np.ndarray, longest: int) -> np.ndarray:
-    if max(pixels.shape[:2]) <= longest:
+def _small(pixels: np.ndarray) -> np.ndarray:
+    if max(pixels.shape[:2]) <= LONGEST_SIDE:
         return pixels
     image = Image.fromarray(pixels)
-    image.thumbnail((longest, longest))
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return np.asarray(image)

@@ -1,13 +1,14 @@
-"""What is refused before Gradio sees it, by calling the guard as a server does."""
+"""What the middleware refuses, called as a server calls it."""
 
 import asyncio
 import time
 
 import pytest
 
-from aid.web import guard
-from aid.web.guard import Guard, Logins, own_names, size_on_disk
+from aid.web import middleware
 from aid.web.limits import Limits
+from aid.web.middleware import Guard, Logins, size_on_disk
+from aid.web.server import own_names
 
 
 def answers(made, *requests, at=("10.0.0.5", 7860)):
@@ -116,7 +117,7 @@ def test_the_disk_is_counted_in_blocks_and_uploads_on_their_way_count(tmp_path, 
 
 
 def test_the_disk_is_not_walked_where_everybody_waits(made, monkeypatch):
-    monkeypatch.setattr(guard, "size_on_disk", lambda folder: time.sleep(1.0) or 0)
+    monkeypatch.setattr(middleware, "size_on_disk", lambda folder: time.sleep(1.0) or 0)
     upload, other = ({"host": "10.0.0.5"} for _ in range(2))
     ended = []
 
@@ -135,21 +136,21 @@ def login(address):
 
 
 def test_wrong_passwords_of_all_addresses_wait_for_each_other(made, monkeypatch):
-    monkeypatch.setattr(guard, "WRONG_PASSWORD_DELAY", 0.2)
+    monkeypatch.setattr(middleware, "WRONG_PASSWORD_DELAY", 0.2)
     started = time.monotonic()
     found = answers(made(status=400), *(login(f"address {number}") for number in range(20)))
-    assert time.monotonic() - started >= 0.2 * guard.MOST_LOGINS
+    assert time.monotonic() - started >= 0.2 * middleware.MAX_LOGINS
     statuses = [status for status, _ in found]
-    assert statuses.count(400) == guard.MOST_LOGINS
-    assert statuses.count(429) == 20 - guard.MOST_LOGINS
+    assert statuses.count(400) == middleware.MAX_LOGINS
+    assert statuses.count(429) == 20 - middleware.MAX_LOGINS
 
 
 def test_an_address_that_guesses_is_locked_out_for_a_while_and_others_are_not(made, monkeypatch):
-    monkeypatch.setattr(guard, "WRONG_PASSWORD_DELAY", 0.0)
+    monkeypatch.setattr(middleware, "WRONG_PASSWORD_DELAY", 0.0)
     wrong, right = echo(status=400), echo(status=200)
     served = made()
     served.app = wrong
-    for _ in range(guard.MOST_WRONG):
+    for _ in range(middleware.MAX_WRONG):
         assert answers(served, login("a stranger"))[0][0] == 400
         served.logins._one = asyncio.Lock()
     served.app = right
@@ -158,15 +159,15 @@ def test_an_address_that_guesses_is_locked_out_for_a_while_and_others_are_not(ma
     assert "too many wrong passwords. Try again in 60 s" in words
     assert answers(served, login("somebody else"))[0][0] == 200
     now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + guard.LOCKED_FOR + 1)
+    monkeypatch.setattr(time, "monotonic", lambda: now + middleware.LOCKED_FOR + 1)
     assert answers(served, login("a stranger"))[0][0] == 200
 
 
 def test_a_right_password_forgives_the_wrong_ones_before(made, monkeypatch):
-    monkeypatch.setattr(guard, "WRONG_PASSWORD_DELAY", 0.0)
+    monkeypatch.setattr(middleware, "WRONG_PASSWORD_DELAY", 0.0)
     logins = Logins()
     for _ in range(3):
-        for _ in range(guard.MOST_WRONG - 1):
+        for _ in range(middleware.MAX_WRONG - 1):
             logins._count("somebody")
         served = made()
         served.logins = logins
