@@ -33,8 +33,7 @@ from safetensors.torch import save_file
 from aid.conditioning.encoders import encode_sentences
 from aid.conditioning.states import choose_state_writer
 from aid.config import ConditionConfig, FrameConfig
-from aid.data.cache import Cache
-from aid.data.forecast import NUM_NOISED
+from aid.data.cache import NUM_NOISED, Cache
 from aid.data.frames import read_frames
 from aid.data.manifest import read_manifest
 from aid.data.order import batch_indices

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aid.data.cache import OFFSETS, ROWS, SETTINGS
-from aid.data.forecast import NUM_NOISED
+from aid.data.cache import NUM_NOISED, OFFSETS, ROWS, SETTINGS
 from aid.data.manifest import write_manifest
 from aid.data.shards import FORMAT, SHARD
 from aid.data.store import Store

@@ -1,6 +1,6 @@
 from aid.cli import main
 from aid.config import DQFormerConfig, LoraConfig, ModelConfig, TrainConfig
-from aid.data.forecast import cache_size
+from aid.data.cache import cache_size
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
 from aid.models.sizes import BY_NAME, SVD, sizes_of

@@ -16,7 +16,7 @@ from aid.metrics.likeness import CHECK_VIDEOS, Comparison, compare
 from aid.metrics.paired import Perceptual, refuse_other_size
 from aid.metrics.protocol import Protocol
 from aid.metrics.videos import VideoSet, find_videos
-from aid.video import NoteTally, remove_leftovers, whole_file
+from aid.video import NoteCounter, remove_leftovers, whole_file
 
 
 def score(
@@ -91,7 +91,7 @@ def _file_notes(sets: list[VideoSet]) -> list[str]:
     """What was done to the files of each set beyond plain decoding."""
     lines = []
     for videos in sets:
-        tally = NoteTally()
+        tally = NoteCounter()
         for name, notes in videos.notes.items():
             tally.add(name, notes)
         lines += [f"In {videos.title}: {line}" for line in tally.lines()]

@@ -144,7 +144,7 @@ def test_an_unfinished_or_missing_cache_is_refused_with_the_command(folder, tmp_
 def test_another_purpose_is_refused_by_name(folder):
     cache = Cache(folder)
     cache.require(backbone="abc", num_frames=3)
-    with pytest.raises(ValueError, match="made with num_frames = 3, this run needs 16"):
+    with pytest.raises(ValueError, match="made with num_frames = 3, and this run needs 16"):
         cache.require(backbone="abc", num_frames=16)
     with pytest.raises(ValueError, match="backbone = 'abc'"):
         cache.require(backbone="def")

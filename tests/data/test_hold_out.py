@@ -6,7 +6,6 @@ import pytest
 
 from aid.config import FrameConfig, SourceConfig
 from aid.data.manifest import write_manifest
-from aid.data.remote import list_any_source
 from aid.data.sources import list_source, read_source
 from aid.data.windows import cut_windows
 from aid.types import VideoRow
@@ -152,7 +151,7 @@ def test_windows_of_one_episode_are_on_the_same_side(tmp_path):
 def test_a_manifest_behind_a_url_is_divided_alike(tmp_path):
     folder = write(tmp_path / "set")
     asked = SourceConfig(hold_out=0.3, split="held_out")
-    listing = list_any_source(folder.as_uri(), asked)
+    listing = list_source(folder.as_uri(), asked)
     assert [one.id for one in listing.rows] == ids(folder, hold_out=0.3, split="held_out")
     assert "of 60 episodes" in listing.notes[0]
 

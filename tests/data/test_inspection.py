@@ -12,7 +12,7 @@ from layouts import write_frames, write_lerobot_v3, write_video
 from aid.config import FrameConfig, SourceConfig
 from aid.data.inspection import inspect
 from aid.data.manifest import write_manifest
-from aid.data.remote import list_any_source
+from aid.data.sources import list_source
 from aid.types import State, VideoRow
 from aid.video import write_mp4
 
@@ -24,7 +24,7 @@ def row(name, **changes):
 
 def seen(folder, sample=None, frames=None, count_tokens=None, **asked):
     return inspect(
-        list_any_source(str(folder), SourceConfig(**asked)),
+        list_source(str(folder), SourceConfig(**asked)),
         frames=frames or FrameConfig(), num_frames=4, sample=sample,
         count_tokens=count_tokens, max_tokens=6,
     )  # fmt: skip
@@ -93,7 +93,7 @@ def test_everything_is_counted_and_every_fault_has_a_name(mixed):
     assert (report["looked_at"]["height"], report["looked_at"]["width"]) == (48, 64)
     assert len(shown) == 7
     assert shown[0][0] == "a.mp4: push it"
-    assert shown[2][0] == "c.avi: (no words)"
+    assert shown[2][0] == "c.avi: (no instruction)"
     assert shown[0][1].shape == (8, 48, 64, 3)
     json.dumps(report)
 
@@ -118,14 +118,14 @@ def test_a_sample_is_said_and_always_the_same_and_lists_are_counted_whole(mixed)
 def test_looking_ends_when_its_time_is_over_and_says_so(tmp_path):
     for number in range(9):
         write_video(tmp_path / f"{number}.mp4", num_frames=4 + number)
-    listing = list_any_source(str(tmp_path))
+    listing = list_source(str(tmp_path))
     report, shown = inspect(listing, frames=FrameConfig(), num_frames=4, seconds=0.0, num_threads=2)
     assert report["num_videos"] == 9
     assert report["looked_at"]["number"] == 2
-    assert report["looked_at"]["drawn"] == "by digests of the ids, as many as 0 s allow"
+    assert report["looked_at"]["drawn"] == "by digests of the ids, as many as 0 s allowed"
     assert report["lengths"]["known"] == 2
     assert shown[0][0].startswith("0.mp4"), "the first video says the size"
-    listing = list_any_source(str(tmp_path))
+    listing = list_source(str(tmp_path))
     report, shown = inspect(listing, frames=FrameConfig(), num_frames=4, seconds=60.0)
     assert report["looked_at"]["drawn"] == "all"
     assert [caption[:5] for caption, _ in shown] == [f"{n}.mp4" for n in range(9)]
@@ -200,7 +200,7 @@ def test_archives_are_unpacked_for_the_looks_only(tmp_path, monkeypatch):
     report, shown = seen(tmp_path / "set")
     assert report["splits"] == {"train": 1, "val": 1}
     assert report["across_splits"]["number"] == 1
-    assert report["across_splits"]["compared"] == "the videos looked at"
+    assert report["across_splits"]["compared"] == "the decoded videos"
     assert len(shown) == 2
     assert list((tmp_path / "temporary").iterdir()) == []
     assert not (tmp_path / "user").exists()
@@ -243,7 +243,7 @@ def test_hostile_rows_are_counted_and_kept_apart(tmp_path):
 
 def test_what_cannot_be_a_manifest_is_one_sentence(tmp_path):
     (tmp_path / "manifest.jsonl").write_text(json.dumps(row("a", num_frames=1).to_json()) + "\n{\n")
-    with pytest.raises(ValueError, match="line 2: is not JSON"):
+    with pytest.raises(ValueError, match="line 2: is not valid JSON"):
         seen(tmp_path)
     values = row("a").to_json() | {"num_frames": 10**400}
     (tmp_path / "manifest.jsonl").write_text(json.dumps(values))

@@ -3,9 +3,8 @@ from dataclasses import replace
 import pytest
 
 from aid.cli import main
-from aid.data.joining import join
 from aid.data.licence import licence_of
-from aid.data.manifest import MANIFEST, read_manifest, write_manifest
+from aid.data.manifest import MANIFEST, join, read_manifest, write_manifest
 from aid.types import State, VideoRow
 
 
@@ -64,11 +63,11 @@ def test_sets_without_licence_and_states_are_joined_too(sets):
         (["monday", "../sets/monday"], "not two or more different folders"),
         (["monday", "."], "not two or more different folders"),
         (["monday", "../elsewhere"], "lies outside the folder"),
-        (["monday", "sunday"], "sunday' holds no manifest.jsonl"),
+        (["monday", "sunday"], "sunday' has no manifest.jsonl"),
         (["monday", "twice"], "'monday' and 'twice' both have the video 'b'"),
         (["monday", "same scene"], "'monday' and 'same scene' both have the scene 1"),
-        (["monday", "silent"], "'silent' does not say the licence of all its videos, others do"),
-        (["friday", "half silent"], "'half silent' does not say the licence of all its videos"),
+        (["monday", "silent"], "'silent' does not state the licence of all its videos, others do"),
+        (["friday", "half silent"], "'half silent' does not state the licence of all its videos"),
         (["monday", "stateless"], "'stateless' has videos without states, others have them"),
     ],
 )
@@ -88,7 +87,7 @@ def test_a_manifest_that_says_something_else_stays(sets):
     before = (sets / MANIFEST).read_bytes()
     assert join(sets, ["monday", "friday"]) == 4, "the same again is no harm"
     data_set(sets / "friday", row("c", scene=2))
-    with pytest.raises(ValueError, match=r"is there and says something else\. Move it away"):
+    with pytest.raises(ValueError, match=r"exists and has other rows\. Move it away"):
         join(sets, ["monday", "friday"])
     assert (sets / MANIFEST).read_bytes() == before
 

@@ -30,7 +30,7 @@ def test_a_plain_folder_of_videos_needs_no_words(tmp_path):
     (made,) = source.rows
     assert (source.format, made.video, made.instruction) == ("captions", "a.mp4", "")
     assert (made.num_frames, made.fps, made.height, made.width) == (5, 4.0, 64, 64)
-    assert source.notes == ["1 videos have no words."]
+    assert source.notes == ["1 videos have no instruction (the first: 'a.mp4')."]
 
 
 def test_a_manifest_comes_before_everything_else_and_its_rows_are_as_written(tmp_path):
@@ -64,7 +64,7 @@ def test_a_camera_is_asked_for_by_any_end_of_its_name_and_several_are_said(tmp_p
     [
         ({"split": "trian"}, r"no video of split 'trian'. It has: 'test'"),
         ({"camera": "right"}, r"no video of camera 'right'. It has: 'left'"),
-        ({"format": "lerobt"}, r"format 'lerobt' is not known. Choose one of manifest, lerobot"),
+        ({"format": "lerobt"}, r"format 'lerobt' is unknown. Choose one of manifest, lerobot"),
         ({"limit": 0}, "limit must be at least 1"),
         ({"fps": -1.0}, "fps must be above 0"),
     ],
@@ -79,10 +79,10 @@ def test_what_is_not_there_is_refused_with_what_is(tmp_path, asked, sentence):
 def test_what_is_no_folder_is_refused(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     if source:
-        with pytest.raises(ValueError, match=r"is no folder|is no path"):
+        with pytest.raises(ValueError, match=r"is not a folder|is not a path"):
             read_source(source)
     else:  # "" is the folder one stands in
-        with pytest.raises(ValueError, match="has no format"):
+        with pytest.raises(ValueError, match="has no known format"):
             read_source(source)
 
 
@@ -109,7 +109,7 @@ def test_links_and_frames_that_lead_out_of_the_folder_are_refused(tmp_path):
 def test_a_ring_of_links_is_refused(tmp_path):
     (tmp_path / "a.mp4").symlink_to(tmp_path / "b.mp4")
     (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
-    with pytest.raises(ValueError, match="is no path below"):
+    with pytest.raises(ValueError, match="is not a path below"):
         read_source(tmp_path)
 
 
@@ -180,7 +180,7 @@ def test_an_unpacking_that_fails_leaves_nothing_half_written(tmp_path):
     write_json(tmp_path / "set/features.json", {"featuresDict": {"features": {"steps": steps}}})
     message = example_message({"steps/image": [image_bytes(), b"not an image"]})
     write_records(tmp_path / "set/a-train.tfrecord-00000-of-00001", [message])
-    with pytest.raises(ValueError, match="frame 1 of 'image' is no JPEG"):
+    with pytest.raises(ValueError, match="frame 1 of 'image' is not a JPEG"):
         read_source(tmp_path / "set", unpack_to=tmp_path / "out")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
@@ -214,7 +214,7 @@ def test_without_a_connection_a_name_on_the_hub_is_refused_in_one_sentence(tmp_p
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
-        ValueError, match="'owner/name' is no folder, and the Hugging Face hub cannot"
+        ValueError, match="'owner/name' is not a folder, and the Hugging Face hub cannot"
     ):
         read_source("owner/name")
 

@@ -80,7 +80,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_written(
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "is full: videos-" in last
-    assert "Make room and give the same command again" in last
+    assert "Make room and run the same command again" in last
     assert "Traceback" not in done.stderr
     assert not out.exists(), "no shard was finished, so nothing stands in the way"
     assert run("make()", tiny_manifest, out, tiny_backbone).returncode == 0

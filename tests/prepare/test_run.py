@@ -10,9 +10,8 @@ from videos import moving_square
 from aid.conditioning.encoders import encode_sentences
 from aid.conditioning.states import choose_state_writer
 from aid.config import ConditionConfig
-from aid.data.cache import Cache
-from aid.data.forecast import NUM_NOISED
-from aid.data.remote import read_any_source
+from aid.data.cache import NUM_NOISED, Cache
+from aid.data.sources import read_source
 from aid.data.store import Store
 from aid.models.backbone import load_backbone
 from aid.prepare import job as job_module
@@ -136,10 +135,10 @@ def test_folders_behind_urls_are_read_and_written(
     else:
         data, out = "memory://data", "memory://out"
         fsspec.filesystem("memory").put(str(tiny_manifest), "/data", recursive=True)
-    place, source = read_any_source(data)
-    assert place == data
+    source = read_source(data)
+    assert source.place == data
     prepare(
-        place, out, tiny_backbone, condition=GREY, num_frames=3, rows=source.rows,
+        source.place, out, tiny_backbone, condition=GREY, num_frames=3, rows=source.rows,
         states=choose_state_writer("replay", source.rows),
     )  # fmt: skip
     fs, root = fsspec.core.url_to_fs(out)

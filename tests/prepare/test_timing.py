@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from aid.config import ConditionConfig
-from aid.data.forecast import NUM_NOISED
+from aid.data.cache import NUM_NOISED
 from aid.prepare import timing
 
 

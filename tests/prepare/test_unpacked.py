@@ -9,7 +9,7 @@ from aid.cli import main
 from aid.conditioning.states import choose_state_writer
 from aid.config import ConditionConfig, SourceConfig
 from aid.data.cache import Cache
-from aid.data.remote import read_any_source
+from aid.data.sources import read_source
 from aid.prepare import prepare
 
 
@@ -50,7 +50,7 @@ def test_videos_inside_of_archives_are_prepared_from_where_they_are_unpacked(
 
 def test_words_are_stripped_where_asked_and_refused_behind_a_url(archive, tmp_path):
     asked = SourceConfig(strip_distractors=True)
-    _, source = read_any_source(str(archive), asked, unpack_to=tmp_path / "unpacked")
+    source = read_source(str(archive), asked, unpack_to=tmp_path / "unpacked")
     assert "distractors" not in source.rows[0].instruction
     with pytest.raises(ValueError, match="only its manifest is read"):
-        read_any_source(f"file://{archive}", asked)
+        read_source(f"file://{archive}", asked)

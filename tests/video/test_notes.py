@@ -1,13 +1,13 @@
-from aid.video import Note, NoteTally
+from aid.video import Note, NoteCounter
 
 
 def test_notes_are_one_line_for_each_kind_with_a_count_and_an_example():
-    tally = NoteTally()
+    tally = NoteCounter()
     assert tally.lines() == []
     tally.add("a", [Note("gaps", 2)])
     tally.add("b", [Note("turned")])
     tally.add("c", [Note("gaps", 3), Note("gaps", 1)])
-    other = NoteTally()
+    other = NoteCounter()
     other.add("d", [Note("turned")])
     tally.merge(other.kinds)
     assert tally.lines() == [

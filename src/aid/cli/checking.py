@@ -51,7 +51,7 @@ def plan(
     import torch
 
     import aid.train  # noqa: F401  (so that this process is as large as one that trains)
-    from aid.data.forecast import cache_size
+    from aid.data.cache import cache_size
     from aid.models.sizes import BY_NAME, sizes_of, usual_size
     from aid.plan import configs_of, forecast_training, remedies
     from aid.predict import find_backbone

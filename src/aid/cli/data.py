@@ -69,7 +69,7 @@ def data(
         print(f"{number} files, {size / GB:.2f} GB: all are as they were written")
         return
     from aid.data.inspection import inspect
-    from aid.data.remote import list_any_source
+    from aid.data.sources import list_source
     from aid.models.devices import choose_device
     from aid.models.sizes import BY_NAME
     from aid.predict import find_backbone
@@ -84,7 +84,7 @@ def data(
     published = backbone.partition("+")[0].partition("@")[0]
     folder = None if published in BY_NAME else find_backbone(backbone)
     count_tokens = None if folder is None else _token_counter(folder)
-    listing = list_any_source(source, asked)
+    listing = list_source(source, asked)
     sizes = _sizes(folder, published)
     with step_bars() as on_step:
         report, shown = inspect(
@@ -115,7 +115,7 @@ def join(folder: Path, names: list[str]) -> None:
         folder: holds them; gets a manifest.jsonl that names the videos of all, none is copied.
         names: two or more folders in it, each with a manifest.jsonl, such as '[train, twins]'.
     """
-    from aid.data.joining import join as join_sets
+    from aid.data.manifest import join as join_sets
 
     print(f"{join_sets(folder, names):,} videos", file=sys.stderr)
     print(folder)
@@ -147,7 +147,7 @@ def _forecast(
     precision: Precision,
 ) -> dict[str, Any]:
     """Bytes and seconds of a cache of all videos."""
-    from aid.data.forecast import cache_size
+    from aid.data.cache import cache_size
     from aid.prepare.timing import encoding_seconds
 
     looked, number = report["looked_at"], report["windows"]["number"]

@@ -132,7 +132,7 @@ def evaluate(
         if states_from is None:
             _check_default_writer(model, info)
     asked, frames, taken = _as_trained(asked, frames or FrameConfig(), info or trained, said)
-    place, source = _read(data, asked, taken)
+    source = _read(data, asked, taken)
     rows, notes = source.rows, list(source.notes)
     reads_text = info is not None and info.model.dqformer.branches != "none"
     if reads_text or (
@@ -171,7 +171,7 @@ def evaluate(
         backbone=find_model(model, backbone)[1] if has_backbone else None, precision=precision,
     )  # fmt: skip
     if ranks.is_first:
-        for line in settings.describe(place, asked, len(rows)):
+        for line in settings.describe(source.place, asked, len(rows)):
             print(line)
         if taken:
             print(f"as trained       {', '.join(taken)}")
@@ -201,12 +201,12 @@ def evaluate(
             textless = _Timed(make("backbone"), sampler, batch_size)
     mean = None
     if ranks.is_first:
-        mean = _mean_of_training(place, training, settings, notes)
+        mean = _mean_of_training(source.place, training, settings, notes)
     name = Path(data).name or data
     title = f"{title} on {name}" + (f", split {asked.split}" if asked.split else "")
     with step_bars() as on_read:
         card = score(
-            rows, place, timed, out=out, frames=settings.frames, textless=textless,
+            rows, source.place, timed, out=out, frames=settings.frames, textless=textless,
             autoencode=autoencode, judge=judge if judged else None, modes=modes, mean=mean,
             more=training,
             seed=seed, batch_size=batch_size, made_with=made_with, title=title,
@@ -331,12 +331,12 @@ def _filled(config: Any, trained: dict[str, Any], said: Set[str]) -> tuple[Any, 
         ) from None
 
 
-def _read(data: str, asked: SourceConfig, taken: list[str]) -> tuple[str, "Source"]:
-    """The place of the videos and the data set."""
-    from aid.data.remote import read_any_source
+def _read(data: str, asked: SourceConfig, taken: list[str]) -> "Source":
+    """The data set."""
+    from aid.data.sources import read_source
 
     try:
-        return read_any_source(data, asked)
+        return read_source(data, asked)
     except ValueError as error:
         if not taken:
             raise
@@ -348,19 +348,16 @@ def _read(data: str, asked: SourceConfig, taken: list[str]) -> tuple[str, "Sourc
 
 def _with_words(rows: list["VideoRow"], notes: list[str]) -> list["VideoRow"]:
     """The rows that have an instruction."""
-    without = [row.id for row in rows if not row.instruction.strip()]
-    if len(without) == len(rows):
+    from aid.data.sources import with_instructions
+
+    having = with_instructions(rows, notes)
+    if not having:
         raise ValueError(
             f"none of the {len(rows)} videos has an instruction, and the model reads one. Give a "
             "data set with words (docs/data.md says where they are looked for), or evaluate the "
             "backbone alone: --predictor backbone"
         )
-    if without:
-        notes.append(
-            f"{len(without)} of {len(rows)} videos have no instruction and are left out, the first "
-            f"is {without[0]!r}."
-        )
-    return [row for row in rows if row.instruction.strip()]
+    return having
 
 
 def _long_enough(rows: list["VideoRow"], num_given: int, notes: list[str]) -> list["VideoRow"]:
@@ -396,13 +393,13 @@ def _training_rows(
 
     Why it cannot be read is added to `notes`.
     """
-    from aid.data.remote import read_any_source
+    from aid.data.sources import read_source
     from aid.data.windows import cut_windows
 
     if asked.split in (None, TRAIN):
         return []
     try:
-        _, source = read_any_source(data, replace(asked, split=TRAIN, limit=MOST_FOR_MEAN))
+        source = read_source(data, replace(asked, split=TRAIN, limit=MOST_FOR_MEAN))
     except ValueError as error:
         notes.append(f"The split {TRAIN!r} is not used: {error}")
         return []

@@ -202,7 +202,7 @@ def _encode(
 ) -> None:
     """Reads a data set, cuts its windows and encodes them into the cache `out`, with all ranks."""
     from aid.conditioning.states import choose_state_writer
-    from aid.data.remote import read_any_source
+    from aid.data.sources import read_source, with_instructions
     from aid.data.store import is_url
     from aid.data.windows import cut_windows
     from aid.models.devices import choose_device
@@ -220,14 +220,8 @@ def _encode(
         if engine == "local":
             choose_device(device)  # refused before a data set is read, let alone a language model
         frozen = find_backbone(backbone)
-        place, source = read_any_source(data, asked, unpack_to=unpack_to)
-        rows = [row for row in source.rows if row.instruction.strip()]
-        if 0 < len(rows) < len(source.rows):
-            first = next(row.id for row in source.rows if not row.instruction.strip())
-            source.notes.append(
-                f"{len(source.rows) - len(rows)} of {len(source.rows)} videos have no instruction "
-                f"and are left out, the first is {first!r}."
-            )
+        source = read_source(data, asked, unpack_to=unpack_to)
+        place, rows = source.place, with_instructions(source.rows, source.notes)
         rows = cut_windows(rows or source.rows, frames, model.num_frames, source.notes)
         for note in source.notes:
             print(f"note: {note}", file=sys.stderr)
@@ -360,7 +354,7 @@ def _suited(
     checkpoint: Path | None, backbone: Path, said: frozenset[str],
 ) -> FrameConfig:  # fmt: skip
     """Size and time of the frames, chosen where `frames` says nothing, and printed."""
-    from aid.data.remote import read_any_source
+    from aid.data.sources import read_source
     from aid.data.windows import suited_frames
     from aid.models.checkpoint import read_info
     from aid.models.sizes import usual_size
@@ -372,8 +366,8 @@ def _suited(
         height, width = (min(side, LARGEST_SIDE) for side in usual_size(backbone))
     frames = replace(frames, height=frames.height or height, width=frames.width or width)
     if not said & {"frames.windows", "frames.sampling"}:  # whole episodes may be what is wanted
-        _, source = read_any_source(data, asked)
-        frames = suited_frames(source.rows, frames, model.num_frames)
+        rows = read_source(data, asked).rows
+        frames = suited_frames(rows, frames, model.num_frames)
     rate = frames.rate(model.num_frames)
     time = "whole episodes, evenly"
     if rate is not None:

@@ -1,18 +1,18 @@
-"""What training reads: latents, condition latents, image and text tokens, made once by `prepare`.
+"""The cache: what training reads (latents, image and text tokens), made once by `prepare`.
 
 A cache is a folder:
 
-    cache.json                  what made it (the fingerprint), and which files it has; written last
-    rows.jsonl                  one line per video: id, first frame, sentences, all by number
-    rows.safetensors            where each line starts
-    videos-*.safetensors        latents, and the given frames as they are
-    first_frames-*.safetensors  what is known of each distinct first frame
+    cache.json                  settings (the fingerprint) and list of its files; written last
+    rows.jsonl                  one line per video: id, and the numbers of first frame and sentences
+    rows.safetensors            offset of each line
+    videos-*.safetensors        latents, and the given frames as pixels
+    first_frames-*.safetensors  tokens and noised latents of each distinct first frame
     sentences-*.safetensors     tokens of each distinct sentence
     sentences.json              the sentences
-    filling-*.safetensors       the latent that stands for the frames that are not given
+    filling-*.safetensors       the latent in place of frames that are not given
 
 Every distinct sentence and every distinct first frame is stored once. Files are memory-mapped and
-nothing is kept per row, so the size of a set does not matter. Nothing here knows a model.
+rows are read when they are needed, so memory does not grow with the data set. No model is needed.
 """
 
 import functools
@@ -21,7 +21,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -32,11 +32,15 @@ from aid.data.shards import FORMAT, ShardedRows, check_file, open_shard
 
 SETTINGS = "cache.json"
 ROWS, OFFSETS, SENTENCES = "rows.jsonl", "rows.safetensors", "sentences.json"
+STORED_BYTES = 2
+"""Of a number that is stored as float16."""
+NUM_NOISED = 4
+"""Noise augmentations that are stored of a first frame. Not in the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Some videos as training reads them."""
+    """Some videos, as training reads them."""
 
     latents: Float[Tensor, "b f c h w"]
     condition_latents: Float[Tensor, "b f c h w"]
@@ -51,7 +55,7 @@ class Batch:
 
 
 class Rows(Sequence):
-    """The lines of rows.jsonl as dicts, each read when it is asked for."""
+    """The lines of rows.jsonl as dicts, each read when it is accessed."""
 
     def __init__(self, folder: Path) -> None:
         starts, _ = open_shard(folder / OFFSETS)
@@ -65,16 +69,16 @@ class Rows(Sequence):
             ) from None
         if len(self._lines) != int(self._starts[-1]):
             raise ValueError(
-                f"cache file {str(folder / ROWS)!r} is damaged: it has {len(self._lines)} bytes, "
-                f"{int(self._starts[-1])} were written. Run aid prepare again."
+                f"cache file {str(folder / ROWS)!r} is damaged: it has {len(self._lines)} bytes "
+                f"instead of {int(self._starts[-1])}. Run aid prepare again."
             )
 
     def __len__(self) -> int:
-        """How many videos."""
+        """Number of videos."""
         return len(self._starts) - 1
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One video's line."""
+        """The line of one video."""
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
@@ -87,10 +91,10 @@ class Rows(Sequence):
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What `cache.json` says.
+    """The contents of `cache.json`.
 
     Raises:
-        ValueError: the folder holds no finished cache, one of another version, or it is damaged.
+        ValueError: the folder has no finished cache, one of another version, or a damaged one.
     """
     if not (folder / SETTINGS).is_file():
         raise ValueError(
@@ -101,8 +105,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
-            f"{str(folder / SETTINGS)!r} is damaged ({error}). Delete that file and give the "
-            "same aid prepare again: finished shards are kept."
+            f"{str(folder / SETTINGS)!r} is damaged ({error}). Delete that file and run "
+            "the same aid prepare again: finished shards are kept."
         ) from None
     if settings.get("format") != FORMAT:
         raise ValueError(
@@ -114,7 +118,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 class Cache:
-    """A finished cache, opened for reading; a copy in another process opens it again.
+    """A finished cache, opened for reading. A copy in another process opens the files again.
 
     Raises:
         ValueError: it is missing, unfinished, damaged or of another version.
@@ -136,11 +140,11 @@ class Cache:
             self._filling = open_shard(folder / self.settings["filling"])[0]["latent"].float()
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
-        """What a worker is sent: the folder's name, no open files."""
+        """Pickling for a worker process sends the folder's name, no open files."""
         return type(self), (self.folder,)
 
     def __len__(self) -> int:
-        """How many videos."""
+        """Number of videos."""
         return len(self.rows)
 
     def wordings(self) -> list[list[str]]:
@@ -154,7 +158,7 @@ class Cache:
         return [[sentences[number] for number in row["instructions"]] for row in self.rows]
 
     def require(self, **wanted: Any) -> None:
-        """Refuses the cache if it was made for anything else, naming what differs.
+        """Raises if the cache was made with other settings, naming the first that differs.
 
         Raises:
             ValueError: a setting differs.
@@ -163,18 +167,18 @@ class Cache:
             have = self.settings["fingerprint"].get(name)
             if have != value:
                 raise ValueError(
-                    f"cache {str(self.folder)!r} was made with {name} = {have!r}, this run needs "
-                    f"{value!r}. Make another with aid prepare, or change the recipe."
+                    f"cache {str(self.folder)!r} was made with {name} = {have!r}, and this run "
+                    f"needs {value!r}. Make another with aid prepare, or change the recipe."
                 )
 
     @functools.cached_property
     def fps(self) -> float:
-        """Frames a second of its videos, on average."""
+        """Mean frame rate of its videos."""
         return sum(row["fps"] for row in self.rows) / len(self)
 
     @property
     def states_see(self) -> list[str]:
-        """What the states of its videos are made from: "video", "first_frame", "text"."""
+        """What the states of its videos were made from: "video", "first_frame", "text"."""
         return self.settings["fingerprint"]["states_see"]
 
     def _first_frames(self, numbers: list[int], names: tuple[str, ...]) -> list[Tensor]:
@@ -182,14 +186,14 @@ class Cache:
         return [torch.stack([shard[name][at] for shard, at in found]).float() for name in names]
 
     def _sentence(self, number: int, tokens: Tensor, mask: Tensor) -> None:
-        """Fills in the tokens and the mask of a sentence; the rest stays as it is."""
+        """Writes the tokens and the mask of a sentence into the given tensors."""
         shard, at = self._sentences.find(number)
         start, end = shard["starts"][at : at + 2].tolist()
         tokens[: end - start] = shard["tokens"][start:end]
         mask[: end - start] = True
 
     def _joined(self, sentences: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Tokens and mask of several sentences one after another, for each video."""
+        """Tokens and mask of the concatenated sentences of each video."""
         n, d = self.settings["sentence_length"], self.settings["text_dim"]
         longest = max(len(numbers) for numbers in sentences)
         tokens = torch.zeros(len(sentences), longest * n, d)
@@ -204,7 +208,7 @@ class Cache:
         return self._joined([[0]])
 
     def given_frames(self, indices: list[int]) -> Float[Tensor, "b k 3 H W"]:
-        """The given frames in [-1, 1] as they came out of the video, without noise."""
+        """The given frames in [-1, 1], without noise."""
         kept = []
         for shard, at in map(self._videos.find, indices):
             kept.append(floats(shard["given_frames"][int(shard["given_of"][at])]))
@@ -219,7 +223,7 @@ class Cache:
         """The videos at `indices`.
 
         Args:
-            generator: draws a wording and a noise augmentation of each; without it the first.
+            generator: draws a wording and a noise augmentation of each video; None takes the first.
             text_of: rows whose instruction and states are used instead of the videos' own.
         """
 
@@ -229,7 +233,7 @@ class Cache:
             return int(torch.randint(high, (), generator=generator))
 
         rows = [self.rows[i] for i in indices]
-        said = [self.rows[i] for i in text_of] if text_of else rows
+        texts = [self.rows[i] for i in text_of] if text_of else rows
         latents = torch.stack([s["latents"][at] for s, at in map(self._videos.find, indices)])
         frames = [row["first_frame"] for row in rows]
         found = [self._firsts.find(number) for number in frames]
@@ -240,9 +244,9 @@ class Cache:
         names = ("image_embedding", "image_tokens")
         embedding, image_tokens = self._first_frames(frames, names)
         instruction_tokens, instruction_mask = self._joined(
-            [[row["instructions"][draw(len(row["instructions"]))]] for row in said]
+            [[row["instructions"][draw(len(row["instructions"]))]] for row in texts]
         )
-        state_tokens, state_mask = self._joined([row["states"] or [0] for row in said])
+        state_tokens, state_mask = self._joined([row["states"] or [0] for row in texts])
         return Batch(
             latents=latents.float(),
             condition_latents=self._fill(condition.float(), latents.shape[1]),
@@ -269,13 +273,13 @@ class Cache:
 
 
 def verify(folder: Path) -> tuple[int, int]:
-    """Reads all of a cache and compares it with what was written.
+    """Reads all files of a cache and compares their checksums.
 
     Returns:
-        The number of its files, and their bytes.
+        The number of its files and of their bytes.
 
     Raises:
-        ValueError: it is no finished cache, or files are damaged or missing; all are named.
+        ValueError: it is not a finished cache, or files are damaged or missing; all are named.
     """
     files, damaged = read_settings(folder).get("files", {}), []
     for name, facts in files.items():
@@ -286,30 +290,91 @@ def verify(folder: Path) -> tuple[int, int]:
     if damaged:
         raise ValueError(
             f"{len(damaged)} of {len(files)} files of cache {str(folder)!r} are damaged or "
-            f"missing: {', '.join(damaged)}. Give the same aid prepare again: it makes just these "
+            f"missing: {', '.join(damaged)}. Run the same aid prepare again: it makes only these "
             "again."
         )
     return len(files), sum(facts["bytes"] for facts in files.values())
 
 
 def refuse_mixed_states(states_see: dict[str, Sequence[str]]) -> None:
-    """Refuses states that know the whole video beside states that do not.
+    """Raises if some states were made from whole videos and others were not.
 
-    A model that learns from both cannot tell which to trust, and a score on unseen videos then says
-    nothing: the first kind knows the answer.
+    States made from the whole video contain the answer. A model trained on both kinds cannot tell
+    which to trust, and its score on unseen videos is meaningless.
 
     Args:
-        states_see: for each source (a cache, a checkpoint) what its states are made from.
+        states_see: for each source (a cache, a checkpoint) what its states were made from.
 
     Raises:
         ValueError: one kind is "video" and another is not.
     """
     kinds = {kind for kinds in states_see.values() for kind in kinds}
     if "video" in kinds and len(kinds) > 1:
-        said = "; ".join(
+        sources = "; ".join(
             f"{name}: {', '.join(kinds) or 'none'}" for name, kinds in states_see.items()
         )
         raise ValueError(
-            f"states made from the whole video stand beside states made without it ({said}). "
-            "Prepare all with one state writer, or allow it: --train.allow_mixed_states true"
+            f"states made from whole videos are mixed with others ({sources}). Prepare all data "
+            "with one state writer, or allow it: --train.allow_mixed_states true"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheSize:
+    """Bytes of a cache, by what they hold."""
+
+    latents: int
+    given_frames: int
+    first_frames: int
+    text: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.latents + self.given_frames + self.first_frames + self.text
+
+
+@runtime_checkable
+class Sizes(Protocol):
+    """The sizes of a backbone's outputs; `models.sizes` has them."""
+
+    latent_channels: int
+    down_scaling: int
+    num_image_tokens: int
+    image_dim: int
+    image_embedding_dim: int
+    text_dim: int
+
+
+def cache_size(
+    sizes: Sizes,
+    *,
+    num_videos: int,
+    num_firsts: int,
+    num_tokens: int,
+    num_frames: int,
+    num_given_frames: int,
+    height: int,
+    width: int,
+) -> CacheSize:
+    """Bytes of a cache of `num_videos` videos with `num_firsts` distinct first frames.
+
+    Args:
+        sizes: of the backbone.
+        num_videos: in the cache.
+        num_firsts: distinct first frames.
+        num_tokens: of all distinct sentences together.
+        num_frames: of a video.
+        num_given_frames: of them given.
+        height: in pixels.
+        width: in pixels.
+    """
+    cells = (height // sizes.down_scaling) * (width // sizes.down_scaling)
+    latent = sizes.latent_channels * cells * STORED_BYTES
+    image = (sizes.num_image_tokens * sizes.image_dim + sizes.image_embedding_dim) * STORED_BYTES
+    return CacheSize(
+        latents=num_videos * num_frames * latent,
+        given_frames=num_firsts * num_given_frames * 3 * height * width,
+        first_frames=num_firsts * (NUM_NOISED * num_given_frames * latent + image),
+        text=num_tokens * sizes.text_dim * STORED_BYTES,
+    )

@@ -1,6 +1,6 @@
-"""The formats that are known: how each is called, what it is known by, who reads it.
+"""The known formats: the name of each, how it is recognized, which functions read it.
 
-Called by `data.sources`. Formats are one file each in `readers/`.
+Called by `data.sources`. Each format is a module in `readers/`.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,10 +26,15 @@ from aid.types import VideoRow
 
 @dataclass(frozen=True)
 class Format:
-    """How a format is called, what it is known by, and who reads it.
+    """A format of data sets.
 
-    `unpack` writes videos that lie inside of other files below a folder; `packed` are those files,
-    and a row names its own in `world["packed"]`.
+    Attributes:
+        name: as users give it.
+        mark: the files by which it is recognized, in words.
+        fits: whether a folder has this format.
+        read: yields the rows of a folder and appends to a list of notes.
+        unpack: writes videos that lie inside other files below a folder.
+        packed: those files; a row names its own in `world["packed"]`.
     """
 
     name: str
@@ -41,13 +46,13 @@ class Format:
 
 
 def _is_manifest(folder: Path) -> bool:
-    """Whether there is a manifest of ours; other programs' lists of that name are captions."""
+    """Whether there is a manifest of this project; other lists of that name are captions."""
     if not (folder / MANIFEST).is_file():
         return False
     try:
         _, first = next(read_json_lines(folder, MANIFEST), (0, {}))
     except ValueError:
-        return True  # refused where it is read
+        return True  # the error is raised when it is read
     return not first or "id" in first or not first.keys() & {"caption", "text", "prompt"}
 
 
@@ -60,7 +65,7 @@ SOMETHING = "labels/train.json and 20bn-something-something-v2"
 RLDS = "features.json and *.tfrecord-*"
 VIDEOS = "videos, with captions in a list or beside them"
 # fmt: off
-# The first that fits is taken; a folder of videos fits almost anything and comes last.
+# The first that fits is used; `captions` fits every folder with a video and comes last.
 FORMATS = (
     Format("manifest", MANIFEST, _is_manifest, _read_manifest),
     Format("lerobot", lerobot.INFO, lerobot.is_lerobot, lerobot.read_lerobot,
@@ -80,7 +85,7 @@ FORMATS = (
 
 
 def format_of(folder: Path, name: str | None) -> Format:
-    """The format of that name, or if None is given the first that the folder fits.
+    """The format of that name; if it is None, the first that fits the folder.
 
     Raises:
         ValueError: there is none.
@@ -89,24 +94,24 @@ def format_of(folder: Path, name: str | None) -> Format:
         found = next((one for one in FORMATS if one.name == name), None)
         if found is None:
             names = ", ".join(one.name for one in FORMATS)
-            raise ValueError(f"format {name!r} is not known. Choose one of {names}.")
+            raise ValueError(f"format {name!r} is unknown. Choose one of {names}.")
         return found
     found = next((one for one in FORMATS if one.fits(folder)), None)
     if found is None:
         looked = "; ".join(f"{one.name} ({one.mark})" for one in FORMATS)
         raise ValueError(
-            f"{str(folder)!r} has no format that is known. Looked for: {looked}.{_unread(folder)}"
+            f"{str(folder)!r} has no known format. Looked for: {looked}.{_unread(folder)}"
         )
     return found
 
 
 def _unread(folder: Path) -> str:
-    """What there is instead of videos: links, files of types that are not read."""
+    """A sentence about links and files of types that are not read."""
     tree = FileTree.walk(folder)
     if tree.links:
         return (
-            f" {tree.links[0]!r} is a link to a folder, and links are not followed. Put the folder "
-            "itself there, or mount it there."
+            f" {tree.links[0]!r} is a link to a folder, and links are not followed. Copy or mount "
+            "the folder itself there."
         )
     unread = captions.OTHER_VIDEOS | {".parquet", ".arrow", ".tgz"}
     kinds = {Path(file).suffix.lower() for file in tree.files} & unread

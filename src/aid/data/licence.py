@@ -1,6 +1,6 @@
-"""Under which licence a data set says it is: read from its own files, never guessed.
+"""The licence that a data set states in its own files; it is never guessed.
 
-`sources` asks; `prepare` writes the answer into the cache, and a checkpoint's card repeats it.
+Called by `sources`. `prepare` writes it into the cache, and a checkpoint's card repeats it.
 """
 
 import json
@@ -18,30 +18,30 @@ FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICEN
 
 
 def licence_of(folder: Path, rows: Iterable[VideoRow]) -> str | None:
-    """What the data set says of its licence, None if it says nothing that is known here.
+    """The licence of a data set, None if it states none.
 
     Looked for in this order: the rows (`world["license"]` or `["licence"]`), the card (README.md of
     the Hugging Face hub), TensorFlow Datasets' `dataset_info.json`, LeRobot's `meta/info.json`, the
     first line of a licence file.
     """
-    for said in (
-        sorted({said for row in rows if (said := licence_of_row(row))}),
+    for stated in (
+        sorted({one for row in rows if (one := licence_of_row(row))}),
         list(_of_card(folder)),
         list(_of_json(folder)),
         list(_of_file(folder)),
     ):
-        if said:
-            return ", ".join(said)[:MAX_WORDS]
+        if stated:
+            return ", ".join(stated)[:MAX_WORDS]
     return None
 
 
 def licence_of_row(row: VideoRow) -> str:
-    """What the row itself says, "" if nothing."""
+    """The licence that the row itself states, or ""."""
     return next((str(row.world[key]) for key in KEYS if row.world.get(key)), "")
 
 
 def _text(folder: Path, name: str) -> str:
-    """A file of the data set; "" where there is none or it cannot be read."""
+    """A file of the data set; "" if it does not exist or cannot be read."""
     try:
         return read_text(folder, name) if (folder / name).is_file() else ""
     except ValueError:
@@ -72,8 +72,8 @@ def _of_json(folder: Path) -> Iterator[str]:
             continue
         own = values.get("redistributionInfo")
         for known in (values, own if isinstance(own, dict) else {}):
-            if isinstance(said := known.get("license"), str) and said.strip():
-                yield said.strip()
+            if isinstance(stated := known.get("license"), str) and stated.strip():
+                yield stated.strip()
 
 
 def _of_file(folder: Path) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""The files of a cache: what they are called, how one is found again, how a row is read from them.
+"""The shards of a cache: their names, checksums, and how a row is read from them.
 
-A shard's name is a digest of all that made it: the bytes of its videos, how they were decoded, the
-backbone, the arithmetic. So a finished shard is never made twice, and a changed video is another
-shard. `prepare` writes them, `data.cache` reads them.
+A shard's name is a digest of everything that decides its contents: the bytes of its videos, how
+they were decoded, the backbone, the arithmetic. So a finished shard is never made twice, and a
+changed video gives another shard. `prepare` writes shards, `data.cache` reads them.
 """
 
 import functools
@@ -22,18 +22,18 @@ from aid.files import sha256_of
 from aid.video import frame_files
 
 SHARD = 256
-"""Rows of a file: large enough to be few, small enough to be made again."""
+"""Rows per shard: large enough for few files, small enough to be made again."""
 FORMAT = 3
-"""Of the cache; counted up when an older one can no longer be read."""
+"""Version of the cache's format; incremented when an older one can no longer be read."""
 STORED_AS = "float16"
 MAX_OPEN = 1024
-"""Shards of a kind that one cache keeps mapped; opening one again costs as much as some rows."""
+"""Shards of a kind that a cache keeps mapped; opening one again costs as much as some rows."""
 
 
 def shard_name(kind: str, facts: Any) -> str:
-    """A shard's file name from everything that made it, as JSON values."""
-    said = json.dumps([FORMAT, STORED_AS, facts], sort_keys=True, ensure_ascii=False)
-    return f"{kind}-{hashlib.sha256(said.encode()).hexdigest()[:24]}.safetensors"
+    """A shard's file name from everything that decides its contents, as JSON values."""
+    text = json.dumps([FORMAT, STORED_AS, facts], sort_keys=True, ensure_ascii=False)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
 
 
 def pieces(items: list, size: int) -> Iterator[list]:
@@ -42,7 +42,7 @@ def pieces(items: list, size: int) -> Iterator[list]:
 
 
 def video_digest(path: Path) -> str:
-    """A digest of a video's bytes, or of a folder's images; "missing" where there is no file."""
+    """A digest of a video's bytes, or of a folder's images; "missing" if there is no file."""
     if path.is_dir():
         parts = [(file.name, video_digest(file)) for file in frame_files(path)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
@@ -71,7 +71,7 @@ def content_digest(tensors: dict[str, Tensor], remarks: dict[str, Any]) -> str:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a shard is there and holds what was written into it; reads all of it."""
+    """Whether a shard exists and is undamaged; reads all of it."""
     try:
         tensors, remarks = open_shard(path)
     except ValueError:
@@ -85,16 +85,17 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 
 def check_file(path: Path, facts: dict[str, Any], content: bool = True) -> None:
-    """Compares a file of a cache with what was written.
+    """Compares a file of a cache with its size and checksum when it was written.
 
     Args:
-        facts: its size and SHA-256, as `facts_of` gave them.
-        content: also compares the SHA-256, for which all of the file is read.
+        path: of the file.
+        facts: its size and SHA-256, as `facts_of` returned them.
+        content: whether to compare the SHA-256, for which all of the file is read.
 
     Raises:
-        ValueError: the file is missing or another.
+        ValueError: the file is missing or differs.
     """
-    remedy = "Give the same aid prepare again: it makes just the damaged files again."
+    remedy = "Run the same aid prepare again: it makes only the damaged files again."
     try:
         size = path.stat().st_size
         if size == facts["bytes"] and (not content or sha256_of(path) == facts["sha256"]):
@@ -103,9 +104,9 @@ def check_file(path: Path, facts: dict[str, Any], content: bool = True) -> None:
         raise ValueError(
             f"cache file {str(path)!r} cannot be read ({error.strerror}). {remedy}"
         ) from None
-    what = "its SHA-256 is another"
+    what = "its SHA-256 differs"
     if size != facts["bytes"]:
-        what = f"it has {size} bytes, {facts['bytes']} were written"
+        what = f"it has {size} bytes instead of {facts['bytes']}"
     raise ValueError(f"cache file {str(path)!r} is damaged: {what}. {remedy}")
 
 
@@ -113,7 +114,7 @@ def open_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a shard, memory-mapped (nothing is read yet), and its remarks.
 
     Raises:
-        ValueError: it is missing, damaged or not the file of that name.
+        ValueError: it is missing, damaged or was written under another name.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -133,12 +134,12 @@ def open_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 class ShardedRows:
-    """Rows that lie in several shards one after another.
+    """Rows stored in several shards, one after another.
 
     Args:
         folder: the cache's.
         shards: file name and number of rows of each.
-        files: size and SHA-256 of each file; compared when a shard is first read.
+        files: size and SHA-256 of each file, compared when a shard is first read.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class ShardedRows:
         self._open = functools.lru_cache(maxsize=MAX_OPEN)(self._opened)
 
     def __len__(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def _opened(self, name: str) -> dict[str, Tensor]:
@@ -161,7 +162,7 @@ class ShardedRows:
         return open_shard(self.folder / name)[0]
 
     def find(self, index: int) -> tuple[dict[str, Tensor], int]:
-        """The tensors of the shard that holds a row, and the row's place there."""
+        """The tensors of the shard with a row, and the row's index there."""
         shard = int(np.searchsorted(self.ends, index, side="right"))
         start = int(self.ends[shard - 1]) if shard else 0
         return self._open(self.names[shard]), index - start

@@ -1,7 +1,7 @@
-"""A folder to read from or write to: on this machine, or behind any URL that fsspec knows.
+"""A folder on this machine, or behind any URL that fsspec knows.
 
-Called by `prepare`. Files are written whole or not at all; what is read from elsewhere is fetched
-to this machine first, because decoders and memory maps want a file.
+Files are written completely or not at all. Remote files are copied to this machine to be read,
+because decoders and memory maps need a local file.
 """
 
 import errno
@@ -33,7 +33,7 @@ class Store:
     """A folder, by path or by URL.
 
     Raises:
-        ValueError: nobody knows this kind of URL, or its package is not installed.
+        ValueError: fsspec does not know this kind of URL, or its package is not installed.
     """
 
     def __init__(self, place: str | Path) -> None:
@@ -47,7 +47,7 @@ class Store:
                 raise ValueError(f"{self.place!r} cannot be opened: {error}.") from None
 
     def make(self) -> None:
-        """Creates the folder where it is not there.
+        """Creates the folder if it does not exist.
 
         Raises:
             ValueError: it cannot be created.
@@ -66,7 +66,7 @@ class Store:
             self._remote.makedirs(self._root, exist_ok=True)
 
     def names(self) -> list[str]:
-        """The names of the files in the folder; none where there is no folder."""
+        """The names of the files in the folder; none if it does not exist."""
         if self.folder is not None:
             if not self.folder.is_dir():
                 return []
@@ -77,13 +77,13 @@ class Store:
         return sorted(PurePosixPath(path).name for path in found)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether the file exists."""
         if self.folder is not None:
             return (self.folder / name).exists()
         return self._remote.exists(self._address(name))
 
     def remove(self, name: str) -> None:
-        """Deletes a file, if it is there."""
+        """Deletes a file if it exists."""
         if self.folder is not None:
             (self.folder / name).unlink(missing_ok=True)
         elif self.has(name):
@@ -92,14 +92,14 @@ class Store:
     def _address(self, name: str) -> str:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"{name!r} lies outside of {self.place!r}. Give paths below it.")
+            raise ValueError(f"{name!r} lies outside {self.place!r}. Give paths below it.")
         return f"{self._root.rstrip('/')}/{path}"
 
     @contextmanager
     def local(self, names: Iterable[str]) -> Iterator[dict[str, Path]]:
-        """Paths on this machine of files or folders, for as long as the block lasts.
+        """Paths on this machine of files or folders, valid inside the block.
 
-        One that is not there has a path at which nothing is.
+        The path of a missing file does not exist either.
 
         Raises:
             ValueError: a name leads out of the folder.
@@ -121,7 +121,7 @@ class Store:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """A path on this machine; the file there becomes `name` if the block ends without error.
+        """A path on this machine; the file becomes `name` if the block ends without an error.
 
         Raises:
             OSError: the disk is full.
@@ -141,14 +141,14 @@ class Store:
             if not _is_full(error):
                 raise
             raise OSError(
-                f"{self.place!r} is full: {name} could not be written ({_reason(error)}). What was "
-                "finished is kept. Make room and give the same command again"
+                f"{self.place!r} is full: {name} could not be written ({_reason(error)}). "
+                "Finished files are kept. Make room and run the same command again"
             ) from None
 
     def write_tensors(
         self, name: str, tensors: dict[str, Tensor], remarks: dict[str, Any] | None = None
     ) -> None:
-        """Writes a shard, whole or not at all; the same content is the same bytes."""
+        """Writes a shard, completely or not at all; equal content gives equal bytes."""
         whole = {key: value.contiguous() for key, value in tensors.items()}
         remarks = {"name": name, **(remarks or {})}
         about = json.dumps({**remarks, "digest": content_digest(whole, remarks)}, sort_keys=True)
@@ -156,14 +156,14 @@ class Store:
             save_file(whole, path, {"about": about})  # one entry: several have no fixed order
 
     def facts(self, name: str) -> dict[str, Any]:
-        """Size and SHA-256 of a file, as it was written or as it is found."""
+        """Size and SHA-256 of a file when this object wrote it, or else as it is now."""
         if name not in self._written:
             with self.local([name]) as paths:
                 self._written[name] = facts_of(paths[name])
         return self._written[name]
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file, whole or not at all."""
+        """Writes a JSON file, completely or not at all."""
         with self.writing(name) as path:
             path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
@@ -178,13 +178,13 @@ class Store:
                 return json.loads(paths[name].read_text(encoding="utf-8"))
             except ValueError as error:
                 raise ValueError(
-                    f"{name!r} in {self.place!r} is damaged ({error}). Delete that file and give "
+                    f"{name!r} in {self.place!r} is damaged ({error}). Delete that file and run "
                     "the same command again: finished shards are kept."
                 ) from None
 
 
 def _is_full(error: Exception) -> bool:
-    """Whether a disk or a quota is at its end; safetensors says it in words only."""
+    """Whether a disk or quota is full; safetensors gives it only in the message."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
     return any(f"os error {number}" in str(error) for number in FULL)

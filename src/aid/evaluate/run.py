@@ -27,7 +27,7 @@ from aid.metrics.paired import Perceptual
 from aid.metrics.protocol import Protocol, choose_protocol
 from aid.metrics.videos import VideoSet
 from aid.types import VideoRow
-from aid.video import NoteTally, remove_leftovers, whole_file
+from aid.video import NoteCounter, remove_leftovers, whole_file
 
 REAL = "real videos"
 TEXTLESS = "the backbone alone, without words"
@@ -130,7 +130,7 @@ def evaluate(
         folder, rows, out / "real", frames, ranks=ranks, on_video=on_read
     )
     questions, notes = questions_of(real, modes, seed, more), list(notes)
-    of_files = NoteTally()
+    of_files = NoteCounter()
     for one in real:
         of_files.add(one.row.id, one.notes)
     notes += of_files.lines()

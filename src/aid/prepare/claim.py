@@ -13,8 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from aid.conditioning.states import StateWriter, provenances
-from aid.data.cache import OFFSETS, ROWS, SENTENCES, SETTINGS
-from aid.data.forecast import NUM_NOISED, cache_size
+from aid.data.cache import NUM_NOISED, OFFSETS, ROWS, SENTENCES, SETTINGS, cache_size
 from aid.data.shards import (
     FORMAT,
     SHARD,

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aid.config import ConditionConfig
-from aid.data.forecast import NUM_NOISED
+from aid.data.cache import NUM_NOISED
 from aid.data.frames import floats
 from aid.data.shards import open_shard, pieces, shard_name
 from aid.prepare.job import Job, Made, Spent, Tell

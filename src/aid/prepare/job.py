@@ -23,7 +23,7 @@ from aid.models.devices import choose_device, dtype_of
 class Made:
     """A finished shard: its file, how many rows it holds, which rows were left out and why.
 
-    `notes` are those of a `NoteTally`: what was done to the rows' files beyond plain decoding.
+    `notes` are those of a `NoteCounter`: what was done to the rows' files beyond plain decoding.
     `facts` are the size and the SHA-256 of the file, from the process that wrote or found it.
     """
 

@@ -36,7 +36,7 @@ from aid.prepare.ranks import Ranks, help_out, joined, on_ranks, share
 from aid.prepare.text import encode_text, sentence_sizes, write_rows, write_states
 from aid.prepare.videos import encode_videos
 from aid.types import VideoRow
-from aid.video import NoteTally
+from aid.video import NoteCounter
 
 Engine = Literal["local", "ray"]
 OnStep = Callable[[str, int, int, str], None]
@@ -205,7 +205,7 @@ def _make_cache(
     made, on_videos = _make("videos", list(pieces(rows, SHARD)), making, on_step)
     kept, facts, places, firsts = _gather(job, made)
     skipped = [one for shard in made for one in shard.skipped]
-    tally = NoteTally()
+    tally = NoteCounter()
     for shard in made:
         tally.merge(shard.notes)
     if not kept:

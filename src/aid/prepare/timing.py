@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from aid.config import ConditionConfig
-from aid.data.forecast import NUM_NOISED
+from aid.data.cache import NUM_NOISED
 from aid.models.backbone import load_backbone
 from aid.models.devices import choose_device, dtype_of
 

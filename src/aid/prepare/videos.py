@@ -21,7 +21,7 @@ from aid.data.shards import open_shard, shard_name, video_digest
 from aid.prepare.ahead import Ahead
 from aid.prepare.job import Job, Made, Spent, Tell
 from aid.types import VideoRow
-from aid.video import NoteTally
+from aid.video import NoteCounter
 
 AHEAD = 3
 """Batches that wait, decoded, to be encoded."""
@@ -37,7 +37,7 @@ class _Draft:
     kept: list[int] = field(default_factory=list)
     fps: list[float] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    notes: NoteTally = field(default_factory=NoteTally)
+    notes: NoteCounter = field(default_factory=NoteCounter)
     given: dict[str, Tensor] = field(default_factory=dict)
     given_of: list[str] = field(default_factory=list)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aid.video.decoding import VIDEO_SUFFIXES
 from aid.video.folders import IMAGE_SUFFIXES, frame_files, list_frames
-from aid.video.notes import Note, NoteTally
+from aid.video.notes import Note, NoteCounter
 from aid.video.pictures import image_pixels
 from aid.video.pixels import contact_sheet, fit
 from aid.video.reading import (
@@ -35,7 +35,7 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "Clip",
     "Note",
-    "NoteTally",
+    "NoteCounter",
     "contact_sheet",
     "fit",
     "frame_files",

@@ -1,4 +1,8 @@
-"""What was done to a video or picture beyond plain decoding, for a person to read."""
+"""Notes for the user about files, counted by kind.
+
+`Note` and `NoteCounter`: what was done to a video or picture beyond plain decoding.
+`IssueCounter`: what the reader of a data set left out or corrected.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -22,7 +26,7 @@ class Note:
 
 
 @dataclass
-class NoteTally:
+class NoteCounter:
     """Notes of many files, counted by kind.
 
     `kinds` has for each text how many files it concerns, how many parts of them, and the first
@@ -39,7 +43,7 @@ class NoteTally:
             kind[1] += number
 
     def merge(self, kinds: dict[str, list]) -> None:
-        """What another tally has counted of other files."""
+        """Adds the counts of other files."""
         for text, (files, parts, first) in kinds.items():
             kind = self.kinds.setdefault(text, [0, 0, first])
             kind[0] += files
@@ -63,3 +67,26 @@ def _numbers(notes: Iterable[Note]) -> dict[str, int]:
     for note in notes:
         numbers[note.text] += note.number
     return dict(numbers)
+
+
+class IssueCounter:
+    """Counts issues by reason, each with the first name that it concerns."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def add(self, reason: str, name: str) -> None:
+        """Counts one more; `reason` follows the number: "videos have no instruction"."""
+        number, first = self._found.get(reason, (0, name))
+        self._found[reason] = (number + 1, first)
+
+    def number(self, reason: str) -> int:
+        """How many were counted for this reason."""
+        return self._found.get(reason, (0, ""))[0]
+
+    def notes(self) -> list[str]:
+        """One sentence per reason, in the order in which the reasons first came up."""
+        return [
+            f"{number:,} {reason} (the first: {name[:120]!r})."
+            for reason, (number, name) in self._found.items()
+        ]

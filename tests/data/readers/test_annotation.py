@@ -56,8 +56,8 @@ def test_videos_that_are_not_there_and_episodes_without_words_are_counted(tmp_pa
     source = read_source(tmp_path)
     notes = " ".join(source.notes)
     assert len(source.rows) == 1
-    assert "1 videos of camera 1 that annotations name are not there (the first: 'videos/" in notes
-    assert "1 videos have no words" in notes
+    assert "1 videos of camera 1 that annotations name do not exist (the first: 'videos/" in notes
+    assert "1 videos have no instruction" in notes
 
 
 @pytest.mark.parametrize(

@@ -133,5 +133,5 @@ def test_depth_and_trajectories_without_pictures_are_counted(tmp_path):
     session = next(folder.glob("bridge_data_v2/*/*/00/*"))
     (session / "raw/traj_group0/traj99").mkdir()
     notes = " ".join(read_source(folder).notes)
-    assert "11 folders of depth are left out" in notes
-    assert "1 trajectories have no pictures" in notes and "traj99" in notes
+    assert "11 folders of depth images are left out" in notes
+    assert "1 trajectories have no images" in notes and "traj99" in notes

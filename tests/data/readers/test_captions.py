@@ -124,26 +124,26 @@ def test_any_json_as_a_list_is_refused_or_read_but_never_a_crash(tmp_path, value
     ("name", "content", "sentence"),
     [
         ("captions.csv", b"video,caption\na.mp4,\xff\xfe\n", "is not UTF-8 text"),
-        ("captions.csv", b"video,caption\na.mp4,x,y\n", "row 2: not as many cells"),
+        ("captions.csv", b"video,caption\na.mp4,x,y\n", "row 2 has 3 cells, and the first line has 2"),
         ("captions.csv", b"clip,words\na.mp4,x\n", "needs a file name in one of the columns"),
-        ("captions.csv", b'video,caption\n"a.mp4,x\n', "is no CSV table"),
-        ("captions.jsonl", b'{"video": "a.mp4"\n', "line 1: is not JSON"),
-        ("captions.jsonl", b"[" * 100_000, "is not JSON"),
+        ("captions.csv", b'video,caption\n"a.mp4,x\n', "is not a CSV table"),
+        ("captions.jsonl", b'{"video": "a.mp4"\n', "line 1: is not valid JSON"),
+        ("captions.jsonl", b"[" * 100_000, "is not valid JSON"),
         ("captions.jsonl", b'["a.mp4"]\n', "not a JSON object"),
         ("captions.jsonl", b'{"video": ["a.mp4"]}\n', "needs a file name"),
-        ("captions.jsonl", b'{"video": "a.mp4", "caption": 7}\n', "text as words"),
-        ("captions.txt", b"just words\n", "not a video and its words"),
+        ("captions.jsonl", b'{"video": "a.mp4", "caption": 7}\n', "text as captions"),
+        ("captions.txt", b"just words\n", "not a video and its caption"),
         ("captions.csv", b"video,caption\n../secret.mp4,x\n", "outside the folder"),
         ("captions.csv", b"video,caption\n/etc/passwd,x\n", "outside the folder"),
-        ("captions.jsonl", b'{"video": "a\\u0000.mp4"}\n', "is no path"),
-        ("captions.jsonl", b'{"video": "' + b"a" * 5000 + b'"}\n', "is no path"),
-        ("captions.jsonl", b'{"video": "a.mp4", "caption": "\\ud800"}\n', "are no text"),
+        ("captions.jsonl", b'{"video": "a\\u0000.mp4"}\n', "is not a path"),
+        ("captions.jsonl", b'{"video": "' + b"a" * 5000 + b'"}\n', "is not a path"),
+        ("captions.jsonl", b'{"video": "a.mp4", "caption": "\\ud800"}\n', "are not valid Unicode"),
         ("captions.csv", b"video,caption\nb.mp4,x\n", "holds no video that can be read: 1 "),
-        ("captions.csv", b'video,caption\na.mp4,"x" y\n', "line 2.*double those inside"),
-        ("captions.json", b'{"a.mp4": 7}', "text as words"),
+        ("captions.csv", b'video,caption\na.mp4,"x" y\n', "line 2.*double the inner ones"),
+        ("captions.json", b'{"a.mp4": 7}', "text as captions"),
         ("captions.json", b"[1]", "an entry must be an object"),
         ("captions.json", b'"a.mp4"', "must hold a list or an object"),
-        ("captions.parquet", b"PAR1", "is no readable Parquet file"),
+        ("captions.parquet", b"PAR1", "is not a readable Parquet file"),
         ("captions.csv", b"", "holds no video"),
     ],
 )
@@ -360,7 +360,7 @@ def test_a_name_that_fits_two_videos_is_not_guessed(tmp_path):
     (tmp_path / "captions.csv").write_text("video,caption\na.mp4,push\n/else/y/a.mp4,lift\n")
     rows, notes = read(tmp_path)
     assert {video: row.instruction for video, row in rows.items()} == {"y/a.mp4": "lift"}
-    assert "1 videos which are not there that 'captions.csv' names are left out" in notes
+    assert "1 missing videos that 'captions.csv' names are left out" in notes
 
 
 def test_nothing_is_left_out_without_a_note(tmp_path):
@@ -376,11 +376,11 @@ def test_nothing_is_left_out_without_a_note(tmp_path):
     assert set(rows) == {"a.mp4", "e.mp4"}
     for sentence in (
         "1 files are left out, because .rmvb is not read as a video (the first: 'old/b.rmvb')",
-        "1 pictures with words are left out (the first: 'p.png')",
-        "2 files of words belong to no video (the first: 'p.txt')",
+        "1 pictures with captions are left out (the first: 'p.png')",
+        "2 caption files belong to no video (the first: 'p.txt')",
         "1 folders of images are left out, because there are videos (the first: 'frames')",
-        "1 folders are links and are not followed; put the folder itself there (the first: 'linke",
-        "1 videos have no words.",
+        "1 folders are links and are not followed; copy the folder itself (the first: 'linke",
+        "1 videos have no instruction",
     ):
         assert sentence in notes, sentence
 
@@ -391,7 +391,7 @@ def test_what_a_list_names_and_is_not_there_is_counted_and_a_second_list_named(t
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.mp4", "text": "other"}')
     rows, notes = read(tmp_path)
     assert [row.instruction for row in rows.values()] == ["push"]
-    assert "1 videos which are not there that 'captions.csv' names are left out" in notes
+    assert "1 missing videos that 'captions.csv' names are left out" in notes
     assert "1 pictures that 'captions.csv' names are left out (the first: 'c.png')" in notes
     assert "1 lists are left out, because another is read (the first: 'metadata.jsonl')" in notes
 
@@ -404,7 +404,7 @@ def test_folders_of_frames_are_videos_where_there_is_no_video_file(tmp_path):
     assert {video: (row.instruction, row.num_frames) for video, row in rows.items()} == {
         "one": ("push", 3), "two/deep": ("", 3),
     }  # fmt: skip
-    assert "2 folders of images are taken for videos" in notes
+    assert "2 folders of images are read as videos" in notes
 
 
 def test_a_folder_of_links_and_one_of_other_files_are_refused_with_what_is_there(tmp_path):
@@ -460,7 +460,7 @@ def test_animated_pictures_are_videos_and_plain_ones_are_not(tmp_path):
     assert {video: (row.instruction, row.num_frames, row.fps) for video, row in rows.items()} == {
         name: (name, 4, 4.0) for name in ("a.gif", "b.webp", "c.png")
     }
-    assert "1 pictures with words are left out (the first: 'd.webp')" in notes
+    assert "1 pictures with captions are left out (the first: 'd.webp')" in notes
     for name in ("a", "b", "c", "d"):
         (tmp_path / f"{name}.txt").unlink()
     (tmp_path / "captions.csv").write_text("video,caption\nb.webp,push\nd.webp,lift\n")
@@ -507,10 +507,10 @@ def test_what_holds_videos_inside_and_is_not_read_is_named(tmp_path, name):
 def test_texts_that_fit_no_video_are_counted_also_where_none_fits_and_papers_are_not(tmp_path):
     touch(tmp_path, "clips.v1/a.mp4", "clips.v1/x.txt", "clips.v1/README.txt", "LICENSE.txt")
     _, notes = read(tmp_path)
-    assert "1 files of words belong to no video (the first: 'clips.v1/x.txt')" in notes
+    assert "1 caption files belong to no video (the first: 'clips.v1/x.txt')" in notes
     (tmp_path / "captions.csv").write_text("video,caption\nclips.v1/a.mp4,push\n")
     _, notes = read(tmp_path)
-    assert "1 files of words are left out, because a list is read" in notes
+    assert "1 caption files are left out, because a list is read" in notes
 
 
 def test_data_sets_of_other_formats_below_are_named(tmp_path):
@@ -518,5 +518,5 @@ def test_data_sets_of_other_formats_below_are_named(tmp_path):
     write_json(tmp_path / "rt1/annotation/train/0.json", {"texts": ["push"]})
     write_json(tmp_path / "arm/meta/info.json", {})
     _, notes = read(tmp_path)
-    assert "2 data sets of their own lie below and are read as plain videos; give one" in notes
+    assert "2 data sets in folders below are read as plain videos; give the folder of one" in notes
     assert "(the first: 'arm')" in notes

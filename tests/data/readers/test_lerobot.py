@@ -186,8 +186,8 @@ def test_depth_is_left_out_and_said(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"codebase_version": "v1.6"}, "'v1.6' is not read"),
-        ({"codebase_version": None}, "'None' is not read"),
+        ({"codebase_version": "v1.6"}, "'v1.6' is not supported"),
+        ({"codebase_version": None}, "'None' is not supported"),
         ({"fps": "fast"}, "fps must be a number, got 'fast'"),
         ({"fps": 0}, "fps must be above 0"),
         ({"features": []}, "features must be an object"),
@@ -221,7 +221,7 @@ def test_a_damaged_table_is_refused_by_name(tmp_path):
     write_lerobot_v3(tmp_path)
     path = tmp_path / "meta/episodes/chunk-000/file-000.parquet"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"file-000\.parquet' is no readable Parquet file"):
+    with pytest.raises(ValueError, match=r"file-000\.parquet' is not a readable Parquet file"):
         read_source(tmp_path)
     path.unlink()
     with pytest.raises(ValueError, match="has no meta/episodes"):
@@ -236,7 +236,7 @@ def test_a_task_number_without_a_text_is_refused(tmp_path):
         tasks_of=[["a", "b"]],
         task_numbers=[0, 0, 7, 7],
     )
-    with pytest.raises(ValueError, match="number 7 has no text"):
+    with pytest.raises(ValueError, match="number 7 is not in the table of texts"):
         read_source(tmp_path)
 
 
@@ -301,12 +301,12 @@ def test_episodes_that_overlap_or_run_beyond_the_file_are_left_out_with_a_note(t
     change_episodes(
         tmp_path, length=[5, 6, 7], from_timestamp=[0.0, 1.0, 2.75], to_timestamp=[None] * 3
     )
-    with pytest.raises(ValueError, match="3 episodes are left out: where the table says"):
+    with pytest.raises(ValueError, match="3 episodes are left out: their times in the table"):
         read_source(tmp_path)
     change_episodes(tmp_path, from_timestamp=[0.0, 1.25, 2.75])
     found, notes = places(tmp_path)
     assert found == {"0": (0, 5), "1": (5, 6)}
-    assert "1 episodes are left out: where the table says that they lie contradicts" in notes
+    assert "1 episodes are left out: their times in the table contradict" in notes
     assert "file-000.mp4, episode 2" in notes
 
 
@@ -336,7 +336,7 @@ def test_a_file_of_another_rate_than_the_tables_is_read_at_its_own(tmp_path):
     write_video(video, num_frames=20, fps=8)
     found, notes = places(tmp_path)
     assert found == {"0": (0, 8), "1": (8, 12)}
-    assert "1 video files play at another rate than info.json says" in notes
+    assert "1 video files have another frame rate than info.json says" in notes
     assert "8, not 4" in notes
     write_video(video, num_frames=10, fps=8)
     found, notes = places(tmp_path)
@@ -359,7 +359,7 @@ def test_v2_files_are_compared_with_their_tables(tmp_path):
     ]  # fmt: skip
     notes = " ".join(source.notes)
     assert "2 videos have another number of frames than the lists say" in notes
-    assert "1 videos play at another rate than the lists say" in notes
+    assert "1 videos have another frame rate than the lists say" in notes
     assert "2 videos have another size than the lists say" in notes
 
 

@@ -116,7 +116,7 @@ def test_classes_become_words():
 def test_a_line_that_is_no_video_of_ucf101_is_refused(tmp_path, line):
     write_ucf101(tmp_path)
     (tmp_path / "ucfTrainTestlist/testlist02.txt").write_text(line)
-    with pytest.raises(ValueError, match=r"testlist02\.txt', line 1: .* is no video of UCF-101"):
+    with pytest.raises(ValueError, match=r"testlist02\.txt', line 1: .* is not a video"):
         read_source(tmp_path)
 
 
@@ -228,12 +228,12 @@ def test_epic_frames_that_somebody_extracted_at_another_rate_are_found_by_time(t
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("00:00:01.50", "later", "'later' is no time"),
+        ("00:00:01.50", "later", "'later' is not a time"),
         ("00:00:01.50", "00:00:00.10", "ends before it begins"),
         (",3,6,", ",three,6,", "start_frame must be a number"),
-        ("P01,P01_01,", "P01,../../etc,", "are no participant and video"),
+        ("P01,P01_01,", "P01,../../etc,", "are not a participant and a video"),
         ("stop_frame", "last_frame", "has no column 'stop_frame'"),
-        ("open door,", "", "not as many cells"),
+        ("open door,", "", "row 2 has 14 cells, and the first line has 15"),
     ],
 )
 def test_malformed_segments_of_epic_are_refused(tmp_path, old, new, sentence):

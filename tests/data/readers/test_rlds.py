@@ -7,8 +7,8 @@ from layouts import example_message, image_bytes, masked_crc, write_json, write_
 from PIL import Image
 
 from aid.config import SourceConfig
+from aid.data.readers.rlds import parse_example, read_records
 from aid.data.sources import read_source
-from aid.data.tfrecord import parse_example, read_records
 from aid.video import frame_files
 
 
@@ -128,14 +128,14 @@ def test_a_flipped_byte_anywhere_is_noticed(tmp_path, at):
 def test_a_file_that_breaks_off_is_noticed(tmp_path, keep):
     path = write_records(tmp_path / "a", [b"x" * 50])
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"breaks off|is damaged"):
+    with pytest.raises(ValueError, match=r"ends in the middle|is damaged"):
         list(read_records(tmp_path, "a"))
 
 
 def test_a_length_beyond_the_file_is_refused_before_anything_is_read(tmp_path):
     head = (1 << 60).to_bytes(8, "little")
     (tmp_path / "a").write_bytes(head + masked_crc(head) + b"x" * 100)
-    with pytest.raises(ValueError, match="breaks off at byte 0"):
+    with pytest.raises(ValueError, match="ends in the middle of a record at byte 0"):
         list(read_records(tmp_path, "a"))
 
 
@@ -143,7 +143,7 @@ def test_a_length_beyond_the_file_is_refused_before_anything_is_read(tmp_path):
     "message", [b"\xff", b"\x0a\xff\xff\xff\xff", b"\x0b", b"\x0a\x02\x0a\x05"]
 )
 def test_what_is_no_example_is_refused(message):
-    with pytest.raises(ValueError, match=r"is no tf\.train\.Example"):
+    with pytest.raises(ValueError, match=r"is not a tf\.train\.Example"):
         parse_example(memoryview(message), "record 0")
 
 
@@ -151,7 +151,7 @@ def test_features_without_an_image_are_refused(tmp_path):
     write_rlds(tmp_path)
     changed = json.dumps(FEATURES).replace('"uint8"', '"uint16"')
     (tmp_path / "1.0.0/features.json").write_text(changed)
-    with pytest.raises(ValueError, match="names no colour image"):
+    with pytest.raises(ValueError, match="has no colour image"):
         read_source(tmp_path)
 
 
@@ -189,13 +189,13 @@ def write_flagged(folder, flags, cameras=None, length=4):
 @pytest.mark.parametrize(
     ("flags", "cameras", "kept", "note"),
     [
-        ((0, 0), ("moving", "moving"), ["image_0", "image_1"], "its pictures are there and are"),
-        ((0, 0), ("grey", "grey"), ["image_0", "image_1"], "its pictures are there and are read"),
-        ((1, 0), ("moving", "moving"), ["image_0", "image_1"], "no camera image_1, but its"),
-        ((0, 0), ("moving", "black"), ["image_0"], "nothing but black pictures of camera image_1"),
-        ((1, 0), ("moving", "black"), ["image_0"], "have no camera image_1, as they say"),
-        ((1, 1), ("moving", "black"), ["image_0"], "nothing but black pictures of camera image_1"),
-        ((None, None), ("moving", "black"), ["image_0"], "nothing but black pictures of camera"),
+        ((0, 0), ("moving", "moving"), ["image_0", "image_1"], "its images exist and are"),
+        ((0, 0), ("grey", "grey"), ["image_0", "image_1"], "its images exist and are read"),
+        ((1, 0), ("moving", "moving"), ["image_0", "image_1"], "camera image_1 as missing, but its"),
+        ((0, 0), ("moving", "black"), ["image_0"], "only black images of camera image_1"),
+        ((1, 0), ("moving", "black"), ["image_0"], "have no camera image_1, as flagged"),
+        ((1, 1), ("moving", "black"), ["image_0"], "only black images of camera image_1"),
+        ((None, None), ("moving", "black"), ["image_0"], "only black images of camera"),
         ((1, 1), ("moving", "grey"), ["image_0", "image_1"], "--fps"),
     ],
 )
@@ -213,8 +213,8 @@ def test_what_is_left_out_of_an_rlds_set_is_said(tmp_path):
     path = folder / "a-train.tfrecord-00000-of-00001"
     path.rename(folder / "a-train.tfrecord-00001-of-00003")
     notes = " ".join(read_source(folder, unpack_to=tmp_path / "out").notes)
-    assert "2 shards are not there (the first: 'a-train.tfrecord-00000-of-00003')" in notes
-    assert "not read, because they are no colour images: depth_0." in notes
+    assert "2 shards do not exist (the first: 'a-train.tfrecord-00000-of-00003')" in notes
+    assert "features that are not colour images are left out: depth_0." in notes
 
 
 def test_of_versions_the_last_is_read_and_of_several_sets_none(tmp_path):

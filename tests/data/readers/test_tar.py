@@ -99,7 +99,7 @@ def test_an_archive_that_breaks_off_is_refused_by_name(tmp_path, video, keep):
 def test_an_archive_of_noise_or_of_nothing_is_refused(tmp_path):
     for content in (b"", b"\x00" * 100, b"noise" * 1000):
         (tmp_path / "0.tar").write_bytes(content)
-        with pytest.raises(ValueError, match=r"no readable tar archive|holds no video"):
+        with pytest.raises(ValueError, match=r"not a readable tar archive|holds no video"):
             read_source(tmp_path, unpack_to=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -107,7 +107,7 @@ def test_an_archive_of_noise_or_of_nothing_is_refused(tmp_path):
 def test_captions_that_are_no_text_are_refused(tmp_path, video):
     for name, content in {"0.txt": b"\xff\xfe\x00x", "0.json": b"{"}.items():
         write_shard(tmp_path / "0.tar", [("0.mp4", video), (name, content)])
-        with pytest.raises(ValueError, match=r"is not UTF-8 text|is not JSON"):
+        with pytest.raises(ValueError, match=r"is not UTF-8 text|is not valid JSON"):
             read_source(tmp_path, unpack_to=tmp_path / "out")
 
 
@@ -179,7 +179,7 @@ def test_what_an_archive_has_beside_videos_is_counted(tmp_path, video):
         "1 members of type .npy are not read",
         "1 videos beside the tar files are left out; give --format captions (the first: 'plain.mp4",
         "1 compressed archives are left out",
-        "1 videos have no words",
+        "1 videos have no instruction",
     ):
         assert sentence in notes, sentence
 

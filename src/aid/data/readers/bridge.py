@@ -5,8 +5,8 @@ Seer    rawframes/close_brown1fbox_flap/0/img_00001.jpg (or videos/.../0.mp4), a
 raw     .../TASK/[00/]2022-01-01_00-00-00/raw/traj_group0/traj0/images0/im_0.jpg, and lang.txt
 
 Seer's split leaks: most demonstrations were filmed by several cameras, each view is a video of its
-own, and the list was shuffled view by view. `strict-train` and `strict-val` keep whole
-demonstrations on one side.
+own, and the list was shuffled by view. `strict-train` and `strict-val` keep the views of a
+demonstration in one split.
 """
 
 import os
@@ -16,16 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aid.data.files import parse_json, read_text
-from aid.data.splits import SPLITS
-from aid.data.tally import Tally
+from aid.data.readers import unopened_row
+from aid.data.readers.file_tree import SPLITS
 from aid.types import VideoRow
 from aid.video import IMAGE_SUFFIXES
+from aid.video.notes import IssueCounter
 
 LIST = "path_id_bridgedata.txt"
 FPS = 5.0
 NUM_VIEWS = 3
-"""Views of one demonstration; Seer's export numbers them one after another. Inferred: the numbers
-of videos of most tasks are multiples of it."""
+"""Views of one demonstration, which Seer's export numbers consecutively. Inferred: most tasks have
+a multiple of it."""
 DATE = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 IMAGES = re.compile(r"images\d+")
 
@@ -36,7 +37,7 @@ def in_words(task: str) -> str:
 
 
 def is_seer_bridge(folder: Path) -> bool:
-    """Whether Seer's list is there, or frames in Seer's layout."""
+    """Whether Seer's list exists, or frames in Seer's layout."""
     if (folder / LIST).is_file() or (folder / "dataset" / LIST).is_file():
         return True
     return next(_seer_videos(folder), None) is not None
@@ -51,12 +52,12 @@ def read_seer_bridge(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     name = next((n for n in (LIST, f"dataset/{LIST}") if (folder / n).is_file()), None)
     listed = _listed(folder, name) if name else [i for i, _ in _seer_videos(folder)]
     if not name:
-        notes.append(f"{LIST} is missing, so that the published split is not known.")
+        notes.append(f"{LIST} is missing, so the published split is unknown.")
     else:
         notes.append(
             "the published split leaks: other views of most validation demonstrations are in "
-            "train. Splits strict-train and strict-val keep demonstrations apart (on the "
-            f"assumption that {NUM_VIEWS} numbers in a row are one demonstration)."
+            "train. Splits strict-train and strict-val keep the views of a demonstration together "
+            f"(assuming that {NUM_VIEWS} consecutive numbers are one demonstration)."
         )
     num_train = int(0.8 * len(listed))
     sizes = Counter[str]()
@@ -73,19 +74,16 @@ def read_seer_bridge(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
             continue
         demo, num_demos = int(number) // NUM_VIEWS, -(-sizes[task] // NUM_VIEWS)
         strict = "train" if demo < round(0.8 * num_demos) else "val"
-        yield _row(
+        yield unopened_row(
+            [in_words(task)],
+            fps=FPS,
             id=item,
             video=video,
-            instruction=in_words(task),
             split=("train" if position < num_train else "val") if name else "",
             world={"episode": f"{task}/{demo}", "also_in": [f"strict-{strict}"]},
         )
     if missing:
-        notes.append(f"{missing} of {len(listed)} videos of {LIST} are not there.")
-
-
-def _row(**values) -> VideoRow:
-    return VideoRow(num_frames=0, fps=FPS, height=0, width=0, **values)
+        notes.append(f"{missing} of {len(listed)} videos of {LIST} do not exist.")
 
 
 def _listed(folder: Path, name: str) -> list[str]:
@@ -130,41 +128,41 @@ def read_raw_bridge(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     """A row per trajectory and camera, in the order of the paths.
 
     The first 90 % of the trajectories of each recording session are `train`, the rest `val`, as the
-    published conversion does with an order of its own; views of one trajectory stay together.
+    published conversion does in another order; the views of a trajectory are in one split.
 
     Raises:
-        ValueError: a text is not UTF-8.
+        ValueError: a description is not UTF-8.
     """
     notes.append("train and val share scenes and sessions, but no trajectory.")
     sessions: dict[Path, list[Path]] = {}
-    tally = Tally()
+    issues = IssueCounter()
     for trajectory in _trajectories(folder):
         sessions.setdefault(trajectory.parents[2], []).append(trajectory)
     for session, trajectories in sessions.items():
         for position, trajectory in enumerate(trajectories):
             name = trajectory.relative_to(folder).as_posix()
-            said = _said(folder, trajectory, session)
+            words = _descriptions(folder, trajectory, session)
             names = sorted(p.name for p in trajectory.iterdir() if p.is_dir())
             cameras = [one for one in names if IMAGES.fullmatch(one)]
             for depth in (one for one in names if one.startswith("depth")):
-                tally.add("folders of depth are left out", f"{name}/{depth}")
+                issues.add("folders of depth images are left out", f"{name}/{depth}")
             if not cameras:
-                tally.add("trajectories have no pictures", name)
+                issues.add("trajectories have no images", name)
             for camera in sorted(cameras, key=lambda c: int(c.removeprefix("images"))):
-                yield _row(
+                yield unopened_row(
+                    words,
+                    fps=FPS,
                     id=f"{name}/{camera}",
                     video=f"{name}/{camera}",
-                    instruction=said[0] if said else "",
-                    wordings=said,
                     camera=camera,
                     split="train" if position < int(0.9 * len(trajectories)) else "val",
                     world={"episode": name},
                 )
-    notes += tally.notes()
+    notes += issues.notes()
 
 
 def _trajectories(folder: Path) -> Iterator[Path]:
-    """Folders `raw/traj_group*/traj*`, without looking at the images inside."""
+    """Folders `raw/traj_group*/traj*`, without listing the images inside."""
     for at, inner, _ in os.walk(folder):
         inner.sort(key=lambda n: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", n)])
         path = Path(at)
@@ -173,14 +171,14 @@ def _trajectories(folder: Path) -> Iterator[Path]:
             inner.clear()
 
 
-def _said(folder: Path, trajectory: Path, session: Path) -> list[str]:
-    """What annotators wrote, without their confidence; v1 has only the task's name."""
+def _descriptions(folder: Path, trajectory: Path, session: Path) -> list[str]:
+    """The annotators' descriptions, without their confidence; v1 has only the task's name."""
     path = trajectory / "lang.txt"
     if path.is_file():
         lines = read_text(folder, path.relative_to(folder).as_posix()).splitlines()
         lines = [" ".join(line.split()) for line in lines]
-        said = [line for line in lines if line and not line.lower().startswith("confidence")]
-        return list(dict.fromkeys(said))
+        words = [line for line in lines if line and not line.lower().startswith("confidence")]
+        return list(dict.fromkeys(words))
     task = session.parent if session.parent != folder else session
     while task.name.isdecimal() and task != folder:
         task = task.parent

@@ -1,13 +1,13 @@
-"""Lists of videos and their words, in the ways that people and trainers write them.
+"""Lists of videos and their captions, in the forms that people and trainers use.
 
-    .csv, .tsv, .jsonl, .parquet   a row per video or caption, columns for the file and the words
-    .json                          a list of such rows, or {"a.mp4": "words"}, or either of them
+    .csv, .tsv, .jsonl, .parquet   a row per video or caption, columns for the file and the caption
+    .json                          a list of such rows, or {"a.mp4": "caption"}, or either of them
                                    under a key: {"videos": [...], "sentences": [...]}
-    captions.txt                   lines "path.mp4 <tab> words"
-    videos.txt and prompts.txt     the same line of both belongs together
+    captions.txt                   lines "path.mp4 <tab> caption"
+    videos.txt and prompts.txt     line i of one belongs to line i of the other
 
-Called by `captions`, which finds the videos. What columns may be called is in FILES, WORDS and
-so on; `file_name`, `*_file_name`, `file_names` and `*_file_names` are Hugging Face `datasets`'.
+Called by `captions`, which finds the videos. FILES, WORDS and so on are the known names of columns;
+`file_name`, `*_file_name`, `file_names` and `*_file_names` are those of Hugging Face `datasets`.
 """
 
 import re
@@ -16,14 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from aid.data.files import parse_json, read_json_lines, read_table, read_text
-from aid.data.parquet import read_parquet
+from aid.data.files import parse_json, read_json_lines, read_parquet, read_table, read_text
 from aid.video import VIDEO_SUFFIXES
 
 FILES = ("video", "file_name", "video_path", "file_path", "path", "filepath", "filename", "file")
 FILES += ("media_path", "media", "clip_path", "video_file", "video_name", "clip_name")
 IDS = ("video_id", "videoid", "clip_id", "id")
-"""Columns that name a video without its suffix, where no other names the file."""
+"""Columns that name a video without its suffix, if no other column names the file."""
 WORDS = ("caption", "text", "prompt", "instruction", "label", "description", "sentence")
 WORDS += ("captions", "texts", "prompts", "instructions", "descriptions", "sentences", "cap")
 WORDS += ("language_instruction", "narration", "recaption", "encap", "title", "name")
@@ -44,9 +43,9 @@ TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A line of a list: a video as the list calls it, and what is said of it.
+    """A line of a list: a video, as the list names it, and its captions.
 
-    `start` and `stop` are seconds; None where the list has no times.
+    `start` and `stop` are seconds; None if the list gives no times.
     """
 
     video: str
@@ -62,10 +61,10 @@ def read_list(folder: Path, name: str) -> Iterator[Listed]:
     """The lines of a list, in order.
 
     Args:
-        name: of the list; of a pair the one with the videos.
+        name: of the list; of a pair, that of the videos.
 
     Raises:
-        ValueError: the list is malformed, or two lists that belong together differ in length.
+        ValueError: the list is malformed, or the two lists of a pair differ in length.
     """
     path = PurePosixPath(name)
     words = _other_of_pair(folder, path)
@@ -80,7 +79,7 @@ def read_list(folder: Path, name: str) -> Iterator[Listed]:
 
 
 def _other_of_pair(folder: Path, path: PurePosixPath) -> str | None:
-    """The list with the words that goes with a list of videos."""
+    """The list of captions that belongs to a list of videos."""
     for videos, words in PAIRS:
         if path.name == videos and (folder / path.parent / words).is_file():
             return (path.parent / words).as_posix()
@@ -89,13 +88,13 @@ def _other_of_pair(folder: Path, path: PurePosixPath) -> str | None:
 
 def _paired(folder: Path, videos: str, words: str) -> Iterator[Listed]:
     names = read_text(folder, videos).strip("\n").split("\n")
-    said = read_text(folder, words).strip("\n").split("\n")
-    if len(names) != len(said):
+    captions = read_text(folder, words).strip("\n").split("\n")
+    if len(names) != len(captions):
         raise ValueError(
-            f"{str(folder)!r}: {videos} has {len(names)} lines and {words} has {len(said)}. Line "
-            "by line they must belong together."
+            f"{str(folder)!r}: {videos} has {len(names)} lines and {words} has {len(captions)}. "
+            "Line i of one must belong to line i of the other."
         )
-    for name, line in zip(names, said, strict=True):
+    for name, line in zip(names, captions, strict=True):
         yield Listed(video=name.strip(), words=_clean([line]))
 
 
@@ -105,8 +104,8 @@ def _lines(folder: Path, name: str) -> Iterator[Listed]:
             found = LINE.fullmatch(line.strip())
             if not found:
                 raise ValueError(
-                    f"{str(folder / name)!r}, line {number}: not a video and its words. "
-                    'Write "video.mp4<tab>words".'
+                    f"{str(folder / name)!r}, line {number}: not a video and its caption. "
+                    'Write "video.mp4<tab>caption".'
                 )
             yield Listed(video=found[1], words=_clean([found[2]]))
 
@@ -123,13 +122,13 @@ def _rows(folder: Path, name: str, where: str) -> Iterator[dict[str, Any]]:
         table = read_table(folder, name, [], "\t" if kind == ".tsv" else ",")
         first = list(table[0]) if table else []
         if len(first) == 2 and PurePosixPath(first[0]).suffix.lower() in VIDEO_SUFFIXES:
-            yield {"video": first[0], "caption": first[1]}  # a table without a line of names
+            yield {"video": first[0], "caption": first[1]}  # a table without a header
             table = [dict(zip(("video", "caption"), row.values(), strict=True)) for row in table]
         yield from table
 
 
 def _rows_of_json(value: Any, where: str) -> list[dict[str, Any]]:
-    """A list of rows; of an object its values by file, or its first list of rows."""
+    """The rows of a list; of an object, its values by file, or its first list of rows."""
     if isinstance(value, list):
         if wrong := [row for row in value if not isinstance(row, dict)]:
             raise ValueError(f"{where}: an entry must be an object, got {str(wrong[0])[:80]!r}.")
@@ -142,19 +141,19 @@ def _rows_of_json(value: Any, where: str) -> list[dict[str, Any]]:
         return [facts.get(str(row.get("video_id")), {}) | row for row in tables["sentences"]]
     if tables:
         return next(iter(tables.values()))
-    return [{"video": file} | _as_row(said) for file, said in value.items()]
+    return [{"video": file} | _as_row(entry) for file, entry in value.items()]
 
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _as_row(said: Any) -> dict[str, Any]:
-    return said if isinstance(said, dict) else {"caption": said}
+def _as_row(entry: Any) -> dict[str, Any]:
+    return entry if isinstance(entry, dict) else {"caption": entry}
 
 
 def _listed(row: dict[str, Any], where: str) -> Iterator[Listed]:
-    """The videos of a row: one per column of files, several where a cell lists them."""
+    """The videos of a row: one per column of files, or several if a cell lists them."""
     keys = {str(key).strip().lower(): key for key in row}
 
     def cell(*columns: str) -> Any:
@@ -165,7 +164,7 @@ def _listed(row: dict[str, Any], where: str) -> Iterator[Listed]:
     if words is None or not files:
         raise ValueError(
             f"{where}: a row needs a file name in one of the columns {', '.join(FILES)}, and text "
-            f"as words, got {str(row)[:80]}."
+            f"as captions, got {str(row)[:80]}."
         )
     episode = cell(*EPISODES)
     if episode is None and len(files) > 1:
@@ -184,12 +183,13 @@ def _listed(row: dict[str, Any], where: str) -> Iterator[Listed]:
         yield from _parts(one, cell("sentences", *WORDS), cell("timestamps"))
 
 
-def _parts(one: Listed, said: Any, times: Any) -> Iterator[Listed]:
-    """A part of the video per sentence where a row has a time for each (ActivityNet's captions)."""
-    if not isinstance(said, list) or not isinstance(times, list) or len(said) != len(times):
+def _parts(one: Listed, captions: Any, times: Any) -> Iterator[Listed]:
+    """A part of the video per sentence if a row has a time for each (ActivityNet's captions)."""
+    is_list = isinstance(captions, list) and isinstance(times, list)
+    if not is_list or len(captions) != len(times):
         yield one
         return
-    for words, span in zip(said, times, strict=True):
+    for words, span in zip(captions, times, strict=True):
         ends = [_seconds(time) for time in span] if isinstance(span, list) else []
         start, stop = ends if len(ends) == 2 else (None, None)
         yield replace(one, words=_clean([words]), start=start, stop=stop)
@@ -223,29 +223,29 @@ def _files(row: dict[str, Any], keys: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def words_in(row: dict[str, Any]) -> list[str] | None:
-    """What a row of a list says of its video: several wordings, none, or None if it is no text.
+    """The captions in a row of a list, possibly none; None if a caption is not text.
 
-    A number under `label` is that of a class, which is no caption.
+    A number under `label` is a class number, not a caption.
     """
     keys = {str(key).strip().lower(): key for key in row}
     for column in WORDS:
         value = row[keys[column]] if column in keys else None
-        # caption_0, caption_1 ...: each another wording
+        # caption_0, caption_1 ...: further wordings
         more = [row[keys[k]] for k in keys if re.fullmatch(rf"{column}[_ ]?\d+", k)]
-        said = [*(value if isinstance(value, list) else [value]), *more]
-        said = [words for words in said if words is not None and words == words]  # NaN: no value
+        found = [*(value if isinstance(value, list) else [value]), *more]
+        found = [words for words in found if words is not None and words == words]  # NaN: no value
         if column.startswith("label"):
-            said = [words for words in said if not isinstance(words, int | float)]
-        if not all(isinstance(words, str) for words in said):
+            found = [words for words in found if not isinstance(words, int | float)]
+        if not all(isinstance(words, str) for words in found):
             return None
-        if clean := _clean(said):
+        if clean := _clean(found):
             return clean
     return []
 
 
-def _clean(said: list[str]) -> list[str]:
-    """Each once, without space around it, in order."""
-    return list(dict.fromkeys(words.strip() for words in said if words.strip()))
+def _clean(texts: list[str]) -> list[str]:
+    """Distinct texts without surrounding space, in order."""
+    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
 
 def _text(value: Any) -> str:
@@ -253,7 +253,7 @@ def _text(value: Any) -> str:
 
 
 def _seconds(value: Any) -> float | None:
-    """Seconds of a number or of `00:01:02.5`; None where it is neither."""
+    """Seconds of a number or of `00:01:02.5`; None if it is neither."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if 0 <= value < 1e9 else None
     found = TIME.fullmatch(value.strip()) if isinstance(value, str) else None

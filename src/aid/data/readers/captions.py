@@ -1,14 +1,14 @@
-"""A folder of videos with captions beside them, in the ways that people and trainers keep them.
+"""A folder of videos with captions, in the layouts that people and trainers use.
 
-    metadata.csv, captions.jsonl ...   a list, in the folder or in that of each split: caption_lists
+    metadata.csv, captions.jsonl ...   a list in the folder or in each split's (`caption_lists`)
     train.csv, captions_val.jsonl      a list per split
-    metas/a.txt and videos/a.mp4       words of the same name; labels, captions, prompts likewise
-    a.mp4 and a.txt                    words beside the video, also .caption and .json
+    metas/a.txt and videos/a.mp4       a caption of that name; labels, captions, prompts likewise
+    a.mp4 and a.txt                    a caption beside the video, also .caption and .json
     clip/frame_0001.jpg ...            without any video file: folders of numbered images
 
-Videos that nobody describes come with empty words where there is no list, and are left out and
-counted where there is one. A video that is listed several times has several wordings, or several
-parts if each line says another time.
+A video without a caption has an empty instruction if there is no list; if there is one, it is left
+out and counted. A video that is listed several times has several wordings, or several parts if the
+lines give different times.
 """
 
 from collections.abc import Iterator
@@ -16,32 +16,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from aid.data.files import parse_json, read_text
+from aid.data.readers import unopened_row
 from aid.data.readers.caption_lists import PAIRS, TABLES, Listed, read_list, words_in
-from aid.data.readers.file_tree import FileTree
-from aid.data.splits import split_of_folder, split_of_stem
-from aid.data.tally import Tally
+from aid.data.readers.file_tree import FileTree, split_of_folder, split_of_stem
 from aid.types import VideoRow
 from aid.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from aid.video.notes import IssueCounter
 
 STEMS = ("captions", "metadata", "manifest", "dataset", "", "prompts", "annotations", "videos")
-"""What a list may be called, without the name of a split: `metadata_train.csv`, `val.jsonl`."""
+"""Names of lists, without the name of a split: `metadata_train.csv`, `val.jsonl`."""
 NESTED = ("captions", "metadata")
-"""Those that are looked for in folders below, too."""
+"""Those that may also be in folders below."""
 VIDEO_FOLDERS = ("videos", "video", "clips")
 TEXT_FOLDERS = ("metas", "labels", "captions", "prompts", "texts", "txt")
 TEXT_SUFFIXES = (".txt", ".caption", ".cap", ".json")
-PAPERS = ("readme", "license", "licence", "citation", "changelog", "requirements", "classes")
-"""Texts that are no captions."""
+DOCUMENTS = ("readme", "license", "licence", "citation", "changelog", "requirements", "classes")
+"""Text files that are not captions."""
 OTHER_VIDEOS = frozenset(
     {".asf", ".f4v", ".vob", ".mxf", ".y4m", ".h264", ".hevc", ".h265", ".264", ".265", ".rm"}
     | {".rmvb", ".divx", ".npy", ".npz", ".pt", ".hdf5", ".h5", ".zip", ".tar", ".gz", ".7z"}
 )
-"""Files that may hold a video; those whose type is not read are counted."""
+"""Files that may hold a video but are not read; they are counted."""
 
 
 @dataclass
-class _Said:
-    """What lists say of one video, or of one part of it."""
+class _Entry:
+    """All lines of the lists about one video, or one part of it."""
 
     listed: Listed
     words: list[str] = field(default_factory=list)
@@ -59,41 +59,38 @@ def read_captions(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     Raises:
         ValueError: a list is malformed, or two lists that belong together differ in length.
     """
-    tree, tally = FileTree.walk(folder), Tally()
+    tree, issues = FileTree.walk(folder), IssueCounter()
     lists = _lists(tree) or _fitting_lists(tree)
     used: set[str] = set()
-    rows = list(_from_lists(tree, lists, tally, used)) if lists else []
+    rows = list(_from_lists(tree, lists, issues, used)) if lists else []
     covered = _scopes(tree, lists)
     videos = tree.videos or ([] if lists else list(tree.frame_folders))
     taken = {row.video for row in rows}
     rest = [video for video in videos if video not in taken]
     listed_too = [video for video in rest if any(video.startswith(at) for at in covered)]
     for video in listed_too:
-        tally.add("videos are not named in the list and are left out", video)
+        issues.add("videos are not named in the list and are left out", video)
     rows += _beside(tree, sorted(set(rest) - set(listed_too)), used)
     for row in rows:
         if not row.instruction:
-            tally.add("videos have no words", row.video)
-    _note_leftovers(tree, lists, used, tally)
-    if not rows and tally.notes():
-        raise ValueError(f"{str(folder)!r} holds no video that can be read: {tally.notes()[0]}")
-    unsaid = tally.number("videos have no words")
-    notes += [note for note in tally.notes() if "videos have no words" not in note]
-    if unsaid:
-        notes.append(f"{unsaid} videos have no words.")
+            issues.add("videos have no instruction", row.video)
+    _note_leftovers(tree, lists, used, issues)
+    if not rows and issues.notes():
+        raise ValueError(f"{str(folder)!r} holds no video that can be read: {issues.notes()[0]}")
+    notes += issues.notes()
     if tree.frame_folders and not tree.videos and not lists:
         notes.append(
-            f"{len(tree.frame_folders)} folders of images are taken for videos, their frames in "
-            "the order of the numbers; give --fps."
+            f"{len(tree.frame_folders)} folders of images are read as videos, their frames in "
+            "the order of their numbers; give --fps."
         )
     yield from rows
 
 
 def _lists(tree: FileTree) -> dict[str, str]:
-    """Lists by name, each with the split that it is of.
+    """Lists by name, each with its split.
 
-    In each folder the first that fits, in the order of STEMS and TABLES; of one name for each split
-    all of them.
+    In each folder the first list in the order of STEMS and TABLES is used, or all of that name if
+    there is one for each split.
     """
     of_folder: dict[str, dict[tuple[str, str], dict[str, str]]] = {}
     for file in tree.files:
@@ -120,7 +117,7 @@ def _lists(tree: FileTree) -> dict[str, str]:
 
 
 def _fitting_lists(tree: FileTree) -> dict[str, str]:
-    """Lists of any name beside the videos: those whose first line names one that is there."""
+    """Lists of any name beside the videos whose first line names an existing video."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     videos = {video.rpartition(".")[0] for video in tree.videos}
     for file in tree.files:
@@ -139,35 +136,38 @@ def _fitting_lists(tree: FileTree) -> dict[str, str]:
 
 
 def _scopes(tree: FileTree, lists: dict[str, str]) -> list[str]:
-    """Beginnings of the paths that lists speak of: their folders, or all where these are empty."""
+    """Beginnings of the paths that lists cover: their folders, or "" if these have no video."""
     folders = [file.rpartition("/")[0] for file in lists]
     folders = [f"{folder}/" if folder else "" for folder in folders]
     return [at if any(v.startswith(at) for v in tree.videos) else "" for at in folders]
 
 
 def _from_lists(
-    tree: FileTree, lists: dict[str, str], tally: Tally, used: set[str]
+    tree: FileTree, lists: dict[str, str], issues: IssueCounter, used: set[str]
 ) -> Iterator[VideoRow]:
-    said: dict[tuple, _Said] = {}
+    entries: dict[tuple, _Entry] = {}
     times: dict[str, set[tuple]] = {}
     for name, split in lists.items():
         base = name.rpartition("/")[0]
         for line in read_list(tree.folder, name):
             video = tree.find_video(base, line.video)
             if video is None:
-                tally.add(f"{_missing(line.video)} that {name!r} names are left out", line.video)
+                issues.add(f"{_missing(line.video)} that {name!r} names are left out", line.video)
                 continue
             split_of_row = line.split or split or split_of_folder(video)
             line = replace(line, video=video, split=split_of_row)
             span = (line.start, line.stop) if _is_span(line) else (None, None)
             times.setdefault(video, set()).add(span)
-            one = said.setdefault((video, line.split, *span), _Said(line))
+            one = entries.setdefault((video, line.split, *span), _Entry(line))
             one.words += [words for words in line.words if words not in one.words]
     ids: set[str] = set()
-    for (video, split, start, stop), one in said.items():
+    for (video, split, start, stop), one in entries.items():
         is_part = start is not None and len(times[video]) > 1
         if start is not None and not is_part:
-            tally.add("videos are read whole: each is listed once, whatever its times say", video)
+            issues.add(
+                "videos are read completely although the list gives times: each is listed once",
+                video,
+            )
         words = one.words
         if not words and not is_part:
             beside = _text_of(tree, video)
@@ -177,11 +177,10 @@ def _from_lists(
         id = f"{split}:{id}" if id in ids else id
         ids.add(id)
         episode = one.listed.episode or (video if is_part else _episode_of(video)[0])
-        yield _row(
+        yield unopened_row(
+            words,
             id=id,
             video=video,
-            instruction=next(iter(words), ""),
-            wordings=words if len(words) > 1 else [],
             camera=one.listed.camera or _episode_of(video)[1],
             split=split,
             world={"episode": episode} if episode else {},
@@ -196,24 +195,20 @@ def _is_span(line: Listed) -> bool:
 
 def _missing(name: str) -> str:
     is_image = PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-    return "pictures" if is_image else "videos which are not there"
-
-
-def _row(**values) -> VideoRow:
-    return VideoRow(**({"num_frames": 0, "fps": 0.0, "height": 0, "width": 0} | values))
+    return "pictures" if is_image else "missing videos"
 
 
 def _beside(tree: FileTree, videos: list[str], used: set[str]) -> Iterator[VideoRow]:
-    """Videos and the text of the same name beside them, or in `metas` for `videos`."""
+    """Videos with the caption of the same name beside them, or in `metas` for `videos`."""
     for video in videos:
         text = _text_of(tree, video)
         if text:
             used.add(text)
         episode, camera = _episode_of(video)
-        yield _row(
+        yield unopened_row(
+            [_read_words(tree, text)] if text else [],
             id=video,
             video=video,
-            instruction=_read_words(tree, text) if text else "",
             split=split_of_folder(video),
             camera=camera,
             world={"episode": episode} if episode else {},
@@ -221,7 +216,7 @@ def _beside(tree: FileTree, videos: list[str], used: set[str]) -> Iterator[Video
 
 
 def _episode_of(video: str) -> tuple[str, str]:
-    """Episode and camera of `videos/SPLIT/EPISODE/CAMERA.mp4`, else nothing."""
+    """Episode and camera of `videos/SPLIT/EPISODE/CAMERA.mp4`, else ""."""
     parts = PurePosixPath(video).parts
     is_known = (
         len(parts) >= 4 and parts[-4] in VIDEO_FOLDERS and split_of_folder(video) == parts[-3]
@@ -230,7 +225,7 @@ def _episode_of(video: str) -> tuple[str, str]:
 
 
 def _text_of(tree: FileTree, video: str) -> str | None:
-    """The file with a video's words."""
+    """The file with a video's caption."""
     path = PurePosixPath(video)
     places = [path]
     for number, part in enumerate(path.parts[:-1]):
@@ -255,12 +250,12 @@ def _read_words(tree: FileTree, name: str) -> str:
     if not name.endswith(".json"):
         return " ".join(text.split())
     value = parse_json(text, repr(str(tree.folder / name)))
-    said = words_in(value) if isinstance(value, dict) else None
-    return " ".join(said[0].split()) if said else ""
+    words = words_in(value) if isinstance(value, dict) else None
+    return " ".join(words[0].split()) if words else ""
 
 
 def _inner_set(file: str) -> str:
-    """The folder below that a file makes a data set of LeRobot or VPP; "" if it does not."""
+    """The folder of the LeRobot or VPP data set that a file belongs to; "" if there is none."""
     parts = PurePosixPath(file).parts
     if parts[-2:] == ("meta", "info.json"):
         return "/".join(parts[:-2])
@@ -268,8 +263,10 @@ def _inner_set(file: str) -> str:
     return "/".join(parts[: parts.index("annotation")]) if is_json and "annotation" in parts else ""
 
 
-def _note_leftovers(tree: FileTree, lists: dict[str, str], used: set[str], tally: Tally) -> None:
-    """Counts what lies there and is not read: other lists, other types of video, spare texts."""
+def _note_leftovers(
+    tree: FileTree, lists: dict[str, str], used: set[str], issues: IssueCounter
+) -> None:
+    """Counts files that are not read: other lists, other types of video, captions of no video."""
     videos = set(tree.videos)
     folders = {file.rpartition("/")[0] for file in (*used, *tree.videos)}
     stems = {file.rpartition(".")[0] for file in tree.files if file.endswith(TEXT_SUFFIXES)}
@@ -281,23 +278,25 @@ def _note_leftovers(tree: FileTree, lists: dict[str, str], used: set[str], tally
             continue
         is_captioned = stem in stems and suffix not in TEXT_SUFFIXES
         if suffix in OTHER_VIDEOS - VIDEO_SUFFIXES:
-            tally.add(f"files are left out, because {suffix} is not read as a video", file)
+            issues.add(f"files are left out, because {suffix} is not read as a video", file)
         elif suffix in IMAGE_SUFFIXES and is_captioned:
-            tally.add("pictures with words are left out", file)
+            issues.add("pictures with captions are left out", file)
         elif (
             suffix in (".txt", ".caption", ".cap")
             and (path.parent.name in TEXT_FOLDERS or file.rpartition("/")[0] in folders)
-            and path.stem.lower() not in PAPERS
+            and path.stem.lower() not in DOCUMENTS
         ):
             reason = "are left out, because a list is read" if lists else "belong to no video"
-            tally.add(f"files of words {reason}", file)
+            issues.add(f"caption files {reason}", file)
         elif suffix.lstrip(".") in TABLES and lists and split_of_stem(path.stem)[0] in STEMS:
-            tally.add("lists are left out, because another is read", file)
+            issues.add("lists are left out, because another is read", file)
     for inner in {} if lists else dict.fromkeys(filter(None, map(_inner_set, tree.files))):
-        reason = "data sets of their own lie below and are read as plain videos; give one of them"
-        tally.add(reason, inner)
+        reason = (
+            "data sets in folders below are read as plain videos; give the folder of one of them"
+        )
+        issues.add(reason, inner)
     if tree.videos and not lists:
         for folder in tree.frame_folders:
-            tally.add("folders of images are left out, because there are videos", folder)
+            issues.add("folders of images are left out, because there are videos", folder)
     for link in tree.links:
-        tally.add("folders are links and are not followed; put the folder itself there", link)
+        issues.add("folders are links and are not followed; copy the folder itself", link)

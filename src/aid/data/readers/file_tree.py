@@ -1,11 +1,12 @@
-"""The files below a folder, walked once, and found by the names that lists give them.
+"""The files below a folder, listed once, found by the names in lists; and names of splits.
 
-Called by the readers. Hidden files and folders are passed over. Links to folders are not followed;
-they are named.
+Called by the readers. Hidden files and folders are skipped. Links to folders are not followed, but
+listed.
 """
 
 import functools
 import os
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,10 +15,16 @@ from aid.data.files import inside
 from aid.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 
 LEAST_IMAGES = 2
-"""Numbered images in a folder that are taken for the frames of a video."""
-PERHAPS = frozenset({".webp", ".avif", ".png"})
-"""Pictures that may be animated."""
+"""Numbered images that make a folder the frames of a video, at least."""
+MAYBE_ANIMATED = frozenset({".webp", ".avif", ".png"})
+"""Picture files that may be videos."""
 TEXTS = frozenset({".txt", ".caption", ".cap", ".json"})
+SPLITS = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+}  # fmt: skip
+"""The words for splits that Hugging Face `datasets` finds in names, and their standard names."""
 
 
 @dataclass
@@ -57,7 +64,7 @@ class FileTree:
         return tree
 
     def find(self, path: str) -> str | None:
-        """The file of that path, however its letters are composed (NFC, NFD)."""
+        """The file of that path, in any Unicode normal form."""
         if path in self.files or path in self.frame_folders:
             return path
         return None if path.isascii() else self._composed.get(_composed(path))
@@ -65,12 +72,12 @@ class FileTree:
     def find_video(self, base: str, name: str) -> str | None:
         """The video or folder of frames that a list in folder `base` calls `name`.
 
-        Beside the path itself: with backslashes, in another Unicode form or case, below another
-        folder (a list that names `/disk/of/another/videos/a.mp4`, or lies beside `videos`), or
-        without its suffix, where just one file can be meant.
+        Besides the path itself, a video is found with backslashes, in another Unicode form or case,
+        below another folder (a list that names `/other/disk/videos/a.mp4`, or lies beside
+        `videos`), or without its suffix, if exactly one file fits.
 
         Raises:
-            ValueError: the name leads out of the folder, or is no path.
+            ValueError: the name leads out of the folder, or is not a path.
         """
         given = PurePosixPath(base, name)
         joined = os.path.normpath(given) if name else ""
@@ -78,14 +85,14 @@ class FileTree:
             return found if self._may_be_video(found) else None
         is_absolute = given.is_absolute()
         if not is_absolute or _exists(name):
-            path = inside(self.folder, joined)  # refuses what leads out
+            path = inside(self.folder, joined)  # raises if it leads out
             if is_absolute:
                 found = self.find(path.relative_to(self.folder.resolve()).as_posix())
                 return found if found and self._may_be_video(found) else None
         parts = _key(name.replace("\\", "/")).strip("/").split("/")
         named = self._by_name.get(parts[-1]) or self._by_stem.get(parts[-1], [])
         shared = [(_shared(parts, path), path) for path in named]
-        # A relative path must be there whole; of one that began on another disk, the longest end.
+        # A relative path must match completely; an absolute one of another disk by its longest end.
         is_foreign = is_absolute or name[1:3] in (":\\", ":/")
         least = 1 if is_foreign else len(parts)
         most = max((number for number, _ in shared), default=0)
@@ -93,7 +100,7 @@ class FileTree:
         return best[0] if len(best) == 1 else None
 
     def _may_be_video(self, path: str) -> bool:
-        """Whether a path is no plain picture; of other files the decoder says what they are."""
+        """Whether a path is not a plain picture; other files are checked when they are decoded."""
         is_picture = PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
         return path in self.frame_folders or not is_picture or is_video(self.folder / path)
 
@@ -119,22 +126,22 @@ class FileTree:
 def _videos(folder: Path, names: list[str]) -> list[str]:
     """The videos among the files of a folder.
 
-    A WebP, AVIF or PNG file may be one: those with a text of the same name are opened, and the
-    first of the folder, and if that is one, all.
+    A WebP, AVIF or PNG file may be one. Those with a text file of the same name are opened, and the
+    first of the folder; if that is animated, all are opened.
     """
     suffixes = {name: PurePosixPath(name).suffix.lower() for name in names}
     texts = {name.rpartition(".")[0] for name in names if suffixes[name] in TEXTS}
     videos = [name for name in names if suffixes[name] in VIDEO_SUFFIXES]
-    perhaps = [name for name in names if suffixes[name] in PERHAPS]
-    if perhaps and not is_video(folder / perhaps[0]):
-        perhaps = [name for name in perhaps if name.rpartition(".")[0] in texts]
-    return videos + [name for name in perhaps if is_video(folder / name)]
+    candidates = [name for name in names if suffixes[name] in MAYBE_ANIMATED]
+    if candidates and not is_video(folder / candidates[0]):
+        candidates = [name for name in candidates if name.rpartition(".")[0] in texts]
+    return videos + [name for name in candidates if is_video(folder / name)]
 
 
 def _exists(name: str) -> bool:
     try:
         return Path(name).exists()
-    except (OSError, ValueError):  # too long, or a NUL
+    except (OSError, ValueError):  # too long, or a NUL character
         return True
 
 
@@ -147,9 +154,32 @@ def _key(text: str) -> str:
 
 
 def _shared(parts: list[str], path: str) -> int:
-    """How many parts at the end of a path are those of a name; the last is taken to agree."""
+    """How many parts at the end of a path equal those of a name; the last is assumed to."""
     own = _key(path).split("/")
     number = 1
     while number < min(len(parts), len(own)) and parts[-1 - number] == own[-1 - number]:
         number += 1
     return number
+
+
+def is_same_split(one: str, other: str) -> bool:
+    """Whether two names mean the same split, as "val" and "validation" do."""
+    return one == other or (one in SPLITS and SPLITS[one] == SPLITS.get(other))
+
+
+def split_of_folder(path: str) -> str:
+    """The first folder of a relative path that is named like a split, or ""."""
+    return next((part for part in path.split("/")[:-1] if part.lower() in SPLITS), "")
+
+
+def split_of_stem(stem: str) -> tuple[str, str]:
+    """A file's stem without the word for a split, and that word: ("captions", "val").
+
+    The word is "" if there is none.
+    """
+    words = re.split(r"([^a-zA-Z]+)", stem)
+    found = next((n for n, word in enumerate(words) if word.lower() in SPLITS), None)
+    if found is None:
+        return stem.lower(), ""
+    rest = "".join(words[:found] + words[found + 1 :]).strip("_-. 0123456789")
+    return rest.lower(), words[found]

@@ -5,7 +5,8 @@
     20bn-something-something-v2/78687.webm                  as published; or videos/, mp4
     rawframes/78687/img_00001.jpg                           extracted frames; or frames/
 
-The label is the template with its placeholders filled in. The test split has no labels.
+The instruction is the label: the template with its placeholders filled in. The test split has no
+labels.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from aid.data.files import read_json
+from aid.data.readers import unopened_row
 from aid.data.readers.caption_lists import FILES as COLUMNS_OF_FILES
 from aid.types import VideoRow
 
@@ -22,18 +24,18 @@ LISTS += ("labels/something-something-v2-{}.json", "annotations/something-someth
 VIDEOS = ("20bn-something-something-v2/{}.webm", "videos/{}.webm", "videos/{}.mp4")
 FRAMES = ("rawframes/{}", "frames/{}")
 FPS = 12.0
-"""The videos' own rate; frames are taken to be extracted at it."""
+"""The videos' own rate; extracted frames are assumed to have it."""
 
 
 def is_something(folder: Path) -> bool:
     """Whether there is a list of labels, and the videos or frames that it names."""
     lists = [name for split in SPLITS if (name := _list_of(folder, split))]
     has_videos = any((folder / p).parent.is_dir() for p in (*VIDEOS, *FRAMES))
-    return bool(lists) and has_videos and not any(map(partial(_is_of_others, folder), lists))
+    return bool(lists) and has_videos and not any(map(partial(_is_other_list, folder), lists))
 
 
-def _is_of_others(folder: Path, name: str) -> bool:
-    """Whether a list called `train.json` names files, as those of many trainers do."""
+def _is_other_list(folder: Path, name: str) -> bool:
+    """Whether a list called `train.json` is a list of captioned files, as many trainers use."""
     with (folder / name).open("rb") as file:
         head = file.read(4096).decode("utf-8", "replace")
     return any(f'"{column}"' in head for column in (*COLUMNS_OF_FILES, "caption", "text"))
@@ -43,7 +45,7 @@ def read_something(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     """A row per label, in the order of the lists.
 
     Raises:
-        ValueError: a list is malformed, or names no video that is there.
+        ValueError: a list is malformed.
     """
     kinds = [pattern for pattern in (*VIDEOS, *FRAMES) if (folder / pattern).parent.is_dir()]
     for split in SPLITS:
@@ -59,14 +61,12 @@ def read_something(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                 raise ValueError(f"{where}: an entry needs an id, got {str(entry)[:80]}.")
             paths = [kind.format(number) for kind in kinds]
             video = next((path for path in paths if (folder / path).exists()), paths[0])
-            yield VideoRow(
+            is_file = "." in video.rpartition("/")[2]
+            yield unopened_row(
+                [_label(entry, where)],
                 id=str(number),
                 video=video,
-                instruction=_label(entry, where),
-                num_frames=0,
-                fps=0.0 if "." in video.rpartition("/")[2] else FPS,
-                height=0,
-                width=0,
+                fps=0.0 if is_file else FPS,
                 split=split,
             )
 
@@ -76,7 +76,7 @@ def _list_of(folder: Path, split: str) -> str | None:
 
 
 def _label(entry: dict, where: str) -> str:
-    """The label; where only the template is given, with the placeholders put in."""
+    """The label, or the template with its placeholders filled in."""
     label, template = entry.get("label"), entry.get("template")
     if isinstance(label, str):
         return label.strip()

@@ -2,10 +2,11 @@
 
     shard-000000.tar: 0001.mp4, 0001.txt (or .json with a caption), 0002.mp4 ...
 
-As WebDataset has it, a sample is called by its files' name up to the first dot, and what follows
-says which of its files one is: `0001.wrist.mp4` is the camera "wrist" of sample `0001`, and its
-words are those of `0001.wrist.txt`, else all that belong to no camera. Nothing is extracted under
-the archive's own names: `unpack_tar` writes videos to names made here.
+As in WebDataset, the key of a sample is the name of its files up to the first dot: `0001.wrist.mp4`
+is the camera "wrist" of sample `0001`. Its captions are those of `0001.wrist.txt`, or else all that
+belong to no camera. Nothing is extracted under a name from the archive.
+
+Why the package webdataset is not used: docs/architecture.md.
 """
 
 import tarfile
@@ -14,22 +15,21 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from aid.data.files import inside, parse_json
+from aid.data.readers import unopened_row
 from aid.data.readers.caption_lists import words_in
-from aid.data.readers.file_tree import FileTree
-from aid.data.splits import split_of_folder, split_of_stem
-from aid.data.tally import Tally
-from aid.data.unpacking import write_bytes
+from aid.data.readers.file_tree import FileTree, split_of_folder, split_of_stem
 from aid.types import VideoRow
-from aid.video import VIDEO_SUFFIXES
+from aid.video import VIDEO_SUFFIXES, whole_file
+from aid.video.notes import IssueCounter
 
 MAX_WORDS = 1 << 24
-"""Bytes of a caption inside an archive."""
+"""Largest caption inside an archive, in bytes."""
 TEXTS = (".txt", ".caption", ".cap", ".text", ".json")
 
 
 @dataclass
 class _Sample:
-    """The files of one name: videos as (part, suffix, member's name, offset), words by part."""
+    """The files of one key: videos as (part, suffix, member's name, offset), captions by part."""
 
     key: str
     videos: list[tuple[str, str, str, int]] = field(default_factory=list)
@@ -37,11 +37,11 @@ class _Sample:
     json: dict[str, list[str]] = field(default_factory=dict)
 
     def words(self, part: str) -> list[str]:
-        """What is said of the video with this part of the name."""
+        """The captions of the video with this part of the name."""
         parts = {part for part, *_ in self.videos}
         for words in (self.texts, self.json):
             own = words.get(part, [])
-            shared = [w for other, said in words.items() if other not in parts for w in said]
+            shared = [w for other, some in words.items() if other not in parts for w in some]
             if found := own or shared:
                 return list(dict.fromkeys(found))
         return []
@@ -58,63 +58,54 @@ def shards(folder: Path) -> list[Path]:
 
 
 def read_tar(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
-    """A row per video in the shards, in their order. Folders above the shards are splits.
+    """A row per video, in the order of the shards. Folders above the shards are splits.
 
     Raises:
         ValueError: an archive is damaged, or has a member that leads out of it.
     """
-    tally = Tally()
+    issues = IssueCounter()
     for shard in shards(folder):
         name = shard.relative_to(folder).as_posix()
         split = _split_of(name)
         numbers: dict[str, int] = {}
-        for sample in _samples(folder, name, tally):
-            # Another sample of a name that was there: WebDataset counts it as one of its own.
+        for sample in _samples(folder, name, issues):
+            # A repeated key is another sample, as in WebDataset.
             numbers[sample.key] = number = numbers.get(sample.key, 0) + 1
             key = sample.key if number == 1 else f"{sample.key}#{number}"
             if not sample.videos:
-                tally.add("samples have no video and are left out", f"{name}/{key}")
+                issues.add("samples have no video and are left out", f"{name}/{key}")
             for part, suffix, member, offset in sample.videos:
                 words = sample.words(part)
                 is_one = len(sample.videos) == 1
                 own = key if is_one else f"{key}.{part or suffix[1:]}"
-                yield VideoRow(
+                episode = {} if is_one else {"episode": f"{name}/{key}"}
+                yield unopened_row(
+                    words,
                     id=f"{name}/{own}",
                     video=f"{name.removesuffix('.tar')}/{own}{suffix}",
-                    instruction=next(iter(words), ""),
-                    wordings=words if len(words) > 1 else [],
-                    num_frames=0,
-                    fps=0.0,
-                    height=0,
-                    width=0,
                     split=split,
                     camera="" if is_one else part,
-                    world={
-                        "packed": name,
-                        "member": member,
-                        "offset": offset,
-                        **({} if is_one else {"episode": f"{name}/{key}"}),
-                    },
+                    world={"packed": name, "member": member, "offset": offset, **episode},
                 )
                 if not words:
-                    tally.add("videos have no words", f"{name}/{own}")
+                    issues.add("videos have no instruction", f"{name}/{own}")
     tree = FileTree.walk(folder)
     for video in tree.videos:
-        tally.add("videos beside the tar files are left out; give --format captions", video)
+        issues.add("videos beside the tar files are left out; give --format captions", video)
     for file in tree.files:
         if file.endswith((".tar.gz", ".tgz", ".tar.zst", ".zip")):
-            tally.add("compressed archives are left out; unpack them to .tar", file)
-    notes += tally.notes()
+            issues.add("compressed archives are left out; unpack them to .tar", file)
+    notes += issues.notes()
 
 
 def _split_of(name: str) -> str:
-    """A folder named like a split, else that word in the shard's name, else the first folder."""
+    """A folder named like a split, else such a word in the shard's name, else the first folder."""
     stem = PurePosixPath(name).stem
     return split_of_folder(name) or split_of_stem(stem)[1] or name.rpartition("/")[0].split("/")[0]
 
 
-def _samples(folder: Path, name: str, tally: Tally) -> Iterator[_Sample]:
-    """The samples of a shard by name; their files may stand apart, captions before or after."""
+def _samples(folder: Path, name: str, issues: IssueCounter) -> Iterator[_Sample]:
+    """The samples of a shard; their files need not be adjacent, captions come before or after."""
     where = repr(str(folder / name))
     samples: dict[str, _Sample] = {}
     for member, content in _members(folder, name):
@@ -132,7 +123,9 @@ def _samples(folder: Path, name: str, tally: Tally) -> Iterator[_Sample]:
             place = sample.json if suffix == ".json" else sample.texts
             place.setdefault(part, []).extend(words)
         else:
-            tally.add(f"members of type {suffix or '(none)'} are not read", f"{name}/{member.name}")
+            issues.add(
+                f"members of type {suffix or '(none)'} are not read", f"{name}/{member.name}"
+            )
     yield from samples.values()
 
 
@@ -150,7 +143,10 @@ def unpack_tar(folder: Path, rows: list[VideoRow], out: Path) -> None:
     for shard, paths in wanted.items():
         for member, content in _members(folder, shard):
             if member.offset in paths:
-                write_bytes(paths[member.offset], content(member.size))
+                path = paths[member.offset]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(path) as temporary:
+                    temporary.write_bytes(content(member.size))
 
 
 def _members(folder: Path, name: str) -> Iterator[tuple[tarfile.TarInfo, object]]:
@@ -180,16 +176,16 @@ def _members(folder: Path, name: str) -> Iterator[tuple[tarfile.TarInfo, object]
                             )
                         read = archive.extractfile(member).read()
                         if len(read) != member.size:
-                            raise ValueError(f"{where} breaks off in {member.name[:80]!r}.")
+                            raise ValueError(f"{where} ends in the middle of {member.name[:80]!r}.")
                         return read
 
                     yield member, content
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise ValueError(f"{where} is no readable tar archive ({error}).") from None
+        raise ValueError(f"{where} is not a readable tar archive ({error}).") from None
 
 
 def _key(name: str) -> tuple[str, str, str]:
-    """What a sample is called, which part of it a file is, and the file's suffix.
+    """The key of the sample, the part of it that a file is, and the file's suffix.
 
     `a/0001.wrist.mp4` is the part "wrist" of sample `a/0001`.
     """
@@ -207,7 +203,7 @@ def _words(content: bytes, suffix: str, where: str) -> list[str]:
         raise ValueError(f"{where} is not UTF-8 text. Save it as UTF-8.") from None
     if suffix == ".json":
         value = parse_json(text, where)
-        said = words_in(value) if isinstance(value, dict) else None
+        found = words_in(value) if isinstance(value, dict) else None
     else:
-        said = [text]
-    return [clean for words in said or [] if (clean := " ".join(words.split()))]
+        found = [text]
+    return [clean for words in found or [] if (clean := " ".join(words.split()))]

@@ -3,8 +3,8 @@
     UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi      or the class folders themselves
     ucfTrainTestlist/trainlist01.txt, testlist01.txt ...     or the lists beside the videos
 
-Splits `train` and `test` are those of list 1; `train01` to `test03` name a list. The set has no
-instructions: the class in words stands for one.
+Splits `train` and `test` are those of list 1; `train01` to `test03` name a list. There are no
+instructions; the name of the class in words is used as one.
 """
 
 import re
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aid.data.files import read_text
+from aid.data.readers import unopened_row
 from aid.types import VideoRow
 
 FOLDERS = ("ucfTrainTestlist", ".", "splits", "annotations")
@@ -27,7 +28,7 @@ def read_ucf101(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
     """A row per listed video, in the order of the lists.
 
     Raises:
-        ValueError: a list has a line that is no video.
+        ValueError: a line of a list does not name a video of UCF-101.
     """
     lists = _lists(folder) or ""
     splits: dict[str, list[str]] = {}
@@ -38,20 +39,16 @@ def read_ucf101(folder: Path, notes: list[str]) -> Iterator[VideoRow]:
                 for video in _videos(folder, name):
                     splits.setdefault(video, []).append(f"{split}{number}")
     notes.append(
-        "the official lists keep the 25 groups of a class apart; splits at random leak, because "
-        "videos of one group come from one recording."
+        "the official lists keep the 25 groups of a class apart; random splits leak, because the "
+        "videos of a group come from one recording."
     )
     root = next((r for r in ("UCF-101", "UCF101", "videos") if (folder / r).is_dir()), ".")
     for video, lists_of in splits.items():
         first = next((name for name in lists_of if name.endswith("01")), "")
-        yield VideoRow(
+        yield unopened_row(
+            [class_in_words(video.split("/")[0])],
             id=Path(video).stem,
             video=f"{root}/{video}" if root != "." else video,
-            instruction=class_in_words(video.split("/")[0]),
-            num_frames=0,
-            fps=0.0,
-            height=0,
-            width=0,
             split=first.removesuffix("01"),
             world={"episode": Path(video).stem.rpartition("_c")[0], "also_in": lists_of},
         )
@@ -67,13 +64,13 @@ def _lists(folder: Path) -> str | None:
 
 
 def _videos(folder: Path, name: str) -> Iterator[str]:
-    """Paths `Class/v_Class_g01_c01.avi` of a list; train lists add the class's number."""
+    """Paths `Class/v_Class_g01_c01.avi` of a list; lists for training add the class number."""
     for number, line in enumerate(read_text(folder, name).splitlines(), start=1):
         words = line.split()
         if words:
             path = Path(words[0])
             if len(path.parts) != 2 or not NAME.fullmatch(path.stem):
                 raise ValueError(
-                    f"{str(folder / name)!r}, line {number}: {line[:80]!r} is no video of UCF-101."
+                    f"{str(folder / name)!r}, line {number}: {line[:80]!r} is not a video."
                 )
             yield words[0]

@@ -1,11 +1,11 @@
-"""What is said of an episode of a LeRobot data set: tasks, other wordings, stages.
+"""The instructions of an episode of a LeRobot data set: tasks, wordings, stages.
 
     task_index            which task a frame belongs to (tasks.jsonl, tasks.parquet)
     subtask_index         which stage a frame belongs to (subtasks.parquet)
-    language_persistent   rows with a style: "subtask" is a stage, "task_aug" another wording
-    *instruction*         text columns, as exports of other robots' data have them
+    language_persistent   rows with a style: "subtask" is a stage, "task_aug" a wording
+    *instruction*         text columns, in exports of other robots' data
 
-Most episodes need none of these columns: one task, said in the list of episodes.
+Most episodes need none of these columns: one task, in the list of episodes.
 """
 
 import bisect
@@ -15,17 +15,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from aid.data.files import number_in, read_json_lines
-from aid.data.parquet import read_parquet
-from aid.data.tally import Tally
+from aid.data.files import number_in, read_json_lines, read_parquet
 from aid.types import State
+from aid.video.notes import IssueCounter
 
 LANGUAGE = "language_persistent"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
-    """Frames `start` to before `stop` of an episode, and what is said of them."""
+class TaskSpan:
+    """Frames `start` to `stop` (excluded) of an episode, and their task."""
 
     start: int
     stop: int
@@ -35,19 +34,19 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Words:
-    """Where a data set keeps its words."""
+class Tables:
+    """The tables of a data set that hold tasks and stages, read when they are needed."""
 
     folder: Path
     features: dict[str, dict]
     fps: float
     is_v3: bool
-    tally: Tally
+    issues: IssueCounter
     _open: dict[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def tasks(self) -> dict[int, str]:
-        """Texts of the tasks by number."""
+        """The tasks by number."""
         if self.is_v3:
             return _numbered(self.folder, "meta/tasks.parquet", "task")
         name, tasks = "meta/tasks.jsonl", {}
@@ -58,14 +57,14 @@ class Words:
 
     @functools.cached_property
     def subtasks(self) -> dict[int, str]:
-        """Texts of the stages by number; empty where the set has none."""
+        """The stages by number; empty if the data set has none."""
         name = "meta/subtasks.parquet"
         has = "subtask_index" in self.features and (self.folder / name).is_file()
         return _numbered(self.folder, name, "subtask") if has else {}
 
     def frames(self, table: str, episode: int) -> dict[str, list]:
-        """The columns of words, a value per frame of the episode."""
-        if self._open.get("name") != table:  # one file holds many episodes: keep the last
+        """The columns of tasks and stages, a value per frame of the episode."""
+        if self._open.get("name") != table:  # one file holds many episodes: keep the last one open
             columns = ["episode_index", "task_index", "subtask_index", LANGUAGE, *self.texts]
             read = read_parquet(self.folder, table, columns)
             if "episode_index" not in read.column_names:
@@ -83,69 +82,72 @@ class Words:
         return [n for n, kind in kinds.items() if kind == "string" and "instruction" in n.lower()]
 
 
-def words_of(words: Words, table: str, index: int, length: int, tasks: list[str]) -> list[Span]:
-    """The spans of an episode in order: one, or one per task where the task changes.
+def spans_of(
+    tables: Tables, table: str, index: int, length: int, tasks: list[str]
+) -> list[TaskSpan]:
+    """The spans of an episode in order: one, or one per task if the task changes.
 
     Args:
         table: the Parquet file of the episode's frames.
-        tasks: what the list of episodes says.
+        index: of the episode; `length` is its number of frames.
+        tasks: as the list of episodes says.
 
     Raises:
         ValueError: a table is missing or malformed.
     """
-    has_more = LANGUAGE in words.features or words.texts or words.subtasks
-    is_one = len(tasks) == 1 and not _is_told_otherwise(words, table, index, tasks[0])
+    has_more = LANGUAGE in tables.features or tables.texts or tables.subtasks
+    is_one = len(tasks) == 1 and not _has_other_tasks(tables, table, index, tasks[0])
     if is_one and not has_more:
-        return [Span(start=0, stop=length, instruction=tasks[0])]
-    frames = words.frames(table, index)
-    where = f"{str(words.folder / table)!r}, episode {index}"
-    said = _said(frames, words.texts)
-    stages = _stages(frames, words, length, where)
+        return [TaskSpan(start=0, stop=length, instruction=tasks[0])]
+    frames = tables.frames(table, index)
+    where = f"{str(tables.folder / table)!r}, episode {index}"
+    wordings = _wordings(frames, tables.texts)
+    stages = _stages(frames, tables, length, where)
     numbers = frames.get("task_index", [])
     if is_one or not numbers:
         spans = [(0, length, tasks[0] if tasks else "")]
     else:
-        spans = [(a, b, _text(words.tasks, n, where)) for n, a, b in _runs(numbers)]
-        if (
-            len(spans) == 1 and len(tasks) > 1
-        ):  # tasks that no frame has are other ways to say the one
-            said = list(dict.fromkeys([spans[0][2], *tasks, *said]))
+        spans = [(a, b, _text(tables.tasks, n, where)) for n, a, b in _runs(numbers)]
+        if len(spans) == 1 and len(tasks) > 1:  # tasks of no frame are wordings of the one
+            wordings = list(dict.fromkeys([spans[0][2], *tasks, *wordings]))
     return [
-        Span(
+        TaskSpan(
             start=start,
             stop=stop,
-            instruction=task or next(iter(said), ""),
-            wordings=said,
+            instruction=task or next(iter(wordings), ""),
+            wordings=wordings,
             states=[_cut(stage, start, stop) for stage in stages if _meets(stage, start, stop)],
         )
         for start, stop, task in spans
     ]
 
 
-def _is_told_otherwise(words: Words, table: str, index: int, task: str) -> bool:
-    """Whether the table of frames names other tasks than the list of episodes does.
+def _has_other_tasks(tables: Tables, table: str, index: int, task: str) -> bool:
+    """Whether the table of frames names other tasks than the list of episodes.
 
-    Compared where one table holds many episodes (v3) and can be read; without it, the list counts.
+    They are compared for v3, if the table can be read; else the list is used.
     """
-    if not words.is_v3 or not task:
+    if not tables.is_v3 or not task:
         return False
     try:
-        numbers = dict.fromkeys(words.frames(table, index).get("task_index", []))
-        told = [words.tasks.get(number) for number in numbers]
+        numbers = dict.fromkeys(tables.frames(table, index).get("task_index", []))
+        named = [tables.tasks.get(number) for number in numbers]
     except ValueError:
         return False
-    if not told or None in told or told == [task]:
+    if not named or None in named or named == [task]:
         return False
-    reason = "episodes have other tasks in the table of frames than in the list; the frames' count"
-    words.tally.add(reason, f"episode {index}: {told[0]!r}, not {task!r}")
+    reason = (
+        "episodes have other tasks in the table of frames than in the list; the frames' are used"
+    )
+    tables.issues.add(reason, f"episode {index}: {named[0]!r}, not {task!r}")
     return True
 
 
-def _said(frames: dict[str, list], columns: list[str]) -> list[str]:
-    """Other wordings: of the text columns and of the style "task_aug", each once."""
-    said = [frames[column][0] for column in columns if frames.get(column)]
-    said += [row.get("content") for row in _language(frames) if row.get("style") == "task_aug"]
-    return list(dict.fromkeys(s.strip() for s in said if isinstance(s, str) and s.strip()))
+def _wordings(frames: dict[str, list], columns: list[str]) -> list[str]:
+    """Distinct wordings: of the text columns and of the style "task_aug"."""
+    wordings = [frames[column][0] for column in columns if frames.get(column)]
+    wordings += [row.get("content") for row in _language(frames) if row.get("style") == "task_aug"]
+    return list(dict.fromkeys(s.strip() for s in wordings if isinstance(s, str) and s.strip()))
 
 
 def _language(frames: dict[str, list]) -> list[dict[str, Any]]:
@@ -154,20 +156,20 @@ def _language(frames: dict[str, list]) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)]
 
 
-def _stages(frames: dict[str, list], words: Words, length: int, where: str) -> list[State]:
-    """The stages that somebody annotated, in order, each until the next begins."""
-    told = [row for row in _language(frames) if row.get("style") == "subtask"]
-    if told:
+def _stages(frames: dict[str, list], tables: Tables, length: int, where: str) -> list[State]:
+    """The annotated stages in order, each until the next begins."""
+    annotated = [row for row in _language(frames) if row.get("style") == "subtask"]
+    if annotated:
         begins = sorted(
-            (round(number_in(row, "timestamp", where) * words.fps), str(row.get("content") or ""))
-            for row in told
+            (round(number_in(row, "timestamp", where) * tables.fps), str(row.get("content") or ""))
+            for row in annotated
         )
         stops = [*(begin for begin, _ in begins[1:]), length]
         runs = [(text, a, b) for (a, text), b in zip(begins, stops, strict=True)]
-    elif words.subtasks and frames.get("subtask_index"):
+    elif tables.subtasks and frames.get("subtask_index"):
         runs = [
             (
-                _text(words.subtasks, number, where) if number is not None and number >= 0 else "",
+                _text(tables.subtasks, number, where) if number is not None and number >= 0 else "",
                 a,
                 b,
             )
@@ -203,17 +205,19 @@ def _cut(stage: State, start: int, stop: int) -> State:
 
 def _text(texts: dict[int, str], number: Any, where: str) -> str:
     if number not in texts:
-        raise ValueError(f"{where}: number {number!r} has no text; there are {len(texts)}.")
+        raise ValueError(
+            f"{where}: number {number!r} is not in the table of texts, which has {len(texts)} rows."
+        )
     return texts[number]
 
 
 def _numbered(folder: Path, name: str, noun: str) -> dict[int, str]:
-    """Texts by number, of a table whose index are the texts (pandas names it, or does not)."""
+    """Texts by number, of a table whose index holds the texts, with or without a name."""
     table = read_parquet(folder, name).to_pydict()
     texts = next((table[c] for c in (noun, "__index_level_0__") if c in table), None)
     numbers = table.get(f"{noun}_index")
     if texts is None or numbers is None:
         raise ValueError(
-            f"{str(folder / name)!r} must hold {noun}_index and the texts, got {list(table)}."
+            f"{str(folder / name)!r} must have {noun}_index and the texts, got {list(table)}."
         )
     return {int(number): str(text) for number, text in zip(numbers, texts, strict=True)}

@@ -1,41 +1,65 @@
-"""What is known of each row of a data set, kept in a temporary database on disk and counted there.
+"""Statistics of a data set's rows, in a temporary SQLite database on disk.
 
-Called by `data.inspection`. SQLite holds a few megabytes in memory however many rows there are; the
-file has no name and goes with the process.
+Called by `data.inspection`. SQLite uses a few megabytes of memory for any number of rows. The file
+has no name and disappears with the process.
 """
 
 import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aid.data.looking import Glance
+import numpy as np
+from jaxtyping import UInt8
+
 from aid.types import VideoRow
-from aid.video import frame_files
+from aid.video import Note, frame_files
 
 MAX_NAMED = 1000
-"""Of videos that are listed by name; all are counted."""
+"""Videos that are listed by name, at most; all are counted."""
 MAX_GROUPS = 20
-"""Of frame rates and sizes that are listed, most frequent first."""
+"""Frame rates and sizes that are listed, at most, most frequent first."""
 AT_ONCE = 200
-"""Rows that are in memory at once."""
+"""Rows in memory at once."""
 
 TABLES = """
 CREATE TABLE rows (place INTEGER PRIMARY KEY, id TEXT, video TEXT, start REAL, stop REAL,
   split TEXT, camera TEXT, instruction TEXT, num_frames INTEGER, fps REAL, height INTEGER,
   width INTEGER, scene TEXT, is_packed INTEGER, draw INTEGER, line TEXT);
 CREATE TABLE sentences (words TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE glances (place INTEGER PRIMARY KEY, reason TEXT, is_still INTEGER, warm REAL,
+CREATE TABLE looks (place INTEGER PRIMARY KEY, reason TEXT, is_still INTEGER, warm REAL,
   cold REAL);
 CREATE TABLE files (video TEXT PRIMARY KEY, size TEXT, digest TEXT);
 CREATE INDEX by_video ON rows (video);
 """
 
 
-class Ledger:
-    """Rows, sentences, glances and digests of files, to be counted."""
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a decoded video looks like.
+
+    Attributes:
+        digest: of the file's bytes; "" if they were not read.
+        reason: why it cannot be read; "" if it can.
+        is_still: whether nothing moves.
+        warm: share of its area, 0 to 1, with red above green above blue.
+        cold: share of its area with blue above green above red.
+    """
+
+    digest: str
+    reason: str = ""
+    is_still: bool = False
+    warm: float = 0.0
+    cold: float = 0.0
+    frames: UInt8[np.ndarray, "f H W 3"] | None = None
+    notes: tuple[Note, ...] = ()
+
+
+class Statistics:
+    """Rows, sentences, what decoded videos look like, and digests of files."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("")  # a temporary file
@@ -58,7 +82,7 @@ class Ledger:
             yield some
 
     def add_row(self, row: VideoRow) -> None:
-        """Writes a row down, with its sentences."""
+        """Adds a row and its sentences."""
         draw = int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:7])
         scene = row.world.get("scene")
         facts = (
@@ -67,13 +91,15 @@ class Ledger:
             draw, json.dumps(row.to_json()),
         )  # fmt: skip
         self._db.execute(f"INSERT INTO rows VALUES (NULL{', ?' * len(facts)})", facts)
-        said = {row.instruction, *row.wordings, *(state.text for state in row.states)} - {""}
-        self._db.executemany("INSERT OR IGNORE INTO sentences VALUES (?)", [(w,) for w in said])
+        texts = {row.instruction, *row.wordings, *(state.text for state in row.states)} - {""}
+        self._db.executemany(
+            "INSERT OR IGNORE INTO sentences VALUES (?)", [(text,) for text in texts]
+        )
 
-    def add_glance(self, place: int, row: VideoRow, seen: Glance) -> None:
-        """Writes down what was seen of a row, and what its header says."""
-        facts = (place, seen.reason, seen.is_still, seen.warm, seen.cold)
-        self._db.execute("INSERT INTO glances VALUES (?, ?, ?, ?, ?)", facts)
+    def add_look(self, place: int, row: VideoRow, look: Look) -> None:
+        """Adds what the video of a row looks like, and what its header says."""
+        facts = (place, look.reason, look.is_still, look.warm, look.cold)
+        self._db.execute("INSERT INTO looks VALUES (?, ?, ?, ?, ?)", facts)
         self._db.execute(
             "UPDATE rows SET num_frames = ?, fps = ?, height = ?, width = ? WHERE place = ?",
             (*_numbers(row), place),
@@ -81,16 +107,18 @@ class Ledger:
         self._db.execute(
             "INSERT INTO files VALUES (?, NULL, ?) "
             "ON CONFLICT (video) DO UPDATE SET digest = excluded.digest",
-            (row.video, None if seen.reason else seen.digest or None),
+            (row.video, None if look.reason else look.digest or None),
         )
 
     def chosen(
         self, number: int | None, *, is_by_draw: bool = False
     ) -> Iterator[list[tuple[int, VideoRow]]]:
-        """Rows to look at, drawn by digests of their ids; None: all.
+        """Places and rows of a sample, drawn by digests of their ids.
 
-        They come in the order of the source, or, for who may stop at any of them, of the draw
-        after the first.
+        Args:
+            number: size of the sample; None takes all rows.
+            is_by_draw: the order, in which one may stop anywhere: first the first row, then as
+                drawn. Otherwise the order is that of the source.
         """
         self._db.execute("CREATE TABLE chosen (place INTEGER PRIMARY KEY)")
         self._db.execute(
@@ -104,15 +132,15 @@ class Ledger:
             yield [(place, VideoRow.from_json(json.loads(line))) for place, line in some]
 
     def num_rows(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return self._one("SELECT COUNT(*) FROM rows")[0]
 
     def num_sentences(self) -> int:
-        """How many distinct instructions, wordings and states."""
+        """Number of distinct instructions, wordings and states."""
         return self._one("SELECT COUNT(*) FROM sentences")[0]
 
     def has_packed(self) -> bool:
-        """Whether videos lie inside of archives or tables."""
+        """Whether videos lie inside archives or tables."""
         return bool(self._one("SELECT COALESCE(MAX(is_packed), 0) FROM rows")[0])
 
     def repeated_ids(self) -> list[str]:
@@ -121,12 +149,12 @@ class Ledger:
         return [name for (name,) in self._all(query, MAX_NAMED)]
 
     def numbers_of(self, column: str) -> dict[str, int]:
-        """How many rows have each value of "split", "camera"."""
+        """Number of rows with each value of "split" or "camera"."""
         query = f"SELECT {column}, COUNT(*) FROM rows GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?"
         return dict(self._all(query, MAX_NAMED))
 
     def spread(self, value: str) -> dict[str, int | float]:
-        """How many rows have a number above 0, and its least, median and greatest value."""
+        """Number of rows whose value is above 0, and its minimum, median and maximum."""
         known = f"(SELECT {value} AS x FROM rows WHERE {value} > 0)"
         number, least, most = self._one(f"SELECT COUNT(x), MIN(x), MAX(x) FROM {known}")
         if not number:
@@ -136,12 +164,12 @@ class Ledger:
         return {"known": number, "least": least, "median": median, "most": most}
 
     def groups(self, value: str) -> list[tuple[Any, int]]:
-        """Values above 0 and how many rows have each, most frequent first."""
+        """Values above 0 and number of rows with each, most frequent first."""
         query = f"SELECT {value}, COUNT(*) FROM rows WHERE {value} > 0 GROUP BY 1 "
         return self._all(query + "ORDER BY 2 DESC, 1 LIMIT ?", MAX_GROUPS)
 
     def lengths(self) -> Iterator[tuple[int, float, int]]:
-        """Frames and frames a second, 0 where nobody knows, and how many rows are so."""
+        """Frames, frames a second (0: unknown) and number of rows with both."""
         for some in self._streamed("SELECT num_frames, fps, COUNT(*) FROM rows GROUP BY 1, 2"):
             yield from some
 
@@ -167,35 +195,35 @@ class Ledger:
             yield [words for (words,) in some]
 
     def num_scenes(self) -> int | None:
-        """Distinct scenes, if the source names that of every row."""
+        """Number of distinct scenes; None unless every row names its scene."""
         query = "SELECT COUNT(DISTINCT scene), COUNT(scene), COUNT(*) FROM rows"
         scenes, named, rows = self._one(query)
         return scenes if named == rows else None
 
     def corrupt(self) -> tuple[int, list[dict[str, str]]]:
-        """How many looked-at videos cannot be read, and which and why."""
-        of = "FROM glances JOIN rows USING (place) WHERE reason <> ''"
+        """Number of decoded videos that cannot be read; ids, videos and reasons of the first."""
+        of = "FROM looks JOIN rows USING (place) WHERE reason <> ''"
         named = self._all(f"SELECT id, video, reason {of} ORDER BY place LIMIT ?", MAX_NAMED)
         listed = [dict(zip(("id", "video", "reason"), row, strict=True)) for row in named]
         return self._one(f"SELECT COUNT(*) {of}")[0], listed
 
     def still(self) -> tuple[int, list[str]]:
-        """How many looked-at videos stand still, and the ids of the first."""
-        of = "FROM glances JOIN rows USING (place) WHERE is_still"
+        """Number of decoded videos without motion, and the ids of the first."""
+        of = "FROM looks JOIN rows USING (place) WHERE is_still"
         named = self._all(f"SELECT id {of} ORDER BY place LIMIT ?", MAX_NAMED)
         return self._one(f"SELECT COUNT(*) {of}")[0], [name for (name,) in named]
 
     def colours(self) -> dict[str, tuple[float, float]]:
-        """Mean shares of warm and cold area of each camera's looked-at videos."""
-        query = "SELECT camera, AVG(warm), AVG(cold) FROM glances JOIN rows USING (place) "
+        """Mean shares of warm and cold area in the decoded videos of each camera."""
+        query = "SELECT camera, AVG(warm), AVG(cold) FROM looks JOIN rows USING (place) "
         found = self._all(query + "WHERE reason = '' GROUP BY 1 ORDER BY 1 LIMIT ?", MAX_NAMED)
         return {camera: (warm, cold) for camera, warm, cold in found}
 
     def measure(self, folder: Path) -> int:
-        """Notes the sizes of plain files; those of one size in two splits may be the same.
+        """Adds the sizes of plain files.
 
         Returns:
-            How many those are.
+            Number of files with equals in size in another split, which may be duplicates.
         """
         query = "SELECT DISTINCT video FROM rows WHERE NOT is_packed"
         for some in self._streamed(query):
@@ -206,24 +234,25 @@ class Ledger:
                 sizes,
             )
         self._db.execute(
-            "CREATE TABLE alike AS SELECT DISTINCT video FROM files JOIN rows USING (video) "
+            "CREATE TABLE possible_duplicates AS "
+            "SELECT DISTINCT video FROM files JOIN rows USING (video) "
             "WHERE digest IS NULL AND size IN (SELECT size FROM files JOIN rows USING (video) "
             "GROUP BY size HAVING COUNT(DISTINCT split) > 1)"
         )
-        return self._one("SELECT COUNT(*) FROM alike")[0]
+        return self._one("SELECT COUNT(*) FROM possible_duplicates")[0]
 
-    def alike(self) -> Iterator[list[str]]:
-        """Videos whose bytes must be read to know, some at a time."""
-        for some in self._streamed("SELECT video FROM alike"):
+    def possible_duplicates(self) -> Iterator[list[str]]:
+        """Possible duplicates, whose bytes must be compared, some at a time."""
+        for some in self._streamed("SELECT video FROM possible_duplicates"):
             yield [video for (video,) in some]
 
     def add_digests(self, digests: Iterable[tuple[str, str]]) -> None:
-        """Notes digests of videos."""
+        """Adds digests of videos."""
         swapped = [(digest, video) for video, digest in digests]
         self._db.executemany("UPDATE files SET digest = ? WHERE video = ?", swapped)
 
     def across_splits(self) -> tuple[int, list[dict[str, Any]]]:
-        """How many videos are in more than one split by name or by their bytes, and examples."""
+        """Number of videos in several splits, by name or by bytes, and the first of them."""
         groups = (
             "FROM (SELECT MIN(id) AS one, MAX(id) AS other, COUNT(*) AS number, "
             "GROUP_CONCAT(DISTINCT split) AS splits FROM rows LEFT JOIN files USING (video) "
@@ -236,7 +265,7 @@ class Ledger:
 
 
 def _numbers(row: VideoRow) -> tuple[int, float, int, int]:
-    """Frames, rate and size, no larger than the database holds."""
+    """Frames, rate and size, limited to the largest integer of SQLite."""
     most = (1 << 63) - 1
     return (
         min(row.num_frames, most),
@@ -247,7 +276,7 @@ def _numbers(row: VideoRow) -> tuple[int, float, int, int]:
 
 
 def _size(path: Path) -> str | None:
-    """Bytes of a file; of a folder the number of images and the bytes of the first."""
+    """Bytes of a file; of a folder, the number of images and the bytes of the first."""
     try:
         if path.is_dir():
             files = frame_files(path)
