@@ -77,9 +77,9 @@ def ours(options: argparse.Namespace, out: Path) -> dict:
         loaded += time.monotonic() - start
         return made
 
-    from aid.prepare import job
+    from aid.prepare import encoding
 
-    job.load_backbone = timed
+    encoding.load_backbone = timed
     start = time.monotonic()
     result = prepare(
         options.data, out, options.folder, condition=ConditionConfig(), num_frames=NUM_FRAMES,

@@ -17,9 +17,9 @@ import os, signal, sys
 from pathlib import Path
 from aid.cli import main
 from aid.data import store as store_module
-from aid.prepare import claim as claim_module, run as run_module
+from aid.prepare import cache_folder as cache_folder_module, run as run_module
 
-claim_module.SHARD = run_module.SHARD = 2
+cache_folder_module.SHARD = run_module.SHARD = 2
 data, out, backbone = sys.argv[1:4]
 
 def arguments():

@@ -22,7 +22,7 @@ from aid.data.manifest import read_manifest, write_manifest
 from aid.tabletop.r3d import R3D, R3DConfig, save_r3d
 from aid.video import write_mp4
 
-SETUP = "from aid.prepare import claim, run; claim.SHARD = run.SHARD = 2"
+SETUP = "from aid.prepare import cache_folder, run; cache_folder.SHARD = run.SHARD = 2"
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 import pytest
 from prepared import make
 
-from aid.prepare import claim as claim_module
+from aid.prepare import cache_folder as cache_folder_module
 from aid.prepare import run as run_module
 
 
 @contextmanager
 def small_shards():
     with pytest.MonkeyPatch.context() as patch:
-        for module in (run_module, claim_module):
+        for module in (run_module, cache_folder_module):
             patch.setattr(module, "SHARD", 2)
         yield
 

@@ -88,7 +88,7 @@ def test_the_same_command_makes_just_the_damaged_files_again(
 def test_a_byte_that_flipped_before_the_cache_was_finished_is_not_blessed(
     out, finished, tiny_manifest, tiny_backbone, at
 ):
-    (out / "cache.json").rename(out / "claim.json")
+    (out / "cache.json").rename(out / "in_progress.json")
     for kind in ("videos-", "first_frames-", "sentences-", "filling-"):
         flip(first_of(out, kind), at)
     make(tiny_manifest, out, tiny_backbone)

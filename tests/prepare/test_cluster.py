@@ -13,10 +13,10 @@ from prepared import SCRIPT, contents
 
 from aid.config import ConditionConfig, FrameConfig
 from aid.prepare.cluster import _Worker, on_cluster
-from aid.prepare.job import Job, Made, Spent
+from aid.prepare.encoding import EncodingJob, Progress, ShardResult
 from aid.types import VideoRow
 
-JOB = Job(
+JOB = EncodingJob(
     data="data", out="cache", backbone="tiny", backbone_id="0", condition=ConditionConfig(),
     frames=FrameConfig(), num_frames=3, height=8, width=8,
 )  # fmt: skip
@@ -36,7 +36,7 @@ for attempt in range(4):  # Ray waits 30 s for itself, which a busy machine may 
         ray.shutdown()
 marker = sys.argv[4]
 
-def killing(job, shards, tell, encode=videos_module.encode_videos):
+def killing(job, shards, on_progress, encode=videos_module.encode_videos):
     # Runs in a worker: the first that comes here dies in the middle of its first write.
     import os, signal
     from aid.data import store
@@ -52,7 +52,7 @@ def killing(job, shards, tell, encode=videos_module.encode_videos):
 
     store.save_file = kill
     try:
-        yield from encode(job, shards, tell)
+        yield from encode(job, shards, on_progress)
     finally:
         store.save_file = save
 """
@@ -100,7 +100,7 @@ def noting(job, shards, tell, encode=videos_module.encode_videos):
     import ray
     with open(marker, "a") as file:
         file.write(f"{len(ray.get_gpu_ids())}\\n")
-    yield from encode(job, shards, tell)
+    yield from encode(job, shards, on_progress)
 
 run_module.encode_videos = noting
 make("--engine", "ray")
@@ -127,19 +127,19 @@ def test_every_worker_has_a_gpu_to_itself_where_the_cluster_declares_some(
     ("error", "is_users"), [(ValueError("video 'a' is damaged"), True), (OSError("full"), False)]
 )
 def test_what_a_worker_meets_is_said_and_not_thrown(error, is_users):
-    def encode(job, shards, tell):
+    def encode(job, shards, on_progress):
         raise error
         yield
 
     answer = _Worker(encode, JOB, dict)({"number": 3, "rows": "[{}]"})
-    said = {"made": "", "spent": "", "error": str(error), "is_users": is_users}
+    said = {"result": "", "progress": "", "error": str(error), "is_users": is_users}
     assert answer == {"number": 3, **said}
 
 
 def test_a_worker_says_what_it_made_as_json():
-    def encode(job, shards, tell):
+    def encode(job, shards, on_progress):
         (rows,) = shards
-        yield Made(
+        yield ShardResult(
             name=f"{job.out}-{rows[0]['id']}", num_rows=len(rows), facts={"size": 3},
             skipped=[("b", "torn")], notes={"turned": ["a", 1]},
         )  # fmt: skip
@@ -147,7 +147,7 @@ def test_a_worker_says_what_it_made_as_json():
     answer = _Worker(encode, JOB, dict)({"number": 0, "rows": json.dumps([{"id": "a"}])})
     made = {"name": "cache-a", "num_rows": 1, "facts": {"size": 3}, "skipped": [["b", "torn"]],
             "notes": {"turned": ["a", 1]}}  # fmt: skip
-    assert json.loads(answer["made"]) == made
+    assert json.loads(answer["result"]) == made
     assert answer["error"] == ""
 
 
@@ -192,10 +192,10 @@ class FakeRay(types.ModuleType):
     ],
 )
 def test_workers_ask_for_gpus_where_there_are_any(monkeypatch, gpus, device, asked, of_worker):
-    def encode(job, shards, tell):
+    def encode(job, shards, on_progress):
         for rows in shards:
-            tell(Spent(done=len(rows), encoded=len(rows), seconds=2.0, waited=1.0))
-            yield Made(name=rows[0]["id"], num_rows=len(rows))
+            on_progress(Progress(done=len(rows), encoded=len(rows), seconds=2.0, waited=1.0))
+            yield ShardResult(name=rows[0]["id"], num_rows=len(rows))
 
     ray = FakeRay({"CPU": 4.0} | ({"GPU": float(gpus)} if gpus else {}))
     monkeypatch.setitem(sys.modules, "ray", ray)
@@ -206,7 +206,7 @@ def test_workers_ask_for_gpus_where_there_are_any(monkeypatch, gpus, device, ask
     made = list(on_cluster(encode, JOB, shards, dict, told.append, num_workers=None, device=device))
     assert [one.name for one in made] == ["0", "1", "2", "3", "4", "5"]
     assert ray.asked == [(asked, of_worker)]
-    assert sum(told, Spent()) == Spent(done=6, encoded=6, seconds=12.0, waited=6.0)
+    assert sum(told, Progress()) == Progress(done=6, encoded=6, seconds=12.0, waited=6.0)
 
 
 def test_a_gpu_that_the_cluster_has_not_is_refused(monkeypatch):

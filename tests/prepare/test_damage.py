@@ -34,7 +34,7 @@ def test_damaged_videos_stop_the_work_or_are_skipped_and_counted(
     sentences = json.loads((tmp_path / "out/sentences.json").read_text())
     said = [[sentences[number] for number in row["states"]][-1] for row in cache.rows]
     assert said == ["ball left", "ball left", "ball right", "ball right"]
-    (tmp_path / "out/cache.json").rename(tmp_path / "out/claim.json")
+    (tmp_path / "out/cache.json").rename(tmp_path / "out/in_progress.json")
     with pytest.raises(ValueError, match="--skip-corrupt"):
         make(data, tmp_path / "out", tiny_backbone)
 
@@ -49,7 +49,7 @@ def test_a_set_of_nothing_but_damaged_videos_is_refused(tiny_manifest, tiny_back
 
 def test_a_damaged_shard_is_made_again(finished, tiny_manifest, tiny_backbone, tmp_path):
     out = shutil.copytree(finished, tmp_path / "out")
-    (out / "cache.json").rename(out / "claim.json")
+    (out / "cache.json").rename(out / "in_progress.json")
     shard = next(iter(out.glob("videos-*")))
     shard.write_bytes(shard.read_bytes()[:-7])
     make(tiny_manifest, out, tiny_backbone)

@@ -9,7 +9,7 @@ from prepared import contents, make, shards
 
 from aid.cli import main
 from aid.models.backbone import Backbone
-from aid.prepare.job import Job
+from aid.prepare.encoding import EncodingJob
 
 
 def command(data, out, backbone, *more):
@@ -90,7 +90,9 @@ def test_another_precision_is_another_cache(finished, tiny_manifest, tiny_backbo
         assert torch.allclose(whole["latents"].float(), half["latents"].float(), atol=0.05)
     assert json.loads((out / "cache.json").read_text())["fingerprint"]["precision"] == "bfloat16"
     assert not contents(out).keys() & {p.name for p in finished.glob("*-*.safetensors")}
-    with pytest.raises(ValueError, match="made with precision = 'bfloat16', asked is 'float32'"):
+    with pytest.raises(
+        ValueError, match="made with precision = 'bfloat16', and 'float32' is requested"
+    ):
         make(tiny_manifest, out, tiny_backbone)
 
 
@@ -104,8 +106,8 @@ def test_the_encoders_are_tried_on_an_accelerator_before_the_folder_is_made(
         tried.append((tmp_path / "out").exists())
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("aid.prepare.job.choose_device", lambda device: torch.device("meta"))
-    monkeypatch.setattr(Job, "_try_batch", run_out)
+    monkeypatch.setattr("aid.prepare.encoding.choose_device", lambda device: torch.device("meta"))
+    monkeypatch.setattr(EncodingJob, "_try_batch", run_out)
     with pytest.raises(ValueError, match=r"'meta' has too little memory.*--batch_size 8"):
         make(tiny_manifest, tmp_path / "out", tiny_backbone)
     assert tried == [False]

@@ -13,7 +13,7 @@ from aid.data.frames import Frames
 from aid.data.manifest import read_manifest
 from aid.data.shards import SHARD
 from aid.models.backbone import Backbone
-from aid.prepare import claim as claim_module
+from aid.prepare import cache_folder as cache_folder_module
 from aid.prepare import prepare, videos
 from aid.prepare import run as run_module
 
@@ -28,7 +28,7 @@ def test_ten_thousand_rows_take_no_more_memory_than_some_hundred(
     All frames together have 1.5 GB. The bound leaves room for blocks that glibc keeps when they
     are freed: 80 to 120 MB whatever the number of rows, 12 MB where it gives them back.
     """
-    for module in (run_module, claim_module):
+    for module in (run_module, cache_folder_module):
         monkeypatch.setattr(module, "SHARD", SHARD)
     row = replace(read_manifest(tiny_manifest)[0], height=128, width=128)
     rows = [replace(row, id=str(number)) for number in range(NUM_ROWS)]

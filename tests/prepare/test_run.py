@@ -14,7 +14,7 @@ from aid.data.cache import NUM_NOISED, Cache
 from aid.data.sources import read_source
 from aid.data.store import Store
 from aid.models.backbone import load_backbone
-from aid.prepare import job as job_module
+from aid.prepare import encoding as encoding_module
 from aid.prepare import prepare
 from aid.prepare.first_frames import noised
 from aid.video import to_float
@@ -68,7 +68,7 @@ def test_a_finished_cache_is_kept_and_nothing_is_loaded_again(
     def refuse(*args, **kwargs):
         raise AssertionError("encoded again")
 
-    monkeypatch.setattr(job_module, "load_backbone", refuse)
+    monkeypatch.setattr(encoding_module, "load_backbone", refuse)
     make(tiny_manifest, finished, tiny_backbone)
 
 

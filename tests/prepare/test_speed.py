@@ -50,7 +50,7 @@ def test_progress_counts_every_row_once_also_those_that_were_made_before(
     assert videos == sorted(videos)
     assert videos[-1] == 6
     assert re.fullmatch(r"[\d.]+ a second, \d+% waiting for decoding", told[2][3])
-    (tmp_path / "out/cache.json").rename(tmp_path / "out/claim.json")
+    (tmp_path / "out/cache.json").rename(tmp_path / "out/in_progress.json")
     next((tmp_path / "out").glob("videos-*")).unlink()
     again = []
     make(tiny_manifest, tmp_path / "out", tiny_backbone, on_step=lambda *said: again.append(said))

@@ -14,7 +14,7 @@ from aid.config import FrameConfig, SourceConfig, to_json
 from aid.data.cache import Cache
 from aid.data.manifest import write_manifest
 from aid.models.backbone import load_backbone
-from aid.prepare import Job, prepare
+from aid.prepare import EncodingJob, prepare
 from aid.types import State, VideoRow
 from aid.video import to_float, write_mp4
 
@@ -86,7 +86,7 @@ def test_another_rate_is_another_cache(episodes, tiny_backbone, tmp_path, capsys
     assert command(episodes, out, tiny_backbone, "--frames.fps=0.5", *camera) == 0
     capsys.readouterr()
     assert command(episodes, out, tiny_backbone, "--frames.fps=0.4", *camera) == 2
-    assert "made with frames.fps = 0.5, asked is 0.4" in capsys.readouterr().err
+    assert "made with frames.fps = 0.5, and 0.4 is requested" in capsys.readouterr().err
 
 
 def test_held_out_episodes_are_never_in_the_cache_that_is_made_without_a_split(
@@ -106,7 +106,7 @@ def test_held_out_episodes_are_never_in_the_cache_that_is_made_without_a_split(
 
 def test_shards_of_whole_episodes_are_named_as_before_there_were_windows():
     """So that a cache which an earlier version began is gone on with."""
-    job = Job(data="", out="", backbone="", backbone_id="", condition=GREY, num_frames=3,
+    job = EncodingJob(data="", out="", backbone="", backbone_id="", condition=GREY, num_frames=3,
               frames=FrameConfig(height=64), height=64, width=48)  # fmt: skip
     frames = {"sampling": "uniform_index", "height": 64, "width": None}
     assert job.decoding() == {

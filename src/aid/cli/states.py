@@ -105,16 +105,11 @@ def states(
 
 
 def _shown(rows: list["VideoRow"], frames: FrameConfig, num_frames: int) -> "Shown":
-    """The size that `aid prepare` brings videos to: that asked for, else the first video's."""
+    """The frames and the size of videos that `aid prepare` takes."""
+    from aid.data.windows import common_size
     from aid.states import Shown
 
-    known = next(((row.height, row.width) for row in rows if row.height and row.width), (0, 0))
-    height, width = frames.height or known[0], frames.width or known[1]
-    if not height or not width:
-        raise ValueError(
-            "no video says its size. Say which one training sees: --frames.height 256 "
-            "--frames.width 256"
-        )
+    height, width = common_size(rows, frames)
     return Shown(frames=frames, num_frames=num_frames, height=height, width=width)
 
 

@@ -207,13 +207,13 @@ def _encode(
     from aid.data.windows import cut_windows
     from aid.models.devices import choose_device
     from aid.predict import find_backbone
-    from aid.prepare import help_out, joined
     from aid.prepare import prepare as encode
+    from aid.prepare import process_group, work_for_rank_0
 
-    with joined() as ranks:
-        if ranks is not None and ranks.rank:
+    with process_group() as group:
+        if group is not None and group.rank:
             try:
-                help_out(ranks)
+                work_for_rank_0(group)
             except ValueError:  # rank 0 has said why
                 raise SystemExit(2) from None
             return

@@ -83,6 +83,29 @@ def suited_frames(rows: Sequence[VideoRow], frames: FrameConfig, num_frames: int
     return replace(frames, fps=LOWEST_RATE, windows="all")
 
 
+def common_size(rows: Sequence[VideoRow], frames: FrameConfig) -> tuple[int, int]:
+    """The height and width in pixels to which all videos are fitted.
+
+    That of `frames`, or else of the first video whose size is known.
+
+    Raises:
+        ValueError: no size is known, or it is not a multiple of 8.
+    """
+    known = next(((row.height, row.width) for row in rows if row.height and row.width), (0, 0))
+    height, width = frames.height or known[0], frames.width or known[1]
+    if not height or not width:
+        raise ValueError(
+            "the size of the videos is unknown. Give the one to use: --frames.height 256 "
+            "--frames.width 256"
+        )
+    if height % 8 or width % 8:
+        raise ValueError(
+            f"the first video has {width} x {height} pixels, which must be multiples of 8. Give "
+            f"the size to use: --frames.height {height // 8 * 8} --frames.width {width // 8 * 8}"
+        )
+    return height, width
+
+
 def window_starts(length: int, fps: float, frames: FrameConfig, num_frames: int) -> list[int]:
     """Numbers of an episode's own frames at which its windows start; [0] where it is one.
 

@@ -1,7 +1,7 @@
-"""Shards of first frames: what the image encoder says of each distinct one, and its noised latents.
+"""Shards of first frames: image tokens and noised latents of each distinct one.
 
-Called by `run`. The pixels are those kept with the videos, so nothing is decoded again. The
-noise is a function of the pixels: whoever holds the kept frames can make it again, exactly.
+Called by `run`. The pixels are those stored with the videos, so nothing is decoded again. The noise
+is a function of the pixels, so it can be reproduced exactly from the stored frames.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,12 +16,12 @@ from aid.config import ConditionConfig
 from aid.data.cache import NUM_NOISED
 from aid.data.frames import floats
 from aid.data.shards import open_shard, pieces, shard_name
-from aid.prepare.job import Job, Made, Spent, Tell
+from aid.prepare.encoding import EncodingJob, OnProgress, Progress, ShardResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class First:
-    """A distinct first frame: the digest of its pixels, and the shard of videos that keeps them."""
+    """A distinct first frame: the digest of its pixels, and the shard of videos with them."""
 
     digest: str
     shard: str
@@ -31,7 +31,7 @@ class First:
 def noised(
     given: Float[Tensor, "k 3 H W"], digest: str, condition: ConditionConfig
 ) -> tuple[Float[Tensor, "v k 3 H W"], Float[Tensor, " v"]]:
-    """The given frames under several noise augmentations, and how strong each is.
+    """The given frames under several noise augmentations, and the strength of each.
 
     given + s * noise,  ln s ~ N(noise_aug_mean, noise_aug_std);  both drawn from the digest.
     """
@@ -42,7 +42,9 @@ def noised(
     return given + strength[:, None, None, None, None] * noise, strength
 
 
-def encode_first_frames(job: Job, shards: Iterable[list[First]], tell: Tell) -> Iterator[Made]:
+def encode_first_frames(
+    job: EncodingJob, shards: Iterable[list[First]], on_progress: OnProgress
+) -> Iterator[ShardResult]:
     """Image tokens, and the given frames' latents under several noise augmentations."""
     for firsts in shards:
         c = job.condition
@@ -50,7 +52,7 @@ def encode_first_frames(job: Job, shards: Iterable[list[First]], tell: Tell) -> 
         noise = [NUM_NOISED, c.noise_aug_mean, c.noise_aug_std]
         name = shard_name("first_frames", [job.arithmetic(), job.decoding(), noise, digests])
         if job.has_whole(name):
-            tell(Spent(done=len(firsts)))
+            on_progress(Progress(done=len(firsts)))
         else:
             with job.store.local({first.shard for first in firsts}) as paths:
                 kept = {shard: open_shard(path)[0]["given_frames"] for shard, path in paths.items()}
@@ -59,16 +61,18 @@ def encode_first_frames(job: Job, shards: Iterable[list[First]], tell: Tell) -> 
                 for batch in pieces(firsts, size):
                     since = monotonic()
                     given = torch.stack([floats(kept[f.shard][f.place]) for f in batch])
-                    for key, tensor in facts_of(job, given, [f.digest for f in batch]).items():
+                    for key, tensor in encoded(job, given, [f.digest for f in batch]).items():
                         made.setdefault(key, []).append(tensor.half().cpu())
-                    tell(Spent(done=len(batch), seconds=monotonic() - since))
+                    on_progress(Progress(done=len(batch), seconds=monotonic() - since))
             tensors = {key: torch.cat(parts) for key, parts in made.items()}
             job.store.write_tensors(name, tensors)
-        yield Made(name=name, num_rows=len(firsts), facts=job.store.facts(name))
+        yield ShardResult(name=name, num_rows=len(firsts), facts=job.store.facts(name))
 
 
-def facts_of(job: Job, given: Float[Tensor, "b k 3 H W"], digests: list[str]) -> dict[str, Tensor]:
-    """What the encoders say of given frames in [-1, 1], and the strengths of their noise."""
+def encoded(
+    job: EncodingJob, given: Float[Tensor, "b k 3 H W"], digests: list[str]
+) -> dict[str, Tensor]:
+    """The encoders' outputs for given frames in [-1, 1], and the strengths of the noise."""
     k = given.shape[1]
     drawn = [noised(one, digest, job.condition) for one, digest in zip(given, digests, strict=True)]
     frames = torch.stack([frames for frames, _ in drawn], dim=1)
@@ -86,8 +90,8 @@ def facts_of(job: Job, given: Float[Tensor, "b k 3 H W"], digests: list[str]) ->
     }
 
 
-def encode_filling(job: Job) -> str | None:
-    """The file of the latent that stands for frames that are not given; None if a frame does."""
+def encode_filling(job: EncodingJob) -> str | None:
+    """The file of the latent in place of frames that are not given; None for `repeat_first`."""
     kind = job.condition.frame_condition
     if kind == "repeat_first":
         return None

@@ -1,4 +1,4 @@
-"""Shards of sentences, and the rows that point at them: text is stored once per distinct string."""
+"""Shards of sentences, and the rows that refer to them: each distinct sentence is stored once."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,12 +12,12 @@ from aid.conditioning.states import StateWriter
 from aid.data.cache import OFFSETS, ROWS
 from aid.data.frames import picture_of
 from aid.data.shards import open_shard, shard_name
-from aid.prepare.job import Job, Made
+from aid.prepare.encoding import EncodingJob, ShardResult
 from aid.types import VideoRow
 
 
-def encode_text(job: Job, shards: Iterable[list[str]]) -> Iterator[Made]:
-    """Tokens of all sentences, without the padding: `starts` says where each one begins."""
+def encode_text(job: EncodingJob, shards: Iterable[list[str]]) -> Iterator[ShardResult]:
+    """Tokens of all sentences without padding; `starts` has the offset of each."""
     for members in shards:
         name = shard_name("sentences", [job.arithmetic(), members])
         if not job.has_whole(name):
@@ -29,18 +29,18 @@ def encode_text(job: Job, shards: Iterable[list[str]]) -> Iterator[Made]:
             tensors = {"tokens": tokens[mask].half(), "starts": starts}
             sizes = {"length": mask.shape[1], "dim": tokens.shape[-1]}
             job.store.write_tensors(name, tensors, sizes)
-        yield Made(name=name, num_rows=len(members), facts=job.store.facts(name))
+        yield ShardResult(name=name, num_rows=len(members), facts=job.store.facts(name))
 
 
-def sentence_sizes(job: Job, name: str) -> tuple[int, int]:
-    """Tokens of the longest sentence that the text tower reads, and the width of a token."""
+def sentence_sizes(job: EncodingJob, name: str) -> tuple[int, int]:
+    """Tokens of the longest sentence that the text encoder reads, and the width of a token."""
     with job.store.local([name]) as paths:
         remarks = open_shard(paths[name])[1]
     return remarks["length"], remarks["dim"]
 
 
 def write_states(
-    job: Job,
+    job: EncodingJob,
     rows: list[VideoRow],
     kept: list[int],
     firsts: Sequence[tuple[str, int]],
@@ -48,12 +48,15 @@ def write_states(
 ) -> list[list[str]]:
     """The states of every row that is kept.
 
-    A writer that looks at frames is shown those of one shard at a time. One that repeats what was
-    recorded (it holds rows) is asked about all of its rows.
+    A writer that sees frames gets those of one shard at a time. One that repeats recorded states
+    (it has `rows`) gets all of its rows at once.
 
     Args:
+        job: the encoding job.
+        rows: all rows.
         kept: numbers of the rows that are kept.
-        firsts: of each of them, the shard of videos that keeps its first frame and the place there.
+        firsts: of each of them, the shard of videos with its first frame and the index there.
+        states: the state writer.
     """
     if states.sees != "first_frame" or hasattr(states, "rows"):
         nothing = np.zeros((job.height, job.width, 3), np.uint8)
@@ -71,15 +74,18 @@ def write_states(
 
 
 def write_rows(
-    job: Job,
+    job: EncodingJob,
     rows: list[VideoRow],
     facts: Sequence[tuple[int, float]],
     written: list[list[str]],
 ) -> list[str]:
-    """Writes the lines of the cache and gives back the distinct sentences; the empty one is first.
+    """Writes the rows of the cache and returns the distinct sentences; the empty one is first.
 
     Args:
+        job: the encoding job.
+        rows: those that are kept.
         facts: number of the first frame, and frames a second, of each row.
+        written: the states of each row.
     """
     number: dict[str, int] = {"": 0}
 

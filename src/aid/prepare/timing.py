@@ -1,7 +1,7 @@
-"""About how long encoding takes on this machine: the frozen encoders timed on a little noise.
+"""Estimates how long encoding takes on this machine: times the frozen encoders on noise.
 
-Called by the command that inspects a data set, before `prepare` spends that time. A small picture
-is timed and the time is multiplied by the pixels, so that it takes seconds at any size.
+Called by `aid data inspect`. A small picture is timed and the time is scaled by the number of
+pixels, so that the estimate takes seconds at any size.
 """
 
 import time
@@ -16,9 +16,9 @@ from aid.models.backbone import load_backbone
 from aid.models.devices import choose_device, dtype_of
 
 NUM_TIMED = 2
-"""How often each is timed."""
+"""Runs of each encoder that are timed."""
 SIDE = 128
-"""Pixels; a larger picture is timed at the size of a square of this side, in its own shape."""
+"""Pixels; larger pictures are scaled down to the area of a square of this side for timing."""
 
 
 def encoding_seconds(
@@ -30,13 +30,12 @@ def encoding_seconds(
     device: str | None = "cpu",
     precision: str = "float32",
 ) -> tuple[float, float]:
-    """Seconds for the latents of a video, and for a distinct first frame; text takes next to none.
+    """Seconds for the latents of a video, and for a distinct first frame; text is negligible.
 
-    An estimate: the autoencoder's attention, which grows with the square of the pixels, is counted
-    in proportion to them.
+    It underestimates the autoencoder's attention, which grows with the square of the pixels.
 
     Raises:
-        ValueError: the backbone is not whole, or the device is not there.
+        ValueError: the backbone is incomplete, or the device does not exist.
     """
     place, dtype = choose_device(device), dtype_of(precision)
     parts = load_backbone(backbone, ("vae", "image_encoder"))
@@ -56,7 +55,7 @@ def encoding_seconds(
 
 
 def _seconds(place: torch.device, work: Callable[[], object]) -> float:
-    """Of one run; the first of all, which sets things up, is not timed."""
+    """Mean seconds of a run; one more run before, for setting up, is not timed."""
 
     def wait() -> None:
         if place.type != "cpu":

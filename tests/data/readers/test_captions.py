@@ -124,7 +124,11 @@ def test_any_json_as_a_list_is_refused_or_read_but_never_a_crash(tmp_path, value
     ("name", "content", "sentence"),
     [
         ("captions.csv", b"video,caption\na.mp4,\xff\xfe\n", "is not UTF-8 text"),
-        ("captions.csv", b"video,caption\na.mp4,x,y\n", "row 2 has 3 cells, and the first line has 2"),
+        (
+            "captions.csv",
+            b"video,caption\na.mp4,x,y\n",
+            "row 2 has 3 cells, and the first line has 2",
+        ),
         ("captions.csv", b"clip,words\na.mp4,x\n", "needs a file name in one of the columns"),
         ("captions.csv", b'video,caption\n"a.mp4,x\n', "is not a CSV table"),
         ("captions.jsonl", b'{"video": "a.mp4"\n', "line 1: is not valid JSON"),

@@ -191,7 +191,12 @@ def write_flagged(folder, flags, cameras=None, length=4):
     [
         ((0, 0), ("moving", "moving"), ["image_0", "image_1"], "its images exist and are"),
         ((0, 0), ("grey", "grey"), ["image_0", "image_1"], "its images exist and are read"),
-        ((1, 0), ("moving", "moving"), ["image_0", "image_1"], "camera image_1 as missing, but its"),
+        (
+            (1, 0),
+            ("moving", "moving"),
+            ["image_0", "image_1"],
+            "camera image_1 as missing, but its",
+        ),
         ((0, 0), ("moving", "black"), ["image_0"], "only black images of camera image_1"),
         ((1, 0), ("moving", "black"), ["image_0"], "have no camera image_1, as flagged"),
         ((1, 1), ("moving", "black"), ["image_0"], "only black images of camera image_1"),

@@ -1,4 +1,4 @@
-"""What `prepare` was asked for, as plain values."""
+"""An encoding job: the settings that all shards of a cache share, and the frozen encoders."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -20,11 +20,15 @@ from aid.models.devices import choose_device, dtype_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A finished shard: its file, how many rows it holds, which rows were left out and why.
+class ShardResult:
+    """A finished shard.
 
-    `notes` are those of a `NoteCounter`: what was done to the rows' files beyond plain decoding.
-    `facts` are the size and the SHA-256 of the file, from the process that wrote or found it.
+    Attributes:
+        name: of its file.
+        num_rows: in it.
+        facts: size and SHA-256 of the file.
+        skipped: ids of rows that were left out, and the reasons.
+        notes: counts of a `NoteCounter`: what was done to the rows' files beyond plain decoding.
     """
 
     name: str
@@ -35,11 +39,14 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
-    """What a process has done since it last said so.
+class Progress:
+    """What a process has done since its last report.
 
-    `done` rows need no more work; `encoded` of them were encoded now, which took `seconds`, of
-    which the encoders `waited` so many for frames to be decoded.
+    Attributes:
+        done: rows that are finished.
+        encoded: those of them that were encoded now.
+        seconds: that it took.
+        waited: seconds of them in which the encoders waited for decoding.
     """
 
     done: int = 0
@@ -47,39 +54,48 @@ class Spent:
     seconds: float = 0.0
     waited: float = 0.0
 
-    def __add__(self, more: "Spent") -> "Spent":
-        """Both together."""
-        return Spent(
+    def __add__(self, more: "Progress") -> "Progress":
+        """The sum of both."""
+        return Progress(
             done=self.done + more.done, encoded=self.encoded + more.encoded,
             seconds=self.seconds + more.seconds, waited=self.waited + more.waited,
         )  # fmt: skip
 
-    def __sub__(self, less: "Spent") -> "Spent":
-        """What has come since."""
-        return Spent(
+    def __sub__(self, less: "Progress") -> "Progress":
+        """What was done since `less`."""
+        return Progress(
             done=self.done - less.done, encoded=self.encoded - less.encoded,
             seconds=self.seconds - less.seconds, waited=self.waited - less.waited,
         )  # fmt: skip
 
 
-Tell = Callable[[Spent], None]
-"""Called whenever a batch or a shard is done."""
+OnProgress = Callable[[Progress], None]
+"""Called after every batch and every shard."""
 
 
-def line_of(row: Any) -> dict[str, Any]:
-    """A row as JSON values, as far as a process elsewhere needs it to make its shard."""
+def row_as_json(row: Any) -> dict[str, Any]:
+    """A row as JSON values, as far as another process needs it to make a shard."""
     values = asdict(row)
-    for name in ("world", "wordings", "states"):  # only the command itself needs them
+    for name in ("world", "wordings", "states"):  # only rank 0 needs them
         values.pop(name, None)
     return values
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What every shard of a cache has in common.
+class EncodingJob:
+    """The settings that all shards of a cache share.
 
-    `data` and `out` are paths or URLs, `backbone` is a folder. `device` is what the user asked for;
-    every process takes its own from it. `batch_size` is how many frames are encoded at once.
+    Attributes:
+        data: path or URL of the videos.
+        out: path or URL of the cache.
+        backbone: its folder; `backbone_id` is its hash.
+        num_frames: of a video.
+        height: of the frames in pixels; `width` likewise.
+        skip_corrupt: whether damaged videos are left out instead of raising an error.
+        num_threads: for decoding.
+        device: as the user gave it; every process derives its own from it.
+        precision: of the encoders.
+        batch_size: number of frames that are encoded at once.
     """
 
     data: str
@@ -98,23 +114,22 @@ class Job:
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be run."""
+        """Raises for settings that cannot be run."""
         dtype_of(self.precision)
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1 frame, got {self.batch_size}.")
 
     def arithmetic(self) -> list[str]:
-        """Everything that decides which numbers the encoders make of pixels and words.
+        """Everything that decides what the encoders compute from pixels and text.
 
-        Device and batch size are not in it: they change results by no more than the rounding of
-        the float16 in which a cache is stored. (That goes for CUDA, too, whose convolutions
-        compute float32 in TF32, with the 10 bits of float16.) Half precision changes what is
-        stored.
+        Not included are device and batch size: they change results by no more than the rounding to
+        float16, in which a cache is stored (on CUDA, too, where convolutions in float32 use TF32
+        with the 10 bits of float16). Half precision changes what is stored.
         """
         return [self.backbone_id, self.precision]
 
     def decoding(self) -> dict:
-        """Everything that decides which pixels come out of a video."""
+        """Everything that decides which pixels are decoded from a video."""
         frames = to_json(self.frames)
         rate = self.frames.rate(self.num_frames)
         chosen = {name: frames[name] for name in ("sampling", "height", "width")}
@@ -127,23 +142,23 @@ class Job:
 
     @functools.cached_property
     def source(self) -> Store:
-        """Where the videos are."""
+        """The folder of the videos."""
         return Store(self.data)
 
     @functools.cached_property
     def store(self) -> Store:
-        """Where the cache is."""
+        """The folder of the cache."""
         return Store(self.out)
 
     @functools.cached_property
     def parts(self) -> Backbone:
-        """The frozen encoders on this process's device, loaded when they are first needed.
+        """The frozen encoders on this process's device, loaded when they are first used.
 
-        On an accelerator they encode a batch of black frames first, so that too little memory is
-        noticed before hours have gone into decoding.
+        On an accelerator they first encode a batch of black frames, so that too little memory is
+        noticed before hours of decoding.
 
         Raises:
-            ValueError: the backbone is not whole, or the device has too little memory.
+            ValueError: the backbone is incomplete, or the device has too little memory.
         """
         parts = ("vae", "image_encoder", "text_encoder", "tokenizer")
         loaded = load_backbone(self.backbone, parts, dtype_of(self.precision))
@@ -154,7 +169,7 @@ class Job:
         return loaded
 
     def _try_batch(self, parts: Backbone) -> None:
-        """Encodes as much at once as any later step."""
+        """Encodes the largest batches of all later steps."""
         size = (self.height, self.width)
         videos = max(1, self.batch_size // self.num_frames)
         frames = torch.zeros(videos, self.num_frames, 3, *size, dtype=torch.uint8)
@@ -165,7 +180,7 @@ class Job:
 
     @functools.cached_property
     def place(self) -> torch.device:
-        """Where this process computes.
+        """The device of this process.
 
         Raises:
             ValueError: the device is not on this machine.
@@ -173,19 +188,19 @@ class Job:
         return choose_device(self.device)
 
     def put(self, tensor: Tensor) -> Tensor:
-        """A tensor of the CPU's on the device; pinned memory is copied while the CPU goes on."""
+        """The tensor on the device; pinned memory is copied asynchronously."""
         return tensor.to(self.place, non_blocking=self.place.type == "cuda")
 
     def pin(self, tensor: Tensor) -> Tensor:
-        """The tensor in memory that a CUDA device reads by itself; as it is for other devices."""
+        """The tensor in pinned memory for CUDA; unchanged for other devices."""
         return tensor.pin_memory() if self.place.type == "cuda" else tensor
 
     @contextmanager
     def memory(self) -> Iterator[None]:
-        """Turns a device that is out of memory into one sentence.
+        """Converts an out-of-memory error of the device into a ValueError.
 
         Raises:
-            ValueError: it is.
+            ValueError: the device is out of memory.
         """
         try:
             yield
@@ -198,13 +213,11 @@ class Job:
             ) from None
 
     def has_whole(self, name: str) -> bool:
-        """Whether a shard is there and undamaged."""
+        """Whether a shard exists and is undamaged; behind a URL, whether it exists."""
         if not self.store.has(name):
             return False
-        return self.store.folder is None or is_whole(
-            self.store.folder / name
-        )  # URLs: or not at all
+        return self.store.folder is None or is_whole(self.store.folder / name)
 
 
-Encode = Callable[[Job, Iterable[list[Any]], Tell], Iterator[Made]]
+Encode = Callable[[EncodingJob, Iterable[list[Any]], OnProgress], Iterator[ShardResult]]
 """Makes shards of rows."""

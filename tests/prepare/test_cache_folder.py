@@ -9,10 +9,10 @@ from prepared import GREY, contents, make
 from videos import moving_square
 
 from aid.conditioning.states import choose_state_writer
-from aid.config import FrameConfig
+from aid.config import FrameConfig, SourceConfig
 from aid.data.cache import Cache
 from aid.data.manifest import read_manifest, write_manifest
-from aid.prepare import claim as claim_module
+from aid.prepare import cache_folder as cache_folder_module
 from aid.video import write_mp4
 
 
@@ -25,7 +25,7 @@ def test_a_video_that_changed_makes_the_cache_stale_by_name(
     write_mp4(data / "videos/3.mp4", moving_square(start=9), fps=4.0)
     with pytest.raises(ValueError, match=r"stale: video 'videos/3\.mp4' has changed"):
         make(data, out, tiny_backbone)
-    (out / "cache.json").rename(out / "claim.json")  # as if killed before it was finished
+    (out / "cache.json").rename(out / "in_progress.json")  # as if killed before it was finished
     make(data, out, tiny_backbone)
     assert len(list(out.glob("videos-*"))) == 3, "the old shard is gone"
     same = contents(finished).keys() & contents(out).keys()
@@ -38,14 +38,19 @@ def test_other_settings_are_refused_by_name(
     other = build_tiny_backbone(tmp_path_factory.mktemp("backbones") / "other", seed=1)
     with pytest.raises(ValueError, match="made with backbone"):
         make(tiny_manifest, finished, other)
-    with pytest.raises(ValueError, match="made with num_frames = 3, asked is 4"):
+    with pytest.raises(ValueError, match="made with num_frames = 3, and 4 is requested"):
         make(tiny_manifest, finished, tiny_backbone, num_frames=4)
     with pytest.raises(ValueError, match="made with frame_condition"):
         make(tiny_manifest, finished, tiny_backbone, replace(GREY, frame_condition="zero_latents"))
-    with pytest.raises(ValueError, match="made with state_writer = 'replay', asked is 'none'"):
+    with pytest.raises(
+        ValueError, match="made with state_writer = 'replay', and 'none' is requested"
+    ):
         make(tiny_manifest, finished, tiny_backbone, states=choose_state_writer("none"))
-    with pytest.raises(ValueError, match="made with num_videos = 6, asked is 2"):
+    with pytest.raises(ValueError, match="made with limit = None, and 2 is requested"):
         make(tiny_manifest, finished, tiny_backbone, states=choose_state_writer("none"), limit=2)
+    held_out = SourceConfig(hold_out=0.3)
+    with pytest.raises(ValueError, match=r"made with hold_out = 0\.0, and 0\.3 is requested"):
+        make(tiny_manifest, finished, tiny_backbone, asked=held_out)
     changed = tmp_path / "changed"
     shutil.copytree(tiny_manifest, changed)
     write_manifest(changed, [replace(row, fps=5.0) for row in read_manifest(tiny_manifest)])
@@ -55,7 +60,7 @@ def test_other_settings_are_refused_by_name(
 
 def test_a_folder_with_other_things_is_left_alone(tiny_manifest, tiny_backbone, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="not empty and no cache"):
+    with pytest.raises(ValueError, match="neither empty nor a cache"):
         make(tiny_manifest, tmp_path, tiny_backbone)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -64,7 +69,9 @@ def test_a_cache_that_cannot_fit_is_refused_before_work(
     tiny_manifest, tiny_backbone, tmp_path, monkeypatch
 ):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(claim_module.shutil, "disk_usage", lambda path: usage._replace(free=100))
+    monkeypatch.setattr(
+        cache_folder_module.shutil, "disk_usage", lambda path: usage._replace(free=100)
+    )
     with pytest.raises(ValueError, match=r"at least 0\.00 GB.*Make room"):
         make(tiny_manifest, tmp_path / "out", tiny_backbone)
 

@@ -15,10 +15,10 @@ from aid.config import ConditionConfig, FrameConfig
 from aid.data.manifest import read_manifest
 from aid.data.shards import pieces
 from aid.models.backbone import backbone_hash
-from aid.prepare import ranks as ranks_module
-from aid.prepare.claim import is_shard
-from aid.prepare.job import Job, Spent
-from aid.prepare.ranks import Ranks, help_out, joined, on_ranks, share
+from aid.prepare import processes as processes_module
+from aid.prepare.cache_folder import is_shard
+from aid.prepare.encoding import EncodingJob, Progress
+from aid.prepare.processes import ProcessGroup, on_ranks, process_group, send_job, work_for_rank_0
 from aid.prepare.videos import encode_videos
 from aid.types import VideoRow
 
@@ -98,7 +98,7 @@ def test_accelerate_launches_it_too(finished, tiny_manifest, tiny_backbone, tmp_
     ("more", "words"),
     [
         (["--device", "cuda"], "device 'cuda' is not on this machine"),
-        (["--engine", "ray"], "Start it without a launcher"),
+        (["--engine", "ray"], "Run it without a launcher"),
         (["--states", "nobody"], "no state writer is called 'nobody'"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_refusal_is_said_once_and_nothing_is_written(
 
 
 def job_for(data, out, backbone):
-    return Job(
+    return EncodingJob(
         data=str(data), out=str(out), backbone=str(backbone), backbone_id=backbone_hash(backbone),
         condition=ConditionConfig(), frames=FrameConfig(), num_frames=3, height=64, width=64,
     )  # fmt: skip
@@ -125,16 +125,16 @@ class Crew:
 
     def __init__(self):
         self.store = distributed.HashStore()
-        self.zero, self.one = Ranks(self.store, 0, 2), Ranks(self.store, 1, 2)
+        self.zero, self.one = ProcessGroup(self.store, 0, 2), ProcessGroup(self.store, 1, 2)
         self.met, self.thread = [], None
 
     def start(self):
         def help_and_note():
             try:
-                help_out(self.one)
+                work_for_rank_0(self.one)
             except BaseException as error:
                 self.met.append(error)
-            self.one.leave()
+            self.one.close()
 
         self.thread = threading.Thread(target=help_and_note, daemon=True)
         self.thread.start()
@@ -144,7 +144,7 @@ class Crew:
         job.store.make()
         shards = list(pieces(rows, 2))
         yield from on_ranks(
-            encode_videos, job, shards, VideoRow.from_json, told.append, ranks=self.zero
+            encode_videos, job, shards, VideoRow.from_json, told.append, group=self.zero
         )
 
 
@@ -152,8 +152,8 @@ class Crew:
 def crew(monkeypatch):
     made = Crew()
     yield made
-    monkeypatch.setattr(ranks_module, "FAREWELL", 0.1)
-    made.zero.leave()
+    monkeypatch.setattr(processes_module, "EXIT_TIMEOUT", 0.1)
+    made.zero.close()
     if made.thread is not None:
         made.thread.join(60)
 
@@ -163,26 +163,26 @@ def test_shards_come_in_order_and_the_time_of_all_ranks_is_counted(
 ):
     job, told = job_for(tiny_manifest, tmp_path / "out", tiny_backbone), []
     crew.start()
-    share(job, crew.zero)
+    send_job(job, crew.zero)
     made = list(crew.make(job, told))
     assert {one.name for one in made} == {p.name for p in finished.glob("videos-*")}
     assert [one.num_rows for one in made] == [2, 2, 2]
-    spent = sum(told, Spent())
-    assert (spent.done, spent.encoded) == (6, 6)
-    assert spent.seconds > spent.waited > 0
+    total = sum(told, Progress())
+    assert (total.done, total.encoded) == (6, 6)
+    assert total.seconds > total.waited > 0
 
 
 def test_what_another_rank_meets_is_raised_by_rank_zero(crew, tiny_backbone, tmp_path):
     """Rank 1 has no videos: rank 0 hands it all of the work and never takes any."""
     job = job_for(tmp_path / "nowhere", tmp_path / "out", tiny_backbone)
     crew.start()
-    share(job, crew.zero)
+    send_job(job, crew.zero)
     rows = [VideoRow(id="a", video="a.mp4", instruction="go", num_frames=5, fps=4.0, height=64,
                      width=64)]  # fmt: skip
     crew.zero.begin("encode_videos", [rows])
     with pytest.raises(ValueError, match=r"a\.mp4.*--skip-corrupt"):
-        crew.zero.hear("1/made/0", [1])
-    crew.zero.leave()
+        crew.zero.receive("1/made/0", [1])
+    crew.zero.close()
     crew.thread.join(60)
     assert [type(error) for error in crew.met] == [ValueError], "it ends with an error, too"
 
@@ -194,17 +194,17 @@ def test_a_rank_without_a_device_of_its_own_is_refused_by_rank_zero(
     object.__setattr__(job, "device", "cuda:5")
     crew.start()
     with pytest.raises(ValueError, match="'cuda:5' is not on this machine"):
-        share(job, crew.zero)
+        send_job(job, crew.zero)
 
 
 def test_a_dead_rank_is_not_waited_for(crew, tiny_manifest, tiny_backbone, tmp_path, monkeypatch):
     """No launcher ends this job: rank 1 takes a shard, and is never heard of again."""
-    monkeypatch.setattr(ranks_module, "PATIENCE", 1.0)
-    monkeypatch.setattr(ranks_module, "FAREWELL", 0.1)
-    crew.one._has_left.set()  # its signs of life end
+    monkeypatch.setattr(processes_module, "TIMEOUT", 1.0)
+    monkeypatch.setattr(processes_module, "EXIT_TIMEOUT", 0.1)
+    crew.one._is_closed.set()  # its heartbeats end
     crew.store.add("1/taken", 1)
     job, told = job_for(tiny_manifest, tmp_path / "out", tiny_backbone), []
-    with pytest.raises(OSError, match=r"rank 1 has given no sign of life.*finished shards"):
+    with pytest.raises(OSError, match=r"rank 1 has not sent a heartbeat.*finished shards"):
         list(crew.make(job, told))
     assert len([path for path in (tmp_path / "out").iterdir() if is_shard(path.name)]) == 2
 
@@ -212,13 +212,13 @@ def test_a_dead_rank_is_not_waited_for(crew, tiny_manifest, tiny_backbone, tmp_p
 def test_a_second_cache_of_one_command_hears_nothing_of_the_first(monkeypatch):
     store = distributed.HashStore()
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(ranks_module, "FAREWELL", 0.1)
+    monkeypatch.setattr(processes_module, "EXIT_TIMEOUT", 0.1)
     monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(store, 0, 2)]))
-    with joined() as first:
-        with joined() as inner:
+    with process_group() as first:
+        with process_group() as inner:
             assert inner is first, "the command joins, and prepare within it"
-        first.say("job", "the first")
+        first.send("job", "the first")
         assert not first.has("end"), "it goes on after the inner one"
-    with joined() as second:
+    with process_group() as second:
         assert not second.has("end")
         assert not second.has("job")

@@ -1,7 +1,7 @@
-"""Who may write in a folder: nobody touches a cache that was made for something else.
+"""The folder of a cache while it is made: checks before, the lock during, cleaning up after it.
 
-Called by `run`: what is refused is refused before anything is loaded or written, and a run that
-fails before its first shard leaves nothing behind.
+Called by `run`. A folder with another cache is refused before anything is loaded or written, and a
+run that fails before its first shard leaves nothing behind.
 """
 
 import hashlib
@@ -25,17 +25,20 @@ from aid.data.shards import (
 )
 from aid.files import alone_in
 from aid.models.sizes import backbone_sizes
-from aid.prepare.job import Job
+from aid.prepare.encoding import EncodingJob
 from aid.prepare.videos import videos_name
 from aid.types import VideoRow
 
-CLAIM = "claim.json"
+IN_PROGRESS = "in_progress.json"
+"""The settings of an unfinished cache; `cache.json` takes its place."""
 TABLES = (ROWS, OFFSETS, SENTENCES)
+ROW_SETTINGS = ("split", "camera", "limit", "fps", "hold_out", "hold_out_seed", "strip_distractors")
+"""Settings of a `SourceConfig` that decide which rows a cache has."""
 PREFIXES = ("videos-", "first_frames-", "sentences-", "filling-")
 
 
-def fingerprint_of(job: Job, rows: list[VideoRow], states: StateWriter) -> dict:
-    """What the cache is made for, under the names that a refusal uses."""
+def fingerprint_of(job: EncodingJob, rows: list[VideoRow], states: StateWriter) -> dict:
+    """Everything that decides the contents of a cache, under the names that errors use."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(row.to_json(), sort_keys=True).encode())
@@ -65,20 +68,25 @@ def is_shard(name: str) -> bool:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file is what a killed process left of one that it wrote."""
+    """Whether a file is a temporary one of a killed process."""
     return name.startswith(".") and ".tmp" in name
 
 
-def check_claim(job: Job, fingerprint: dict) -> None:
-    """Refuses a folder that holds another cache, or anything else. Writes nothing.
+def check_folder(job: EncodingJob, fingerprint: dict, source: dict) -> None:
+    """Raises if the folder contains another cache or other files. Writes nothing.
 
-    What a killed run left is no obstacle: its shards are named by what made them.
+    The shards of a killed run may stay: their names say what made them.
+
+    Args:
+        job: the encoding job.
+        fingerprint: what decides the contents of its cache.
+        source: how the data set is read; if that is what changed the contents, the error names it.
 
     Raises:
-        ValueError: the folder holds something else.
+        ValueError: the folder contains something else.
     """
     store = job.store
-    for name in (SETTINGS, CLAIM):
+    for name in (SETTINGS, IN_PROGRESS):
         if store.has(name):
             have = store.read_json(name)
             if have.get("format") != FORMAT:
@@ -86,68 +94,79 @@ def check_claim(job: Job, fingerprint: dict) -> None:
                     f"{store.place!r} holds a cache of another version. Choose another --out, or "
                     "delete that folder."
                 )
-            for key, value in fingerprint.items():
-                if have["fingerprint"].get(key) != value:
+            if have["fingerprint"] == fingerprint:
+                return
+            before = have.get("source", {}) | have["fingerprint"]
+            now = source | fingerprint
+            keys = list(fingerprint)
+            if any(before.get(key) != now[key] for key in ("num_videos", "manifest")):
+                place = keys.index("num_videos")
+                keys[place:place] = ROW_SETTINGS  # which explain it better
+            for key in keys:
+                if (old := before.get(key)) != (new := now.get(key)):
                     raise ValueError(
-                        f"{store.place!r} holds a cache made with {key} = "
-                        f"{have['fingerprint'].get(key)!r}, asked is {value!r}. Choose another "
-                        "--out, or delete that folder."
+                        f"{store.place!r} has a cache made with {key} = {old!r}, and {new!r} is "
+                        "requested. Choose another --out, or delete that folder."
                     )
             return
     others = [n for n in store.names() if not (is_shard(n) or is_unfinished(n) or n in TABLES)]
     if others:
         raise ValueError(
-            f"{store.place!r} is not empty and no cache (it holds {others[0]!r}). Choose another "
-            "--out."
+            f"{store.place!r} is neither empty nor a cache (it contains {others[0]!r}). Choose "
+            "another --out."
         )
 
 
 @contextmanager
-def claimed(job: Job, fingerprint: dict) -> Iterator[None]:
-    """Marks the folder as being made with these settings, for as long as the block runs.
+def reserved(job: EncodingJob, fingerprint: dict, source: dict) -> Iterator[None]:
+    """Locks the folder and records the settings of its cache while the block runs.
 
-    A block that fails before its first shard is written leaves nothing behind, so that it does not
-    stand in the way of the next try with other settings.
+    If the block fails before its first shard is written, everything is deleted, so that the folder
+    can be used with other settings.
 
     Raises:
-        ValueError: another process is at work in the folder, or it cannot be written to.
+        ValueError: another process writes to the folder, or it cannot be written to.
     """
     store, folder = job.store, job.store.folder
     parents = [] if folder is None else [folder, *folder.parents]
     missing = [path for path in parents if not path.exists()]
     store.make()
     with nullcontext() if folder is None else alone_in(folder):
-        check_claim(job, fingerprint)  # another process may have been faster
+        check_folder(job, fingerprint, source)  # again: another process may have been faster
         try:
-            if not store.has(CLAIM):
-                store.write_json(CLAIM, {"format": FORMAT, "fingerprint": fingerprint})
+            if not store.has(IN_PROGRESS):
+                store.write_json(IN_PROGRESS, _settings(fingerprint, source))
             yield
         except BaseException:
             names = store.names()
             if not any(is_shard(name) or name == SETTINGS for name in names):
                 for name in names:
-                    if is_unfinished(name) or name in (CLAIM, *TABLES):
+                    if is_unfinished(name) or name in (IN_PROGRESS, *TABLES):
                         store.remove(name)
-                with suppress(OSError):  # somebody else's file is there by now
+                with suppress(OSError):  # another process has written a file there
                     for path in missing:
                         path.rmdir()
             raise
 
 
-def tidy(job: Job, settings: dict) -> None:
-    """Deletes what is no part of a finished cache.
+def _settings(fingerprint: dict, source: dict) -> dict:
+    return {"format": FORMAT, "fingerprint": fingerprint, "source": source}
 
-    That is the claim, shards of videos that changed, and what a killed run left.
+
+def remove_unused(job: EncodingJob, settings: dict) -> None:
+    """Deletes what is not part of a finished cache.
+
+    That is `in_progress.json`, shards of videos that have changed, and files of killed runs.
     """
     used = {name for kind in ("videos", "first_frames", "sentences") for name, _ in settings[kind]}
     used.add(settings["filling"])
     for name in job.store.names():
-        if name == CLAIM or is_unfinished(name) or (is_shard(name) and name not in used):
+        if name == IN_PROGRESS or is_unfinished(name) or (is_shard(name) and name not in used):
             job.store.remove(name)
 
 
-def check_room(job: Job, num_videos: int) -> None:
-    """Refuses to begin what cannot fit, before hours have gone into it."""
+def check_space(job: EncodingJob, num_videos: int) -> None:
+    """Raises if the cache does not fit on the disk, before hours are spent on it."""
     folder = job.store.folder
     if folder is None:
         return
@@ -171,10 +190,10 @@ def check_room(job: Job, num_videos: int) -> None:
         )
 
 
-def damaged_files(job: Job, finished: dict) -> list[str]:
-    """The files of a finished cache that are missing or not as they were written.
+def damaged_files(job: EncodingJob, finished: dict) -> list[str]:
+    """The files of a finished cache that are missing or damaged.
 
-    All of it is read where it lies on this machine; behind a URL only the names are looked at.
+    On this machine all files are read; behind a URL only their names are checked.
     """
     damaged = []
     names = set(job.store.names())
@@ -192,19 +211,19 @@ def damaged_files(job: Job, finished: dict) -> list[str]:
     return damaged
 
 
-def reopen(job: Job, fingerprint: dict, damaged: list[str]) -> None:
-    """Makes a finished cache an unfinished one that lacks some files; the others are kept."""
-    job.store.write_json(CLAIM, {"format": FORMAT, "fingerprint": fingerprint})
+def reopen(job: EncodingJob, fingerprint: dict, source: dict, damaged: list[str]) -> None:
+    """Turns a finished cache into an unfinished one without the damaged files."""
+    job.store.write_json(IN_PROGRESS, _settings(fingerprint, source))
     for name in damaged:
         job.store.remove(name)
     job.store.remove(SETTINGS)
 
 
-def check_unchanged(job: Job, rows: list[VideoRow], finished: dict) -> None:
-    """Refuses a finished cache if the bytes of a video have changed since, by name.
+def check_unchanged(job: EncodingJob, rows: list[VideoRow], finished: dict) -> None:
+    """Raises if the bytes of a video have changed since the cache was made.
 
     Raises:
-        ValueError: one has, or is gone.
+        ValueError: one has changed or is missing.
     """
     shards = list(pieces(rows, SHARD))
     with ThreadPoolExecutor(job.num_threads) as pool:
@@ -217,7 +236,7 @@ def check_unchanged(job: Job, rows: list[VideoRow], finished: dict) -> None:
                 before = open_shard(paths[name])[1]["sources"]
             pairs = zip(members, before, digests, strict=True)
             changed = [row.video for row, old, now in pairs if old != now]
-            what = f"video {changed[0]!r} has" if changed else "how videos are decoded has"
+            what = f"video {changed[0]!r} has" if changed else "the decoding of videos has"
             raise ValueError(
                 f"{job.store.place!r} is stale: {what} changed since that cache was made. Choose "
                 "another --out, or delete that folder."
