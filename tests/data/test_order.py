@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from aid.data.order import batch_indices, epoch_index, epoch_order
+from aid.data.order import batch_indices, epoch_order
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 10, 16, 17, 1000])
@@ -12,25 +12,34 @@ def test_every_epoch_sees_every_video_once(length):
 
 
 def test_an_order_is_a_pure_function_of_seed_and_epoch():
-    assert epoch_order(100, 0, 0) == epoch_order(100, 0, 0)
+    first = epoch_order(100, 0, 0).tolist()
+    epoch_order.cache_clear()
+    assert epoch_order(100, 0, 0).tolist() == first
     orders = {tuple(epoch_order(100, seed, epoch)) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
 
 
 def test_orders_are_as_mixed_as_random_ones():
-    """Where a video goes says nothing about where it came from or where its neighbour goes."""
+    """The place of a video says nothing about its number or the place of its neighbour."""
     n, epochs = 101, 100
-    orders = [epoch_order(n, 7, epoch) for epoch in range(epochs)]
+    orders = [epoch_order(n, 7, epoch).tolist() for epoch in range(epochs)]
     for place in (0, 1, n - 1):
         seen = [order[place] for order in orders]
         assert abs(sum(seen) / epochs - (n - 1) / 2) < 4 * n / (12 * epochs) ** 0.5
         assert len(set(seen)) > 45  # 100 draws of 101: about 64 are expected
     neighbours = sum(abs(a - b) == 1 for order in orders for a, b in itertools.pairwise(order))
-    assert 100 < neighbours < 310  # two a random order
+    assert 100 < neighbours < 310  # two per random order
 
 
-def test_a_place_in_a_set_of_a_billion_costs_nothing():
-    assert 0 <= epoch_index(10**9, seed=1, epoch=2, position=987_654_321) < 10**9
+def test_the_orders_of_large_sets_do_not_accumulate_in_memory():
+    for epoch in range(4):
+        order = epoch_order(1_000_000, 1, epoch)
+    assert order.nbytes == 8_000_000
+    assert epoch_order.cache_info().currsize <= 2
+
+
+def test_the_largest_seed_of_a_recipe_has_an_order():
+    assert sorted(epoch_order(5, 2**63 - 1, 0)) == [0, 1, 2, 3, 4]
 
 
 def test_batches_are_the_epochs_cut_into_pieces():
