@@ -48,7 +48,7 @@ def test_long_episodes_squeezed_into_a_few_frames_are_warned_about_with_the_reme
     said = " ".join(whole.split())
     assert "whole episodes of 12 to 40 s, each as 16 frames 0.783 to 2.65 s apart" in said
     assert "2 episodes are squeezed" in said
-    assert "--frames.fps 4 --frames.windows all" in said, "no more than the videos have"
+    assert "--frames.fps 2 --frames.windows all" in said, "what aid train --data would choose"
     settings = ["--frames.fps", 2, "--frames.windows", "all", "--backbone", tiny_backbone]
     said = " ".join(inspected(capsys, "set", *settings).split())
     assert "6 of 8 s, 1 to 5 of each video of 12 to 40 s, showing 92% of the time" in said

@@ -137,7 +137,7 @@ def test_a_folder_of_images_is_seen_at_a_rate_only_if_its_own_is_known(tmp_path)
     for i, pixels in enumerate(grey_levels(12)):
         Image.fromarray(pixels).save(tmp_path / f"frame_{i}.png")
     assert numbers(tmp_path, 3, FrameConfig(fps=2.0), fps=6.0, start=0.5) == ([3, 6, 9], 2.0)
-    with pytest.raises(ValueError, match=r"nobody knows how many frames a second .* --fps 12"):
+    with pytest.raises(ValueError, match=r"the frame rate of .* is unknown.* --fps 12"):
         numbers(tmp_path, 3, FrameConfig(fps=2.0), fps=0.0)
 
 

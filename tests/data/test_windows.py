@@ -78,7 +78,7 @@ def test_a_short_episode_is_one_window_and_that_is_said():
     rows = cut_windows([episode(seconds=1.0, stop=1.0), episode(id="b")], ALL, 8, notes)
     assert spans(rows)[0] == ("a@0ms", 0.0, 1.0)
     assert rows[0].num_frames == 20
-    assert notes[0] == "6 windows of 2 s are cut from 2 videos and show 100% of their time."
+    assert notes[0] == "6 windows of 2 s are cut from 2 videos and cover 100% of their time."
     assert len(notes) == 2
     assert "1 of 2 episodes are shorter than a window of 2 s" in notes[1]
     assert "'a'" in notes[1]
@@ -93,7 +93,7 @@ def test_an_episode_that_a_window_just_fits_into_is_not_called_short():
 def test_a_rate_above_the_videos_own_is_said():
     notes = []
     cut_windows([episode(fps=3.0)], FrameConfig(fps=4.0), 8, notes)
-    assert notes[0].endswith("show 20% of their time. --frames.windows all shows the rest, too.")
+    assert notes[0].endswith("cover 20% of their time. --frames.windows all covers the rest, too.")
     assert len(notes) == 2
     assert "fewer frames a second than the 4 of a window" in notes[1]
 
@@ -142,11 +142,11 @@ def test_a_video_of_unknown_length_is_one_window_and_that_is_said():
     (row,) = cut_windows([damaged], ALL, 8, notes)
     assert (row.id, row.start, row.stop) == ("a@0ms", 0.0, None)
     assert row.states == damaged.states
-    assert "1 of 1 videos do not say how long they are" in notes[1]
+    assert "the length of 1 of 1 videos is unknown" in notes[1]
 
 
 def test_frames_without_a_rate_are_refused():
-    with pytest.raises(ValueError, match=r"'a' does not say how many frames a second.*--fps 12"):
+    with pytest.raises(ValueError, match=r"the frame rate of 'a' is unknown.*--fps 12"):
         cut_windows([episode(num_frames=40, fps=0.0)], ALL, 8)
 
 

@@ -48,7 +48,7 @@ def test_every_window_is_encoded_from_its_own_frames_and_keeps_the_rate(
     out = tmp_path / "out"
     assert command(episodes, out, tiny_backbone, "--frames.fps=2", "--frames.windows=all") == 0
     said = capsys.readouterr().err
-    assert "note: 5 windows of 1.5 s are cut from 3 videos and show 100% of their time." in said
+    assert "note: 5 windows of 1.5 s are cut from 3 videos and cover 100% of their time." in said
     assert "1 of 3 episodes are shorter than a window of 1.5 s" in said
     cache, parts = Cache(out), load_backbone(tiny_backbone, ("vae",))
     assert [row["id"] for row in cache.rows] == ["a@0ms", "a@1500ms", "b@0ms", "b@1500ms", "c@0ms"]

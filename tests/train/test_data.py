@@ -50,9 +50,11 @@ def test_one_command_makes_caches_of_both_splits_and_a_checkpoint(command, tmp_p
     assert not scenes["train"] & scenes["held_out"], "videos of one scene stay together"
     info = read_info(tmp_path / "run/checkpoint")
     assert (info.height, info.width, info.source["hold_out"]) == (64, 64, 0.3)
-    said = capsys.readouterr().err
-    assert "frames: 3 of 64 x 64 pixels, whole episodes, evenly" in said
-    assert "hold_out 0.3 with seed 0 keeps" in said
+    printed = capsys.readouterr()
+    assert "frames: 3 of 64 x 64 pixels, whole episodes, evenly" in printed.err
+    for name in ("train", "held_out"):
+        assert f"cache '{name}': note: hold_out 0.3 with seed 0 keeps" in printed.err
+        assert f"cache '{name}': {tmp_path / 'run_cache' / name}\n" in printed.out
     sheets = sorted(path.name for path in (tmp_path / "run").glob("sheet-*.png"))
     assert sheets == ["sheet-000001.png"], "the held-out videos are checked on"
 
@@ -90,6 +92,23 @@ def test_a_run_without_anything_to_train_on_is_refused(tmp_path, tiny_backbone, 
     assert main([*arguments, "--backbone", str(tiny_backbone)]) == 2
     assert "go with --data" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_other_frames_than_those_of_the_cache_are_refused(
+    command, recipe, tiny_backbone, tmp_path, capsys
+):
+    assert command() == 0
+    arguments = ["train", "--config", recipe, "--cache", tmp_path / "run_cache/train"]
+    arguments += ["--backbone", tiny_backbone, "--out", tmp_path / "run"]
+
+    def train(*more):
+        return main([str(word) for word in [*arguments, *more]]), capsys.readouterr().err
+
+    assert train("--frames.height", 64, "--frames.sampling", "uniform_index")[0] == 0
+    for flag, value, made in (("fps", 2, "None"), ("height", 32, "64"), ("seconds", 1, "None")):
+        code, error = train(f"--frames.{flag}", value)
+        assert code == 2
+        assert f"frames.{flag} = " in error and f"was made with {made}. Leave it out" in error
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,6 @@ from aid.config import (
 GB, NUM_NAMED = 1e9, 5
 MOST_VIDEOS, MOST_SECONDS = 500, 20.0
 """Videos that are looked at if nobody says, and about how long."""
-SUGGESTED_FPS = 5.0
-"""For windows of robots' episodes, which last from some seconds to a minute; no more than the
-videos have. Ours."""
 
 
 def data(
@@ -243,10 +240,11 @@ def _windows(report: dict[str, Any], frames: FrameConfig) -> tuple[str, bool]:
         said = f"whole episodes of {seconds} s, each as {number} frames {apart}{repeats}"
         if not found["squeezed"]:
             return said, False
-        fps = min([SUGGESTED_FPS, *(rate for rate, _ in report["rates"])])
+        from aid.data.windows import SUGGESTED_RATE
+
         return (
-            f"{said}; {found['squeezed']:,} episodes are squeezed. See them through windows of "
-            f"one rate: --frames.fps {fps:g} --frames.windows all"
+            f"{said}; {found['squeezed']:,} episodes are squeezed. Cut windows of one rate: "
+            f"--frames.fps {SUGGESTED_RATE:g} --frames.windows all"
         ), True
     lasts, each = number / frames.rate(number), _range(found["per_episode"])
     return (

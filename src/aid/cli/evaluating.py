@@ -83,7 +83,8 @@ def evaluate(
         empty: also tell it nothing. Where neither is asked for, both are done for data whose
             outcome no judge can read.
         with_backbone: also score the model's bare backbone, which reads no instruction.
-        num_videos: only so many videos, evenly from the whole split; --limit takes the first ones.
+        num_videos: only so many videos or windows, evenly from the whole split, counted after
+            windows are cut; --limit takes the first videos, before.
         frames: which frames of a video, at which rate; what is not said is as the checkpoint was
             trained.
         steps: sampling steps.

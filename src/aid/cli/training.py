@@ -198,9 +198,13 @@ def _encode(
     unpack_to: Path | None = None,
     engine: Literal["local", "ray"] = "local",
     device: str | None = None,
+    label: str = "",
     **options: Any,
 ) -> None:
-    """Reads a data set, cuts its windows and encodes them into the cache `out`, with all ranks."""
+    """Reads a data set, cuts its windows and encodes them into the cache `out`, with all ranks.
+
+    `label` names the cache in what is printed, where a command makes several.
+    """
     from aid.conditioning.states import choose_state_writer
     from aid.data.sources import read_source, with_instructions
     from aid.data.store import is_url
@@ -223,8 +227,9 @@ def _encode(
         source = read_source(data, asked, unpack_to=unpack_to)
         place, rows = source.place, with_instructions(source.rows, source.notes)
         rows = cut_windows(rows or source.rows, frames, model.num_frames, source.notes)
+        prefix = f"{label}: " if label else ""
         for note in source.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"{prefix}note: {note}", file=sys.stderr)
         if is_url(place):
             writer = choose_state_writer(states, rows, device=device)
         else:
@@ -236,19 +241,19 @@ def _encode(
                 device=device, licence=source.licence, on_step=on_step, **options,
             )  # fmt: skip
     for name in result.remade:
-        print(f"damaged, so made again: {name}", file=sys.stderr)
+        print(f"{prefix}damaged, so made again: {name}", file=sys.stderr)
     for note in result.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"{prefix}note: {note}", file=sys.stderr)
     for name, reason in result.skipped:
-        print(f"skipped {name}: {reason}", file=sys.stderr)
-    print(f"{result.num_videos} videos, {len(result.skipped)} skipped")
+        print(f"{prefix}skipped {name}: {reason}", file=sys.stderr)
+    print(f"{prefix}{result.num_videos} videos, {len(result.skipped)} skipped")
     if result.num_encoded:
         print(
-            f"{result.num_encoded} encoded in {result.seconds:.1f} s "
+            f"{prefix}{result.num_encoded} encoded in {result.seconds:.1f} s "
             f"({result.num_encoded / result.seconds:.2f} a second); the encoders waited for "
             f"decoding {result.waited_share:.0%} of their time"
         )
-    print(out)
+    print(f"{prefix}{out}")
 
 
 def train(
@@ -313,6 +318,8 @@ def train(
             "which videos are read was settled when the cache was made; split, camera, hold_out, "
             "states and the like go with --data."
         )
+    if data is None:
+        _check_frames(cache, frames or FrameConfig(), model.num_frames, said)
     if asked.split == HELD_OUT:
         raise ValueError(
             f"--split {HELD_OUT} would train on the episodes that are kept out. Leave --split out."
@@ -334,7 +341,7 @@ def train(
         for name, part in wanted.items():
             _encode(
                 data, str(place / name), settings, part, frozen, states, frames=frames,
-                skip_corrupt=skip_corrupt, device=device,
+                skip_corrupt=skip_corrupt, device=device, label=f"cache {name!r}",
             )  # fmt: skip
     print(
         learn(
@@ -345,8 +352,29 @@ def train(
     )  # fmt: skip
 
 
-LARGEST_SIDE = 256
-"""Pixels; the paper's size, where a backbone was made for more."""
+def _check_frames(cache: Path, frames: FrameConfig, num_frames: int, given: frozenset[str]) -> None:
+    """Refuses settings of frames that differ from those of a finished cache.
+
+    Raises:
+        ValueError: a flag or recipe asks for other frames than the cache has.
+    """
+    from aid.data.cache import read_settings
+
+    settings = read_settings(cache)
+    fingerprint = settings["fingerprint"]
+    made = settings["frames"] | {name: fingerprint[name] for name in ("height", "width")}
+    has_same_rate = frames.rate(num_frames) == fingerprint.get("frames.fps")
+    for name, value in asdict(frames).items():
+        is_same = has_same_rate if name in ("fps", "seconds") else value == made[name]
+        if f"frames.{name}" in given and not is_same:
+            raise ValueError(
+                f"frames.{name} = {value!r} has no effect: cache {str(cache)!r} was made with "
+                f"{made[name]!r}. Leave it out, or make another cache with aid prepare."
+            )
+
+
+PAPER_SIDE = 256
+"""Pixels; the paper's size, used if a backbone was made for more."""
 
 
 def _suited(
@@ -363,7 +391,7 @@ def _suited(
         info = read_info(checkpoint)
         height, width = info.height, info.width
     else:
-        height, width = (min(side, LARGEST_SIDE) for side in usual_size(backbone))
+        height, width = (min(side, PAPER_SIDE) for side in usual_size(backbone))
     frames = replace(frames, height=frames.height or height, width=frames.width or width)
     if not said & {"frames.windows", "frames.sampling"}:  # whole episodes may be what is wanted
         rows = read_source(data, asked).rows

@@ -23,15 +23,15 @@ class SourceConfig:
     camera: str | None = None
     """Only this camera, by its name or the last part of it."""
     limit: int | None = None
-    """Only the first so many videos."""
+    """Only the first so many videos, counted before windows are cut from them."""
     fps: float | None = None
     """Frames a second where the data set does not say."""
     strip_distractors: bool = False
     """Whether the word "distractors" is dropped from BridgeData's instructions, as Seer does."""
     hold_out: float = 0.0
     """Share of the episodes that is kept out of training, in [0, 1). Above 0 the splits are "train"
-    and "held_out", whole episodes with all their cameras, and "train" is read unless `split` says
-    otherwise."""
+    and "held_out", whole episodes with all their cameras, and "train" is read unless `split` is
+    given."""
     hold_out_seed: int = 0
     """Decides which episodes are held out."""
 

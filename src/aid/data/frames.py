@@ -1,4 +1,4 @@
-"""The frames of a manifest's row that a model sees: which ones, at which size.
+"""Reads the frames of a manifest's row that a model sees, at the size it needs.
 
 Called by `prepare`. A row is a file, a span of a file or a folder of images.
 """
@@ -20,10 +20,12 @@ from aid.video.sampling import Sampling
 
 @dataclass(frozen=True)
 class Frames:
-    """Sampled frames, and how many of them pass in a second.
+    """Sampled frames and their rate.
 
-    `pixels` are `f 3 H W`: uint8 as they came out of the file, or, where frames are blended,
-    float32 in [-1, 1]. `notes` say what was done to the file beyond plain decoding.
+    Attributes:
+        pixels: `f 3 H W`, uint8 as decoded, or float32 in [-1, 1] if frames were blended.
+        fps: frames a second.
+        notes: what was done to the file beyond plain decoding.
     """
 
     pixels: Tensor
@@ -32,12 +34,12 @@ class Frames:
 
 
 def floats(pixels: Tensor) -> Tensor:
-    """Frames as float32 in [-1, 1], whichever way they are kept."""
+    """Frames of either type as float32 in [-1, 1]."""
     return pixels if pixels.is_floating_point() else pixels.float() / 127.5 - 1
 
 
 def picture_of(frame: Tensor) -> UInt8[np.ndarray, "H W 3"]:
-    """One frame `3 H W`, kept either way, as pixels in [0, 255]."""
+    """One frame `3 H W` of either type as pixels in [0, 255]."""
     if frame.is_floating_point():
         frame = ((frame + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return frame.permute(1, 2, 0).numpy().copy()
@@ -63,22 +65,27 @@ def read_frames(
     """`num_frames` frames of a row at `height` x `width`.
 
     With a rate (`config.fps` or `config.seconds`) frame i is the one nearest to i / rate seconds
-    after the row's first frame; after the row's end it is the last one. Without, frames lie evenly
-    from the row's first to its last. Either goes by the times at which frames are shown.
+    after the row's first frame, or the last one after the row's end. Without a rate, frames are
+    evenly spaced from the row's first to its last. Both use the times at which frames are shown.
 
     Args:
-        path: where the row's video is.
+        path: of the row's video.
+        row: of the data set.
+        config: which frames are taken.
+        num_frames: of them.
+        height: to which they are fitted, in pixels.
+        width: likewise.
 
     Raises:
-        ValueError: the video is missing, damaged or without a frame, or nobody knows its rate.
+        ValueError: the video is missing, damaged or without a frame, or its rate is unknown.
     """
     is_blended = config.sampling == "seer_trilinear"
     rate = config.rate(num_frames)
     if path.is_dir() and not row.fps:
         if row.start or row.stop is not None:
             raise ValueError(
-                f"{row.id!r} is a part of folder {str(path)!r}, and nobody knows how many frames "
-                "a second it has. Say it: --fps 12"
+                f"{row.id!r} is a part of folder {str(path)!r}, whose frame rate is unknown. "
+                "Give it: --fps 12"
             )
         if rate is not None:
             raise _unknown_rate(path)
@@ -108,4 +115,4 @@ def read_frames(
 
 
 def _unknown_rate(path: Path) -> ValueError:
-    return ValueError(f"nobody knows how many frames a second {str(path)!r} has. Say it: --fps 12")
+    return ValueError(f"the frame rate of {str(path)!r} is unknown. Give it: --fps 12")

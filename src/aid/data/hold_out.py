@@ -1,6 +1,6 @@
-"""Episodes that are kept out of training: the same ones on every machine and at every reading.
+"""Holds episodes out of training, the same ones on every machine and in every run.
 
-Called by `data.sources` on all rows of a data set, before a split or a camera is chosen.
+Called by `data.sources` on all rows of a data set, before a split or a camera is selected.
 """
 
 import hashlib
@@ -16,24 +16,24 @@ from aid.types import VideoRow
 def divide(
     rows: Iterable[VideoRow], share: float, seed: int, notes: list[str]
 ) -> Iterator[VideoRow]:
-    """The rows with `split` "train" or "held_out", by whole episodes.
+    """Sets the `split` of rows to "train" or "held_out", by whole episodes.
 
-    An episode is held out if the digest of the seed and its name, read as a number in [0, 1), is
-    below the share. So it stays where it is when other episodes are added or left out, a larger
-    share holds out those of a smaller one and more, and the number held out is near the share, not
-    exactly it. At least one episode is held out, and at least one is not: where all digests lie on
-    one side, the lowest or the highest counts as on the other.
+    An episode is held out if the digest of the seed and its name, as a number in [0, 1), is below
+    the share. So its split does not depend on other episodes, a larger share holds out those of a
+    smaller one and more, and the number held out is only close to the share. At least one episode
+    is in each split: if all digests are on one side of the share, the lowest or the highest counts
+    as on the other.
 
-    Rows come in order; those at the start wait until both splits have one.
+    The order of the rows is kept; the first ones are buffered until both splits have one.
 
     Args:
         rows: of the whole data set.
         share: of the episodes, above 0 and below 1.
-        seed: another one holds out others.
-        notes: gets the numbers, and the data set's own splits, which no longer count.
+        seed: another seed holds out other episodes.
+        notes: receives the numbers, and the data set's own splits, which are ignored.
 
     Raises:
-        ValueError: there is one episode only, or the share of so few episodes is all of them.
+        ValueError: there is only one episode, or the share of few episodes would be all of them.
     """
     waiting: list[VideoRow] = []
     drawn: set[float] = set()
@@ -70,18 +70,17 @@ def divide(
         if set(own) - {"", TRAIN}:
             names = ", ".join(f"{name or '(unnamed)'} {n:,}" for name, n in sorted(own.items()))
             notes.append(
-                f"the data set has splits of its own ({names}), and hold_out divides all of their "
-                "videos anew. Leave hold_out out to read one of them with --split."
+                f"the data set has splits of its own ({names}), which hold_out ignores. Leave it "
+                "out to read one of them with --split."
             )
 
 
 def _limit_of_few(drawn: list[float], share: float) -> float:
-    """Between which of these sorted draws, all on one side of the share, the splits are divided."""
+    """The limit between the splits if all of these sorted draws are on one side of the share."""
     if len(drawn) < 2:
         raise ValueError(
-            "hold_out keeps whole episodes out of training, and this data set has one episode "
-            "only. Leave hold_out out, or name the episode of each video (`world.episode` in a "
-            "manifest)."
+            "hold_out keeps whole episodes out of training, and this data set has only one. Leave "
+            "hold_out out, or name the episode of each video (`world.episode` in a manifest)."
         )
     if drawn[0] >= share:
         return drawn[1]
@@ -94,6 +93,6 @@ def _limit_of_few(drawn: list[float], share: float) -> float:
 
 
 def _draw(row: VideoRow, seed: int) -> float:
-    """A number in [0, 1) that only the seed and the row's episode decide."""
+    """A number in [0, 1) that depends only on the seed and the row's episode."""
     name = f"{seed} {episode_of(row)}".encode(errors="surrogatepass")
     return int.from_bytes(hashlib.sha256(name).digest()[:6], "big") / 2**48

@@ -1,7 +1,7 @@
-"""Windows of time: the parts of an episode that a model sees, each a row of its own.
+"""Windows: spans of an episode of equal frame rate, each a row of its own.
 
-Called after a data set's rows are read. A window is a span of its episode's video, so whoever reads
-rows needs to know nothing of windows; `data.frames` takes its frames by their times.
+Called after the rows of a data set are read. A window is a span of its episode's video like any
+other, so code that reads rows does not treat it specially; `data.frames` takes its frames by time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,10 @@ from aid.config import FrameConfig
 from aid.types import State, VideoRow
 
 SQUEEZED_FROM = 0.5
-"""Seconds between two frames from which on a whole episode counts as squeezed. Ours."""
+"""Seconds between two frames above which a whole episode counts as squeezed. Not in the paper."""
+SUGGESTED_RATE = 1 / SQUEEZED_FROM
+"""Frames a second of windows that are suggested in place of squeezed episodes. SVD is conditioned
+on the rate minus 1, which must stay well above 0."""
 
 
 def cut_windows(
@@ -23,25 +26,24 @@ def cut_windows(
     num_frames: int,
     notes: list[str] | None = None,
 ) -> list[VideoRow]:
-    """The windows of every row, in order; the rows themselves where whole episodes are seen.
+    """The windows of every row, in order; the rows themselves if `frames` gives no rate.
 
     A window lasts `num_frames / rate` seconds, from `start` to `stop` of its row. Its id is the
     episode's with the milliseconds from the episode's start: `EPISODE@12500ms`. `world["episode"]`
     names the episode, and `world["window"]`, unless the window is all of it, the seconds from its
-    start at which the window starts and ends. States are those that overlap with the window, their
-    frames counted from its start. An episode that is shorter than a window is one window, which
-    repeats its last frame. Of a video whose length is not known before it is decoded one window is
-    taken, at its start.
+    start at which the window starts and ends. A window has the states that overlap with it, their
+    frames counted from its start. An episode shorter than a window becomes one window that repeats
+    its last frame. A video of unknown length becomes one window, at its start.
 
     Args:
-        rows: whole episodes, with what the headers of their videos say.
+        rows: whole episodes, with the facts of their videos' headers.
         frames: how many windows of an episode, at which rate.
         num_frames: of a window.
-        notes: gets sentences that a person should read: what windows cover, repeated frames,
-            unknown lengths.
+        notes: receives sentences for the user: what windows cover, repeated frames, unknown
+            lengths.
 
     Raises:
-        ValueError: the rate of a video with a known number of frames is not known; or all episodes
+        ValueError: the rate of a video with a known number of frames is unknown; or all episodes
             end before a window's second frame.
     """
     rate = frames.rate(num_frames)
@@ -50,8 +52,8 @@ def cut_windows(
     for row in rows:
         if row.num_frames and not row.fps:
             raise ValueError(
-                f"{row.id!r} does not say how many frames a second it has, so windows at "
-                f"{rate:g} frames a second cannot be cut from it. Say it: --fps 12"
+                f"the frame rate of {row.id!r} is unknown, so windows at {rate:g} frames a second "
+                "cannot be cut from it. Give it: --fps 12"
             )
     _require_motion(rows, rate, num_frames)
     if notes is not None and rows:
@@ -64,23 +66,18 @@ def cut_windows(
     ]
 
 
-LOWEST_RATE = 1 / SQUEEZED_FROM
-"""Frames a second below which `suited_frames` cuts windows. SVD is conditioned on the rate minus 1,
-which at slower rates comes near 0 or falls below it."""
-
-
 def suited_frames(rows: Sequence[VideoRow], frames: FrameConfig, num_frames: int) -> FrameConfig:
-    """`frames` with windows chosen where the settings say nothing of time.
+    """`frames`, with windows chosen if the settings give neither rate nor duration.
 
-    Whole episodes, as long as an episode of median length then has at least `LOWEST_RATE` frames a
-    second; else all windows at that rate, one after another.
+    Whole episodes are kept if one of median length then has at least `SUGGESTED_RATE` frames a
+    second; otherwise all windows at that rate are cut, one after another.
     """
     if frames.rate(num_frames) is not None or frames.sampling != "uniform_index":
         return frames
     seconds = [(row.num_frames - 1) / row.fps for row in rows if row.num_frames > 1 and row.fps]
-    if not seconds or (num_frames - 1) / float(np.median(seconds)) >= LOWEST_RATE:
+    if not seconds or (num_frames - 1) / float(np.median(seconds)) >= SUGGESTED_RATE:
         return frames
-    return replace(frames, fps=LOWEST_RATE, windows="all")
+    return replace(frames, fps=SUGGESTED_RATE, windows="all")
 
 
 def common_size(rows: Sequence[VideoRow], frames: FrameConfig) -> tuple[int, int]:
@@ -107,12 +104,12 @@ def common_size(rows: Sequence[VideoRow], frames: FrameConfig) -> tuple[int, int
 
 
 def window_starts(length: int, fps: float, frames: FrameConfig, num_frames: int) -> list[int]:
-    """Numbers of an episode's own frames at which its windows start; [0] where it is one.
+    """The frame numbers of an episode at which its windows start; [0] if it is one window.
 
     A window fits if the episode has a frame within half a frame of the window's last one.
 
     Args:
-        length: frames of the episode; 0 if nobody knows.
+        length: frames of the episode; 0 if unknown.
         fps: the episode's own; likewise.
         frames: how many windows, at which rate.
         num_frames: of a window.
@@ -134,20 +131,20 @@ def window_starts(length: int, fps: float, frames: FrameConfig, num_frames: int)
 def window_report(
     counted: Iterable[tuple[int, float, int]], frames: FrameConfig, num_frames: int
 ) -> dict[str, Any]:
-    """What windows show of the episodes of a data set, as JSON values.
+    """What windows cover of the episodes of a data set, as JSON values.
 
     Args:
-        counted: frames and frames a second of episodes, and how many episodes are so; 0 where
-            nobody knows.
+        counted: number of frames (0: unknown), frames a second and number of such episodes.
         frames: how many windows of each, at which rate.
         num_frames: of a window.
 
     Returns:
-        `number` of windows; `known`, of how many episodes length and rate are known. Of those,
-        each as [least, most]: `per_episode`, windows; `seconds`, of the episodes; `apart`, seconds
-        from one frame to the next; `own_apart`, likewise in frames of the episode. `share` of their
-        time that windows show and `repeated`, the share of windows' frames that repeat another, 0
-        to 1. `squeezed`, whole episodes with more than half a second from one frame to the next.
+        `number` of windows; `known`, the number of episodes of known length and rate. Of those, as
+        [minimum, maximum]: `per_episode`, windows; `seconds`, duration; `apart`, seconds from frame
+        to frame; `own_apart`, likewise in frames of the episode. `share` of their time that windows
+        cover and `repeated`, the share of windows' frames that repeat another, both 0 to 1.
+        `squeezed`, the number of whole episodes with more than `SQUEEZED_FROM` seconds from frame
+        to frame.
     """
     rate = frames.rate(num_frames)
     spreads: dict[str, list[float]] = {}
@@ -190,10 +187,9 @@ def _share(
 
 
 def episode_of(row: VideoRow) -> str:
-    """The episode that a row shows, the same for all its cameras, windows and tasks.
+    """The episode of a row, the same for all its cameras, windows and tasks.
 
-    What its source calls its episode; else its scene, whose videos share a first frame; else its id
-    without the camera.
+    It is `world["episode"]`, else `world["scene"]`, else the row's id without the camera.
     """
     for key in ("episode", "scene"):
         if key in row.world:
@@ -240,7 +236,7 @@ def _cut(state: State, first: int, length: int) -> State:
 
 
 def _require_motion(rows: Sequence[VideoRow], rate: float, num_frames: int) -> None:
-    """Refuses a rate at which every window would be one frame, repeated."""
+    """Raises if every window would be one frame, repeated."""
     known = [(row.num_frames, row.fps) for row in rows if row.num_frames > 1 and row.fps]
     if num_frames < 2 or not known or len(known) < len(rows):
         return
@@ -261,23 +257,23 @@ def _require_motion(rows: Sequence[VideoRow], rate: float, num_frames: int) -> N
 
 
 def _num_distinct(length: int, fps: float, rate: float, num_frames: int) -> int:
-    """How many different frames a window at an episode's start shows."""
+    """Number of different frames in a window at the start of an episode."""
     wanted = np.arange(num_frames) * (fps / rate)
     return len(np.unique(np.minimum(wanted.round(), length - 1)))
 
 
 def _coverage(rows: Sequence[VideoRow], frames: FrameConfig, num_frames: int) -> str:
-    """How many windows there are, and how much of the data they show."""
+    """The note about the number of windows and their share of the data."""
     counted = ((row.num_frames, row.fps, 1) for row in rows)
     report = window_report(counted, frames, num_frames)
     seconds = num_frames / frames.rate(num_frames)
-    said = f"{report['number']:,} windows of {seconds:g} s are cut from {len(rows):,} videos"
+    note = f"{report['number']:,} windows of {seconds:g} s are cut from {len(rows):,} videos"
     if report["share"] is None:
-        return f"{said}."
-    said += f" and show {report['share']:.0%} of their time."
+        return f"{note}."
+    note += f" and cover {report['share']:.0%} of their time."
     if frames.windows != "all" and report["share"] < 0.9:
-        said += " --frames.windows all shows the rest, too."
-    return said
+        note += " --frames.windows all covers the rest, too."
+    return note
 
 
 def _notes(rows: Sequence[VideoRow], rate: float, num_frames: int) -> list[str]:
@@ -298,7 +294,7 @@ def _notes(rows: Sequence[VideoRow], rate: float, num_frames: int) -> list[str]:
         )
     if len(known) < len(rows):
         notes.append(
-            f"{len(rows) - len(known)} of {len(rows)} videos do not say how long they are: one "
-            "window is taken of each, at its start."
+            f"the length of {len(rows) - len(known)} of {len(rows)} videos is unknown: one window "
+            "is taken of each, at its start."
         )
     return notes
