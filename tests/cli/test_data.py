@@ -94,7 +94,7 @@ def test_a_sample_of_a_published_backbone_needs_nothing_and_says_what_it_is(vide
     [
         (["inspect"], "source"),
         (["look", "set"], "action"),
-        (["inspect", "nowhere"], "is no folder"),
+        (["inspect", "nowhere"], "is not a folder"),
         (["inspect", "set", "--sample", "0"], "at least 1, or all, got 0"),
         (["inspect", "set", "--sample", "some"], "sample"),
         (["inspect", "set", "--sheet", "a.mp4"], "must end in .png. Try a.png"),

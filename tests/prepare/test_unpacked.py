@@ -52,5 +52,5 @@ def test_words_are_stripped_where_asked_and_refused_behind_a_url(archive, tmp_pa
     asked = SourceConfig(strip_distractors=True)
     source = read_source(str(archive), asked, unpack_to=tmp_path / "unpacked")
     assert "distractors" not in source.rows[0].instruction
-    with pytest.raises(ValueError, match="only its manifest is read"):
+    with pytest.raises(ValueError, match="only a manifest is read"):
         read_source(f"file://{archive}", asked)
