@@ -50,7 +50,7 @@ def test_other_settings_are_refused_by_name(
         make(tiny_manifest, finished, tiny_backbone, states=choose_state_writer("none"), limit=2)
     held_out = SourceConfig(hold_out=0.3)
     with pytest.raises(ValueError, match=r"made with hold_out = 0\.0, and 0\.3 is requested"):
-        make(tiny_manifest, finished, tiny_backbone, asked=held_out)
+        make(tiny_manifest, finished, tiny_backbone, selection=held_out)
     changed = tmp_path / "changed"
     shutil.copytree(tiny_manifest, changed)
     write_manifest(changed, [replace(row, fps=5.0) for row in read_manifest(tiny_manifest)])

@@ -257,15 +257,15 @@ def _settings(
     A backbone is asked for no more frames than the first video has.
     """
     from aid.evaluate import FrameSettings
+    from aid.models.sizes import usual_size
 
     num_given = 1
     if info is not None:
         num_frames, height, width = info.model.num_frames, info.height, info.width
         num_given = info.model.condition.num_given_frames
     elif backbone is not None:
-        unet, vae = (json.loads((backbone / part / "config.json").read_text("utf-8"))
-                     for part in ("unet", "vae"))  # fmt: skip
-        height = width = unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
+        height, width = usual_size(backbone)
+        unet = json.loads((backbone / "unet" / "config.json").read_text("utf-8"))
         num_frames = min(unet["num_frames"], first.num_frames or unet["num_frames"])
     else:
         num_frames, height, width = first.num_frames, first.height, first.width

@@ -237,7 +237,7 @@ def _encode(
         with step_bars() as on_step:
             result = encode(
                 place, out, frozen, condition=model.condition, num_frames=model.num_frames,
-                states=writer, rows=rows, asked=asked, frames=frames, engine=engine,
+                states=writer, rows=rows, selection=asked, frames=frames, engine=engine,
                 device=device, licence=source.licence, on_step=on_step, **options,
             )  # fmt: skip
     for name in result.remade:

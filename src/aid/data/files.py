@@ -223,8 +223,8 @@ def read_parquet(
             "pip install 'aid-video[data]'"
         ) from None
     try:
-        there = pyarrow.parquet.read_schema(path).names
-        wanted = there if columns is None else [column for column in columns if column in there]
+        existing = pyarrow.parquet.read_schema(path).names
+        wanted = existing if columns is None else [one for one in columns if one in existing]
         filters = None if episode is None else [("episode_index", "==", episode)]
         return pyarrow.parquet.read_table(path, columns=wanted, filters=filters)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
@@ -276,5 +276,5 @@ def write_frames(folder: Path, frames: list[bytes]) -> None:
 
 def _short(value: Any) -> str:
     """The value, shortened for an error message."""
-    said = repr(value)
-    return said if len(said) <= 80 else f"{said[:77]}..."
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

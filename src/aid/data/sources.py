@@ -124,22 +124,23 @@ class Listing:
                 yield paths, rows
 
 
-def list_source(place: str | Path, asked: SourceConfig = EVERYTHING) -> Listing:
+def list_source(place: str | Path, selection: SourceConfig = EVERYTHING) -> Listing:
     """The lists of a data set, its format found out. Rows are read while they are iterated.
 
     Args:
         place: a folder, "owner/name" of a data set on the Hugging Face hub, or a URL that fsspec
             knows of a folder with a manifest.
-        asked: which of its videos; `format` and `strip_distractors` are for folders and the hub.
+        selection: which of its videos; `format` and `strip_distractors` are for folders and the
+            hub.
 
     Raises:
         ValueError: there is no such folder, no format fits, or a URL is asked for more than a
             manifest; while iterating: a file is malformed, or no video is left.
     """
     if is_url(place):
-        return _list_url(str(place), asked)
+        return _list_url(str(place), selection)
     folder = _folder_of(place)
-    chosen = format_of(folder, asked.format)
+    chosen = format_of(folder, selection.format)
     notes: list[str] = []
 
     def read() -> Iterator[VideoRow]:
@@ -148,35 +149,35 @@ def list_source(place: str | Path, asked: SourceConfig = EVERYTHING) -> Listing:
         if chosen.name != "manifest":  # a missing video of a manifest is an error when decoded
             rows = _existing(folder, rows, notes, name)
         cameras = set[str]()
-        for row in _selected(rows, asked, notes, name):
+        for row in _selected(rows, selection, notes, name):
             inside(folder, row.video)
             cameras.add(row.camera)
             if _has_other_letters(row.instruction):
                 issues.add(OTHER_LETTERS, row.id)
-            yield _without_distractors(row) if asked.strip_distractors else row
+            yield _without_distractors(row) if selection.strip_distractors else row
         notes.extend(issues.notes())
-        if asked.camera is not None and len(cameras) > 1:
+        if selection.camera is not None and len(cameras) > 1:
             names = ", ".join(sorted(cameras))
-            notes.append(f"camera {asked.camera!r} is the end of several names: {names}.")
+            notes.append(f"camera {selection.camera!r} is the end of several names: {names}.")
 
     return Listing(place=str(folder), format=chosen, rows=read(), notes=notes)
 
 
 def read_source(
-    place: str | Path, asked: SourceConfig = EVERYTHING, *, unpack_to: Path | None = None
+    place: str | Path, selection: SourceConfig = EVERYTHING, *, unpack_to: Path | None = None
 ) -> Source:
     """The rows of a data set, its format found out. The headers of videos in folders are read.
 
     Args:
         place: as for `list_source`.
-        asked: which of its videos.
+        selection: which of its videos.
         unpack_to: where videos inside archives or tables are written; None takes a folder in the
             user's cache. For folders and the hub.
 
     Raises:
         ValueError: as `list_source`, or two videos have the same id.
     """
-    listing = list_source(place, asked)
+    listing = list_source(place, selection)
     if is_url(place):
         if unpack_to is not None:
             raise ValueError(ONLY_MANIFEST.format(str(place)))
@@ -205,8 +206,8 @@ def with_instructions(rows: list[VideoRow], notes: list[str]) -> list[VideoRow]:
     return having
 
 
-def _list_url(url: str, asked: SourceConfig) -> Listing:
-    if asked.format not in (None, "manifest") or asked.strip_distractors:
+def _list_url(url: str, selection: SourceConfig) -> Listing:
+    if selection.format not in (None, "manifest") or selection.strip_distractors:
         raise ValueError(ONLY_MANIFEST.format(url))
     store, notes = Store(url), list[str]()
 
@@ -217,7 +218,7 @@ def _list_url(url: str, asked: SourceConfig) -> Listing:
                     f"{url!r} has no {MANIFEST}. Only manifests are read through URLs; copy a "
                     "data set of another format to this machine."
                 )
-            yield from _selected(manifest_rows(paths[MANIFEST].parent), asked, notes, repr(url))
+            yield from _selected(manifest_rows(paths[MANIFEST].parent), selection, notes, repr(url))
 
     return Listing(place=url, format=FORMATS[0], rows=read(), notes=notes)
 
@@ -268,23 +269,23 @@ def _from_hub(name: str) -> Path:
 
 
 def _selected(
-    rows: Iterator[VideoRow], asked: SourceConfig, notes: list[str], source: str
+    rows: Iterator[VideoRow], selection: SourceConfig, notes: list[str], source: str
 ) -> Iterator[VideoRow]:
-    """The first `limit` rows of a split and a camera; `asked.fps` fills in unknown rates.
+    """The first `limit` rows of a split and a camera; `selection.fps` fills in unknown rates.
 
     Args:
         rows: of the whole data set.
-        asked: which of them; with `hold_out` its splits replace those of the rows, and "train" is
-            read unless another is asked for.
+        selection: which of them; with `hold_out` its splits replace those of the rows, and "train"
+            is read unless another is selected.
         notes: receives what `divide` notes.
         source: the data set's name, for errors.
 
     Raises:
         ValueError: no row is left.
     """
-    split, camera = asked.split, asked.camera
-    if asked.hold_out:
-        rows = divide(rows, asked.hold_out, asked.hold_out_seed, notes)
+    split, camera = selection.split, selection.camera
+    if selection.hold_out:
+        rows = divide(rows, selection.hold_out, selection.hold_out_seed, notes)
         split = split or TRAIN
     splits, cameras, number = set[str](), set[str](), 0
     for row in rows:
@@ -298,9 +299,9 @@ def _selected(
                 continue
             row = replace(row, split=split)
         _require_text(row)
-        yield row if row.fps or asked.fps is None else replace(row, fps=asked.fps)
+        yield row if row.fps or selection.fps is None else replace(row, fps=selection.fps)
         number += 1
-        if number == asked.limit:
+        if number == selection.limit:
             break
     if hasattr(rows, "close"):
         rows.close()  # so that its notes are complete now
@@ -361,8 +362,8 @@ def _require_text(row: VideoRow) -> None:
         ) from None
 
 
-def _is_same_camera(asked: str, name: str) -> bool:
-    return name == asked or name.endswith(f".{asked}")
+def _is_same_camera(wanted: str, name: str) -> bool:
+    return name == wanted or name.endswith(f".{wanted}")
 
 
 def _without_distractors(row: VideoRow) -> VideoRow:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from aid.video import Note, fit, image_pixels, is_video, list_frames
 from aid.video.colour import Unreadable
-from aid.video.reading import ask_about
+from aid.video.reading import read_first
 
 Frame = str | Path | Image.Image | np.ndarray
 Given = Frame | Sequence[Frame]
@@ -114,12 +114,12 @@ def _read_file(path: Path, number: int, fps: float) -> list[UInt8[np.ndarray, "_
 
     A process of its own reads them: the file may be anybody's.
     """
-    answer = ask_about("aid.video.given:read_given", "frame", path, number=number, fps=fps)
-    if (there := answer.value.get("there")) is not None:
-        words = f"and {str(path)!r} has {there} at the model's {fps:g} frames a second"
-        _require(number, there, words, may_be_more=True)
-    _warn(path, answer.value["notes"])
-    return answer.arrays
+    frames, available, notes = read_first(path, number, fps)
+    if available is not None:
+        words = f"and {str(path)!r} has {available} at the model's {fps:g} frames a second"
+        _require(number, available, words, may_be_more=True)
+    _warn(path, notes)
+    return frames
 
 
 def _is_clip(path: Path) -> bool:

@@ -16,12 +16,14 @@ from aid.models.backbone import Backbone
 from aid.models.checkpoint import CheckpointInfo
 from aid.models.denoiser import Denoiser
 from aid.models.devices import choose_device
+from aid.models.sizes import usual_size
 from aid.predict.drawing import MicroConditions, draw_videos, preview, text_tokens
 from aid.predict.encodings import FrameEncodings
 from aid.predict.frames import Given, checked_instruction, fit_given, read_given, warn_if_fitted
 from aid.predict.loading import (
     default_state_writer,
     describe,
+    find_backbone,
     load_backbone_only,
     load_model,
     place,
@@ -143,8 +145,8 @@ class Predictor:
         """
         chosen = choose_device(device)
         parts, denoiser, sampler = load_backbone_only(backbone, num_frames, precision)
-        side = denoiser.unet.config.sample_size * parts.down_scaling
-        known = {"height": side, "width": side}
+        height, width = usual_size(find_backbone(backbone))
+        known = {"height": height, "width": width}
         place(parts, denoiser, chosen, offload)
         return cls(parts, denoiser, sampler, NoStateWriter(), **known | settings)
 

@@ -180,10 +180,10 @@ def check_space(job: EncodingJob, num_videos: int) -> None:
         height=job.height,
         width=job.width,
     ).total
-    there = sum((folder / name).stat().st_size for name in job.store.names())
+    written = sum((folder / name).stat().st_size for name in job.store.names())
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    if least - there > free:
+    if least - written > free:
         raise ValueError(
             f"the cache takes at least {least / 1e9:.2f} GB and {job.store.place!r} has "
             f"{free / 1e9:.2f} GB free. Make room, or choose another --out."

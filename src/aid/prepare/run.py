@@ -75,7 +75,7 @@ def prepare(
     num_frames: int,
     states: StateWriter,
     rows: list[VideoRow] | None = None,
-    asked: SourceConfig | None = None,
+    selection: SourceConfig | None = None,
     limit: int | None = None,
     frames: FrameConfig | None = None,
     skip_corrupt: bool = False,
@@ -101,7 +101,7 @@ def prepare(
         num_frames: frames per video.
         states: the state writer.
         rows: to encode, windows as `cut_windows` makes them; None reads `data` and cuts it.
-        asked: how the data set is or was read; it is recorded in the cache.
+        selection: how the data set is or was read; it is recorded in the cache.
         limit: only the first so many rows; without `rows`, so many videos of the data set.
         frames: which frames of a video are taken, at which size.
         skip_corrupt: leaves damaged videos out instead of raising an error.
@@ -122,9 +122,9 @@ def prepare(
     with process_group() as group:
         if group is not None and group.rank:
             return Prepared(**work_for_rank_0(group))
-        asked, frames = asked or SourceConfig(limit=limit), frames or FrameConfig()
+        selection, frames = selection or SourceConfig(limit=limit), frames or FrameConfig()
         if rows is None:
-            source = read_source(data, asked)
+            source = read_source(data, selection)
             data, licence = source.place, source.licence  # another folder if they were unpacked
             rows = cut_windows(source.rows[:limit], frames, num_frames)
         else:
@@ -139,7 +139,7 @@ def prepare(
             device=own, precision=precision, batch_size=batch_size,
             num_threads=num_workers or _threads(),
         )  # fmt: skip
-        fingerprint, source = fingerprint_of(job, rows, states), to_json(asked)
+        fingerprint, source = fingerprint_of(job, rows, states), to_json(selection)
         check_folder(job, fingerprint, source)
         finished, damaged = None, []
         if job.store.has(SETTINGS):

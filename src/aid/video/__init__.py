@@ -1,12 +1,12 @@
-"""Pixels in and out of files: videos, pictures, folders of pictures, GIFs.
+"""Reads and writes pixels: videos, pictures, folders of pictures, GIFs.
 
-The one package that knows uint8 and codecs. Everything outside of it holds frames as float tensors
-`f 3 H W` in [-1, 1]; here they are also uint8 arrays `f H W 3` in [0, 255]. The same file gives the
-same upright RGB pixels to every command (docs/data.md says what is done with each property of a
-file). Every file is written whole or not at all.
+The only package that uses codecs. Other packages hold frames as float tensors `f 3 H W` in [-1, 1];
+here they are also uint8 arrays `f H W 3` in [0, 255]. A file gives the same upright RGB pixels to
+every command (docs/data.md lists what is done with each property of a file). Files are written
+completely or not at all.
 
-The processes that read strangers' files (`confined`) import this package without torch, so the two
-functions that need it are imported when they are first asked for.
+The processes that read untrusted files (`confined`) import this package without torch, so the two
+functions that need it are imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aid.video.decoding import VIDEO_SUFFIXES
 from aid.video.folders import IMAGE_SUFFIXES, frame_files, list_frames
 from aid.video.notes import Note, NoteCounter
-from aid.video.pictures import image_pixels
-from aid.video.pixels import contact_sheet, fit
+from aid.video.pictures import fit, image_pixels
 from aid.video.reading import (
     Clip,
     is_video,
@@ -25,7 +24,14 @@ from aid.video.reading import (
     read_picture,
     read_video,
 )
-from aid.video.writing import remove_leftovers, whole_file, write_gif, write_mp4, write_png
+from aid.video.writing import (
+    contact_sheet,
+    remove_leftovers,
+    whole_file,
+    write_gif,
+    write_mp4,
+    write_png,
+)
 
 if TYPE_CHECKING:
     from aid.video.tensors import to_float, to_uint8

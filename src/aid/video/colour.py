@@ -1,7 +1,7 @@
-"""A decoded frame as upright 8-bit RGB with square pixels, whatever its file says of its pixels.
+"""Converts a decoded frame to upright 8-bit RGB with square pixels.
 
-The colour matrix and range are those of the file; a matrix that is not named is taken as BT.601,
-as ffmpeg does. High dynamic range is tone-mapped. Transparency is composited over white.
+The colour matrix and range are those of the file; an unspecified matrix is read as BT.601, as in
+ffmpeg. High dynamic range is tone-mapped. Transparency is composited over white.
 """
 
 import functools
@@ -20,7 +20,7 @@ from aid.video.notes import Note
 Pixels = UInt8[np.ndarray, "_ _ 3"]
 
 MAX_PIXELS = 1 << 26
-"""Of one frame, twice 8K: a file of some bytes can claim any size."""
+"""Of one frame, twice 8K: a file of a few bytes can claim any size."""
 
 HDR = Note("high dynamic range (PQ or HLG) is tone-mapped to the standard range")
 WIDE = Note("colours of a wide gamut (BT.2020 or P3) are kept as they are, so they look paler")
@@ -33,13 +33,13 @@ MATRICES = {
     0: "gbr", 1: "bt709", UNSPECIFIED: "unknown", 3: "unknown", 4: "fcc", 5: "bt470bg",
     6: "smpte170m", 7: "smpte240m", 9: "bt2020nc",
 }  # fmt: skip
-"""ffmpeg's names of them; what has none is not read here."""
+"""ffmpeg's names of the supported matrices."""
 PQ, HLG = 16, 18
 UNREADABLE_TRANSFERS = {8: "linear light", 9: "logarithmic", 10: "logarithmic", 17: "SMPTE 428"}
 BT709, BT2020, P3 = 1, 9, 12
 WIDE_GAMUTS = {BT2020, 11, P3}
 
-# Linear RGB of these primaries as linear RGB of BT.709's, all with the white point D65.
+# Linear RGB of these primaries to linear RGB of BT.709, all with the white point D65.
 TO_BT709 = {
     BT709: np.eye(3),
     BT2020: np.array(
@@ -50,24 +50,24 @@ TO_BT709 = {
 WHITE = 203.0
 """cd/m2 of white in a high dynamic range (ITU-R BT.2408), which becomes white here."""
 KNEE = 0.8
-"""Of white: light below it is kept, light above it is compressed."""
+"""As a share of white: light below it is kept, light above it is compressed."""
 GAMMA = 2.4
 """Of a display for the standard range (ITU-R BT.1886)."""
 
 
 class Unreadable(ValueError):
-    """Why a file is refused, without its name: "has ...", "is ..."."""
+    """The reason why a file is refused, without its name: "has ...", "is ..."."""
 
 
 def to_pixels(frame: av.VideoFrame, aspect: Fraction | None) -> tuple[Pixels, list[Note]]:
-    """The frame as upright RGB with square pixels, and what there is to say about that.
+    """The frame as upright RGB with square pixels, and notes.
 
     Args:
-        aspect: width over height of a stored pixel; None or 0 where the file does not say.
+        frame: as decoded.
+        aspect: width over height of a stored pixel; None or 0 if the file does not give it.
 
     Raises:
-        Unreadable: the frame is too large, or its colours or orientation are of a kind that is not
-            read here.
+        Unreadable: the frame is too large, or its colours or orientation are not supported.
     """
     check_size(frame.width, frame.height)
     notes: list[Note] = []
@@ -91,7 +91,7 @@ def check_size(width: int, height: int) -> None:
     """Refuses frames larger than `MAX_PIXELS`.
 
     Raises:
-        Unreadable: it is.
+        Unreadable: the frame is larger.
     """
     if width * height > MAX_PIXELS:
         raise Unreadable(
@@ -100,18 +100,19 @@ def check_size(width: int, height: int) -> None:
 
 
 def oriented(pixels: Pixels, matrix: bytes) -> Pixels:
-    """The pixels as a display matrix says that they are shown: turned, mirrored or both.
+    """The pixels rotated and mirrored by a display matrix.
 
     Args:
-        matrix: nine 32-bit integers, as MP4 and ffmpeg have them.
+        pixels: as stored.
+        matrix: nine 32-bit integers, as in MP4 and ffmpeg.
 
     Raises:
-        Unreadable: the picture is turned by no multiple of 90 degrees.
+        Unreadable: the angle is not a multiple of 90 degrees.
     """
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].astype(float)
     size = max(map(abs, (a, b, c, d)))
     if not size:
-        return pixels  # says nothing
+        return pixels  # the matrix is empty
     is_straight = max(abs(b), abs(c)) < 0.02 * size and min(abs(a), abs(d)) > 0
     is_turned = max(abs(a), abs(d)) < 0.02 * size and min(abs(b), abs(c)) > 0
     if not is_straight and not is_turned:
@@ -150,7 +151,7 @@ def _rgb(frame: av.VideoFrame, notes: list[Note]) -> Pixels:
         )
     if transfer in (PQ, HLG):
         notes.append(HDR)
-        # Of these, ffmpeg takes an unnamed matrix as BT.601, which no such file has.
+        # ffmpeg would read an unspecified matrix as BT.601, which no such file has.
         matrix = "bt2020nc" if is_colour and frame.colorspace == UNSPECIFIED else None
         deep = _converted(frame, "rgb48le", matrix)
         return tone_mapped(deep, transfer, BT2020 if primaries == UNSPECIFIED else primaries)
@@ -166,9 +167,9 @@ def _rgb(frame: av.VideoFrame, notes: list[Note]) -> Pixels:
 
 
 def _converted(frame: av.VideoFrame, kind: str, matrix: str | None = None) -> np.ndarray:
-    """The frame in another pixel format, as the ffmpeg command converts it, to the last bit.
+    """The frame in another pixel format, bit for bit as the ffmpeg command converts it.
 
-    `VideoFrame.reformat` does not place chroma as the filter does: edges of colours differ.
+    `VideoFrame.reformat` places chroma in another way than the filter, so colour edges differ.
     """
     matrix = matrix or MATRICES.get(frame.colorspace, "unknown")
     span = {1: "tv", 2: "pc"}.get(frame.color_range, "unknown")
@@ -181,9 +182,9 @@ def _converted(frame: av.VideoFrame, kind: str, matrix: str | None = None) -> np
 
 @functools.lru_cache(maxsize=64)
 def _graph(source: str, kind: str, thread: int) -> Graph:
-    """The filters of ffmpeg from one pixel format to another; no two threads share one."""
+    """The filters of ffmpeg from one pixel format to another; each thread has its own."""
     graph = Graph()
-    if hasattr(graph, "threads"):  # since PyAV 18; many files are decoded side by side
+    if hasattr(graph, "threads"):  # since PyAV 18; files are decoded in parallel
         graph.threads = 1
     graph.link_nodes(
         graph.add("buffer", f"{source}:time_base=1/1000"),
@@ -199,16 +200,15 @@ def tone_mapped(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """A picture of high dynamic range in the standard range: BT.709 for a BT.1886 display.
 
-    Light up to `KNEE` of white is kept as it is; what is brighter is compressed smoothly, its hue
-    kept.
+    Light up to `KNEE` of white is kept; brighter light is compressed smoothly, with its hue.
 
     Args:
         deep: the signal, full range.
         transfer: `PQ` or `HLG`.
-        primaries: number of H.273.
+        primaries: number in H.273.
 
     Raises:
-        Unreadable: the primaries are not known here.
+        Unreadable: the primaries are not supported.
     """
     if primaries not in TO_BT709:
         raise Unreadable(
@@ -216,7 +216,7 @@ def tone_mapped(
             f"{primaries} of H.273). Convert it to BT.709"
         )
     light = _light_of(transfer)[deep]
-    if transfer == HLG:  # what the camera saw -> what a display of 1000 cd/m2 shows
+    if transfer == HLG:  # scene light -> light of a display of 1000 cd/m2
         luminance = light @ np.array([0.2627, 0.6780, 0.0593], np.float32)
         light *= 1000.0 / WHITE * np.maximum(luminance, 1e-9)[..., None] ** 0.2
     light = np.maximum(light @ TO_BT709[primaries].T.astype(np.float32), 0.0)
@@ -229,7 +229,7 @@ def tone_mapped(
 
 @functools.lru_cache(maxsize=2)
 def _light_of(transfer: int) -> Float[np.ndarray, "65536"]:
-    """Linear light of every signal: of PQ in units of white, of HLG the scene's in [0, 1]."""
+    """Linear light of every signal: for PQ in units of white, for HLG scene light in [0, 1]."""
     signal = np.linspace(0.0, 1.0, 65536)
     if transfer == HLG:  # ITU-R BT.2100
         a, b, c = 0.17883277, 0.28466892, 0.55991073

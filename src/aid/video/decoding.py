@@ -1,9 +1,9 @@
-"""Frames of a video file: chosen ones, found by their times, or all of them.
+"""Decodes frames of a video file: chosen ones, found by their times, or all of them.
 
-The one path of every command, by way of `reading`: `data.frames` takes chosen frames,
-`metrics.videos` whole videos, the studio the first ones. All give the same pixels (`video.colour`)
-and the same notes. Files are somebody else's: what is no video, breaks off or lies about itself is
-a `ValueError`.
+All commands decode through this module (by `reading`): `data.frames` takes chosen frames,
+`metrics.videos` whole videos, the studio the first ones. All get the same pixels (`video.colour`)
+and notes. Files are untrusted: one that is not a video, is incomplete or contradicts itself raises
+`ValueError`.
 """
 
 import errno
@@ -28,13 +28,13 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts",
      ".wmv", ".flv", ".ogv", ".3gp", ".gif", ".apng"}
 )  # fmt: skip
-"""Endings of videos. A .webp, .png or .avif file is one if it is animated (`is_video`)."""
+"""Suffixes of videos. A .webp, .png or .avif file is one if it is animated (`is_video`)."""
 ANIMATED_SUFFIXES = frozenset({".gif", ".apng", ".png", ".webp", ".avif"})
 MOST_REPEATS = 20
-"""A video of a variable rate becomes at most so many times its own number of frames."""
+"""A video of variable rate becomes at most this many times its own number of frames."""
 
 LONGER = 1.5
-"""Times the usual: a frame that is shown for longer stands for several."""
+"""Times the usual duration: a frame that is shown for longer counts as several."""
 
 VARIABLE_RATE = Note(
     "the times between frames vary (a variable frame rate, or frames that are missing); frames are "
@@ -43,16 +43,16 @@ VARIABLE_RATE = Note(
 RESIZED = Note("frames change their size within the video and are resized to that of the first")
 
 Choose = Callable[[Float[np.ndarray, " n"]], Sequence[int]]
-"""The numbers of the frames wanted, in order, given when each frame is shown, in seconds after the
-first of them."""
+"""Returns the numbers of the wanted frames, in order, from the times of all frames in seconds after
+the first."""
 
 
 @dataclass(frozen=True)
 class Decoded:
     """Chosen frames of a video.
 
-    `seconds` says when each frame of the span is shown, after the span's first; `last` for how long
-    the last one is.
+    `seconds` has the time of each frame of the span, after the span's first; `last` is the duration
+    of the last one.
     """
 
     frames: list[Pixels]
@@ -62,28 +62,28 @@ class Decoded:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is a video by its ending; of pictures that may be animated, by its content."""
+    """Whether a file is a video: by its suffix, or if it may be animated, by its content."""
     suffix = path.suffix.lower()
     return suffix in VIDEO_SUFFIXES or (suffix in ANIMATED_SUFFIXES and is_animated(path))
 
 
 def is_constant(seconds: Float[np.ndarray, " n"]) -> bool:
-    """Whether frames are shown at a constant rate, but for the rounding of their times.
+    """Whether frames are shown at a constant rate, apart from the rounding of their times.
 
-    No frame is shown more than half a frame's mean time before or after its turn, and none for more
-    than one and a half times as long as most.
+    No frame is shown more than half a mean frame duration before or after its even time, and none
+    for more than `LONGER` times the median duration.
     """
     if len(seconds) < 3:
         return True
-    turns = np.linspace(seconds[0], seconds[-1], len(seconds))
+    even = np.linspace(seconds[0], seconds[-1], len(seconds))
     most = 0.5 * (seconds[-1] - seconds[0]) / (len(seconds) - 1)
     shown = np.diff(seconds)
     is_even = shown.max() <= LONGER * np.median(shown)
-    return bool(is_even and np.abs(seconds - turns).max() <= most)
+    return bool(is_even and np.abs(seconds - even).max() <= most)
 
 
 def nearest(times: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " m"]) -> list[int]:
-    """The number of the frame that is nearest in time to each moment; of two the earlier."""
+    """The number of the frame nearest in time to each wanted time; of two, the earlier."""
     middles = (times[1:] + times[:-1]) / 2
     return np.searchsorted(middles, wanted - 1e-6).tolist()
 
@@ -101,10 +101,10 @@ def decode(
         start: seconds after the file's first frame.
         stop: seconds, not included; None is the end.
         choose: which frames are wanted, of those between `start` and `stop`.
-        finish: what is made of each frame at once, so that no large ones are kept.
+        finish: applied to each frame at once, so that no large frames are kept.
 
     Raises:
-        ValueError: the file is missing, damaged, no video, too large, or has no such frame.
+        ValueError: the file is missing, damaged, not a video, too large, or has no such frame.
     """
     if not path.is_file():
         raise ValueError(f"video {str(path)!r} does not exist.")
@@ -113,7 +113,7 @@ def decode(
             return _decode_animation(path, start, stop, choose, finish)
         found = timeline(path)
         made = _chosen(path, found, start, stop, choose, finish)
-        if made is None:  # some files cannot be entered at their key frames
+        if made is None:  # some files cannot be decoded from their key frames
             found = replace(found, can_seek=False)
             made = _chosen(path, found, start, stop, choose, finish)
         if made is None and found.is_whole:  # packets and frames disagree: count frames instead
@@ -133,7 +133,7 @@ def decode(
 
 @dataclass(frozen=True)
 class Header:
-    """What a video's header says of it; 0 where it does not. The size is of upright frames."""
+    """The facts of a video's header; 0 if unknown. The size is that of upright frames."""
 
     num_frames: int
     fps: float
@@ -142,10 +142,10 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """What a file says of itself, at the cost of one frame.
+    """The header of a file; one frame is decoded for its size.
 
     Raises:
-        ValueError: the file is missing or is no video.
+        ValueError: the file is missing or not a video.
     """
     try:
         if _is_picture(path):
@@ -165,11 +165,11 @@ def read_header(path: Path) -> Header:
 
 
 def _length(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    """Seconds that a stream lasts, by its header."""
+    """The duration of a stream in seconds, by its header."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     seconds = (container.duration or 0) / av.time_base
-    if "matroska" in container.format.name:  # which counts from 0, whenever the first frame comes
+    if "matroska" in container.format.name:  # which counts from 0, not from the first frame
         seconds -= max(0, container.start_time or 0) / av.time_base
     return max(0.0, seconds)
 
@@ -213,13 +213,13 @@ def _even_moments(
 def first_frames(
     container: av.container.InputContainer, number: int, fps: float | None = None
 ) -> Iterator[tuple[Pixels, list[Note]]]:
-    """The first frames of an open file that can be decoded rightly, and what is done to each.
+    """The first frames of an open file that can be decoded correctly, and notes about each.
 
     Args:
         container: the file.
-        number: at most so many.
-        fps: of the frames wanted: number i is the one nearest in time to i / fps seconds after the
-            first, up to half of a frame's time after the last. None takes every frame.
+        number: of frames, at most.
+        fps: frames a second: frame i is the one nearest in time to i / fps seconds after the
+            first, up to half a frame's duration after the last. None takes every frame.
 
     Raises:
         Unreadable: a frame is damaged, too large, or of another size than the first.
@@ -243,7 +243,7 @@ def first_frames(
 def _at_rate(
     shown: Iterator[tuple[int, av.VideoFrame]], tick: float, fps: float
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Of frames with their ticks (of `tick` seconds) those nearest to 0, 1 / fps, ... seconds."""
+    """The frames nearest to 0, 1 / fps, ... seconds; each comes with its tick (`tick` seconds)."""
     count, first, gap = 0, None, 0.0
     before: tuple[float, tuple[int, av.VideoFrame]] | None = None
     for one in shown:
@@ -261,7 +261,7 @@ def _at_rate(
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether Pillow reads a file: animated pictures, whatever their name."""
+    """Whether Pillow reads a file, by its content: animated pictures."""
     with path.open("rb") as stream:
         head = stream.read(12)
     is_webp = head.startswith(b"RIFF") and head[8:] == b"WEBP"
@@ -305,7 +305,7 @@ def _decode_animation(
 def _wanted(
     found: Timeline, start: float, stop: float | None, choose: Choose
 ) -> tuple[np.ndarray, list[int]]:
-    """The places of the span's frames, and of those chosen."""
+    """The indices of the span's frames, and of the chosen ones."""
     places = found.span(start, stop)
     if not len(places):
         where = (
@@ -337,7 +337,7 @@ def _chosen(
     choose: Choose,
     finish: Callable[[Pixels], Pixels],
 ) -> Decoded | None:
-    """None if the decoder does not show one of the frames."""
+    """None if the decoder does not return one of the frames."""
     places, wanted = _wanted(found, start, stop, choose)
     notes: list[Note] = []
     made = _decoded(path, found, sorted(set(wanted)), finish, notes)
@@ -353,7 +353,7 @@ def _decoded(
     finish: Callable[[Pixels], Pixels],
     notes: list[Note],
 ) -> dict[int, Pixels] | None:
-    """The frames at these places, in order; None if the decoder does not show one of them."""
+    """The frames at these indices, in order; None if the decoder does not return one of them."""
     made: dict[int, Pixels] = {}
     waiting = deque(wanted)
     ticks, horizons = found.ticks.tolist(), found.horizons.tolist()
@@ -361,7 +361,7 @@ def _decoded(
     size: tuple[int, int] | None = None
     with opened(path) as (container, stream):
         aspect = stream.sample_aspect_ratio
-        # A palette comes with the first packet, so one decodes from there.
+        # A palette comes with the first packet, so decoding starts there.
         can_seek = found.can_seek and "pal" not in str(stream.codec_context.pix_fmt)
         while waiting:
             key = found.key_before(ticks[waiting[0]]) if can_seek else int(min(ticks[0], 0))
@@ -370,7 +370,7 @@ def _decoded(
             horizon = None
             for tick, frame in _shown(container, stream, is_timed):
                 if tick < key:
-                    continue  # a seek went further back, or what is shown before a key frame
+                    continue  # a seek went further back, or a frame shown before the key frame
                 if frame.is_corrupt:
                     raise Unreadable("is damaged: a frame cannot be decoded rightly")
                 if waiting and tick > ticks[waiting[0]]:
@@ -387,7 +387,7 @@ def _decoded(
                     if not waiting:
                         break
                     if can_seek and found.key_before(ticks[waiting[0]]) > tick:
-                        break  # from there it is nearer
+                        break  # seeking there is faster
             else:
                 if waiting:
                     return None
@@ -397,18 +397,18 @@ def _decoded(
 def _shown(
     container: av.container.InputContainer, stream: av.VideoStream, is_timed: bool
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The frames from the next key frame on, each with its tick, or with its number."""
+    """The frames from the next key frame on, each with its tick or its number."""
     number, key = 0, None
     for packet in container.demux(stream):
         if is_timed and key is None:
             if not packet.is_keyframe:
-                continue  # what comes before refers to frames that are not there
+                continue  # earlier frames refer to missing ones
             key = packet.pts
         try:
             frames = packet.decode()
         except av.FFmpegError:
             if key is not None and packet.pts is not None and packet.pts < key:
-                continue  # a leading picture, likewise
+                continue  # so does a leading picture
             raise
         for frame in frames:
             if not is_timed:
@@ -421,10 +421,10 @@ def _shown(
 def same_size(
     pixels: Pixels, size: tuple[int, int], notes: list[Note]
 ) -> tuple[Pixels, list[Note]]:
-    """The frame in the size of the first one, if it has the same shape.
+    """The frame resized to the first one's size, if it has the same aspect ratio.
 
     Raises:
-        Unreadable: it has another one.
+        Unreadable: the aspect ratio differs.
     """
     height, width = pixels.shape[:2]
     if (height, width) == size:

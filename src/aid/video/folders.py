@@ -1,7 +1,7 @@
-"""The frames of a folder of pictures: which files they are, and in which order.
+"""Finds the frames in a folder of pictures, and their order.
 
-Files that are no frames are left out with a note: hidden ones, thumbnails, depth and masks beside
-the pictures, other cameras. Frames are ordered by the numbers in their names.
+Other files are left out with a note: hidden ones, thumbnails, depth and masks, other cameras.
+Frames are ordered by the numbers in their names.
 """
 
 import functools
@@ -45,12 +45,12 @@ NO_FRAMES = re.compile(
 )
 NUMBER = re.compile(r"\d+")
 PREFERRED = (".jpg", ".jpeg", ".png")
-"""Of two files with one number; a PNG beside a JPEG is often a mask."""
+"""Of two files with the same number; a PNG beside a JPEG is often a mask."""
 
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """The frames of a folder in order, and what there is to say about that."""
+    """The frames of a folder in order, and notes."""
 
     files: tuple[Path, ...]
     notes: tuple[Note, ...]
@@ -62,11 +62,11 @@ def frame_files(folder: Path) -> list[Path]:
 
 
 def list_frames(folder: Path) -> FrameFiles:
-    """Likewise, with notes of what was left out, of gaps, and of orders that are not certain."""
+    """As `frame_files`, with notes about files left out, gaps, and uncertain orders."""
     return _listed(folder, folder.stat().st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=8)  # one folder of an hour's frames holds hundreds of segments
+@functools.lru_cache(maxsize=8)  # a folder of an hour's frames has hundreds of spans
 def _listed(folder: Path, changed: int) -> FrameFiles:
     left: Counter[str] = Counter()
     series: dict[str, list[Path]] = {}
@@ -77,19 +77,19 @@ def _listed(folder: Path, changed: int) -> FrameFiles:
             left[reason] += 1
         else:
             series.setdefault(NUMBER.sub("#", path.stem.lower()), []).append(path)
-    if not series:  # nothing but thumbnails or masks: then they are what the folder is about
+    if not series:  # only thumbnails or masks: then they are the frames
         for path in sorted(folder.iterdir()):
             if _no_frame(path) == NO_FRAME:
                 series.setdefault(NUMBER.sub("#", path.stem.lower()), []).append(path)
         left.pop(NO_FRAME, None)
     files = _one_series(series, left)
     files, notes = _ordered(files, left)
-    said = [Note(text, number) for text, number in left.items()]
-    return FrameFiles(tuple(files), (*said, *notes))
+    counted = [Note(text, number) for text, number in left.items()]
+    return FrameFiles(tuple(files), (*counted, *notes))
 
 
 def _no_frame(path: Path) -> str:
-    """Why a file is no frame; empty if it may be one."""
+    """The reason why a file is not a frame; "" if it may be one."""
     if path.name.startswith("."):
         return HIDDEN
     if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -98,7 +98,7 @@ def _no_frame(path: Path) -> str:
 
 
 def _one_series(series: dict[str, list[Path]], left: Counter[str]) -> list[Path]:
-    """The files of the largest series; all, where names have no more than numbers in common."""
+    """The files of the largest series; all files if names have only numbers in common."""
     everything = [path for files in series.values() for path in files]
     numbered = {name: files for name, files in series.items() if "#" in name}
     largest = max(map(len, numbered.values()), default=0)
@@ -115,21 +115,25 @@ def _plainness(name: str) -> tuple[int, str]:
 
 def _ordered(files: list[Path], left: Counter[str]) -> tuple[list[Path], list[Note]]:
     """The files by their numbers, one for each number."""
-    said = {path: NUMBER.findall(path.stem) for path in files}
-    if len(files) < 2 or len({len(numbers) for numbers in said.values()}) > 1 or not said[files[0]]:
+    numbers_of = {path: NUMBER.findall(path.stem) for path in files}
+    if (
+        len(files) < 2
+        or len({len(numbers) for numbers in numbers_of.values()}) > 1
+        or not numbers_of[files[0]]
+    ):
         notes = [NO_NUMBERS] if len(files) > 1 else []
-        return sorted(files, key=lambda path: (list(map(int, said[path])), path.name)), notes
-    by_number = _one_each(files, said, left)
+        return sorted(files, key=lambda path: (list(map(int, numbers_of[path])), path.name)), notes
+    by_number = _one_each(files, numbers_of, left)
     files = [by_number[numbers] for numbers in sorted(by_number)]
     varying = [place for place in range(len(next(iter(by_number)))) if _varies(by_number, place)]
     notes: list[Note] = []
     if len(varying) == 2 and varying[1] == varying[0] + 1 and _is_dotted(files[0], varying[0]):
-        files, notes = _perhaps_decimal(files, said, varying[1])
+        files, notes = _perhaps_decimal(files, numbers_of, varying[1])
     elif len(varying) > 1:
         if sorted(by_number) != sorted(by_number, key=lambda n: [n[p] for p in reversed(varying)]):
             notes = [SEVERAL_NUMBERS]
     elif varying:
-        if _is_padded_unevenly([said[path][varying[0]] for path in files]):
+        if _is_padded_unevenly([numbers_of[path][varying[0]] for path in files]):
             notes = [MIXED_PADDING]
         if missing := _missing([numbers[varying[0]] for numbers in sorted(by_number)]):
             left[GAPS] += missing
@@ -137,9 +141,9 @@ def _ordered(files: list[Path], left: Counter[str]) -> tuple[list[Path], list[No
 
 
 def _one_each(
-    files: list[Path], said: dict[Path, list[str]], left: Counter[str]
+    files: list[Path], numbers_of: dict[Path, list[str]], left: Counter[str]
 ) -> dict[tuple[int, ...], Path]:
-    """One file for each number: of the suffix that most have."""
+    """One file per number, preferably of the most frequent suffix."""
     number_of = Counter(path.suffix.lower() for path in files)
 
     def rank(path: Path) -> tuple[int, int, str]:
@@ -149,7 +153,7 @@ def _one_each(
 
     made: dict[tuple[int, ...], Path] = {}
     for path in sorted(files, key=rank):
-        made.setdefault(tuple(map(int, said[path])), path)
+        made.setdefault(tuple(map(int, numbers_of[path])), path)
     if len(made) < len(files):
         left[OTHER_KIND] += len(files) - len(made)
     return made
@@ -160,20 +164,22 @@ def _varies(numbers: Iterable[tuple[int, ...]], place: int) -> bool:
 
 
 def _is_dotted(path: Path, place: int) -> bool:
-    """Whether nothing but a point is between two numbers of a name."""
+    """Whether only a point separates two numbers of a name."""
     return NUMBER.split(path.stem)[place + 1] == "."
 
 
 def _perhaps_decimal(
-    files: list[Path], said: dict[Path, list[str]], place: int
+    files: list[Path], numbers_of: dict[Path, list[str]], place: int
 ) -> tuple[list[Path], list[Note]]:
-    """Names such as 0.25 and 0.5: seconds, unless what follows the point counts up by ones."""
-    as_decimals = sorted(files, key=lambda path: (int(said[path][place - 1]), said[path][place]))
+    """Orders names such as 0.25 and 0.5: decimals, unless the second number counts up by ones."""
+    as_decimals = sorted(
+        files, key=lambda path: (int(numbers_of[path][place - 1]), numbers_of[path][place])
+    )
     if as_decimals == files:
         return files, []
     counters: dict[str, list[int]] = {}
     for path in files:
-        counters.setdefault(said[path][place - 1], []).append(int(said[path][place]))
+        counters.setdefault(numbers_of[path][place - 1], []).append(int(numbers_of[path][place]))
     if all(max(some) - min(some) == len(some) - 1 for some in counters.values()):
         return files, [TWO_NUMBERS]
     return as_decimals, [DECIMALS]
@@ -187,9 +193,9 @@ def _is_padded_unevenly(numbers: list[str]) -> bool:
 
 
 def _missing(numbers: list[int]) -> int:
-    """How many numbers are missing from a series that mostly counts up by equal steps."""
+    """How many numbers are missing in a series of mostly equal steps."""
     steps = [b - a for a, b in itertools.pairwise(numbers)]
     step, times = Counter(steps).most_common(1)[0]
     if 2 * times < len(steps):
-        return 0  # times, not counts
+        return 0  # times, not counters
     return sum(max(0, round(one / step) - 1) for one in steps)

@@ -1,7 +1,7 @@
-"""The numbers that H.264 gives to its frames, by which lost packets can be told.
+"""Detects lost packets of H.264 by its frame numbers.
 
-Decoders fill such a gap with copies of the frame before and go on, so that all frames up to the
-next key frame are smeared, and say nothing. Names are those of ITU-T H.264, chapter 7.3.
+Decoders fill such a gap with copies of the previous frame, so that all frames up to the next key
+frame are corrupted, without an error. Names are those of ITU-T H.264, chapter 7.3.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ SLICE, IDR_SLICE, SPS = 1, 5, 7
 
 @dataclass(frozen=True)
 class _Numbering:
-    """What a sequence parameter set says of frame numbers."""
+    """The facts about frame numbers in a sequence parameter set."""
 
     num_bits: int
     has_planes: bool
@@ -23,7 +23,7 @@ class _Numbering:
 
 
 class FrameNumbers:
-    """Follows the numbers from packet to packet; for other codecs it never finds a gap.
+    """Compares the numbers of successive packets; for other codecs it never finds a gap.
 
     Args:
         codec: of the stream.
@@ -35,7 +35,7 @@ class FrameNumbers:
         self._numbering: _Numbering | None = None
         head = bytes(codec.extradata or b"")
         self._prefix = 0
-        if self._is_h264 and head[:1] == b"\x01" and len(head) > 6:  # as MP4 and Matroska have it
+        if self._is_h264 and head[:1] == b"\x01" and len(head) > 6:  # as in MP4 and Matroska
             self._prefix = (head[4] & 3) + 1
             if head[5] & 31:
                 self._learn(head[8:])
@@ -45,7 +45,7 @@ class FrameNumbers:
                     self._learn(unit)
 
     def jump(self, packet: av.Packet) -> bool:
-        """Whether frames are missing between the packet before and this one."""
+        """Whether frames are missing between the previous packet and this one."""
         if not self._is_h264:
             return False
         for unit in self._units(bytes(packet)):
@@ -66,7 +66,7 @@ class FrameNumbers:
             bits.skip(2 * self._numbering.has_planes)
             number = bits.take(self._numbering.num_bits)
         except IndexError:
-            return False  # too short to be a slice; the decoder will say so
+            return False  # too short for a slice; the decoder raises
         before, most = self._before, 1 << self._numbering.num_bits
         is_reference = unit[0] >> 5 & 3
         if is_reference or before is None:
@@ -101,7 +101,7 @@ class FrameNumbers:
 
 
 def _numbering(bits: "_Bits") -> _Numbering:
-    """Reads seq_parameter_set_data up to what is needed."""
+    """Reads seq_parameter_set_data up to the frame numbers."""
     profile = bits.take(8)
     bits.skip(16)
     bits.golomb()

@@ -1,8 +1,8 @@
-"""When a file's frames are shown and which of them can be decoded rightly, from its packets alone.
+"""The timeline of a file, from its packets: times of frames, and which can be decoded correctly.
 
-A file may begin in the middle of a group of pictures, or have lost packets: what is decoded from
-there on, up to the next key frame, refers to pictures that are not there, and most decoders smear
-without a word. Such frames are left out here, with a note.
+A file may begin in the middle of a group of pictures, or have lost packets. The frames from there
+to the next key frame refer to missing pictures, and most decoders return them corrupted without an
+error. Such frames are left out, with a note.
 """
 
 import functools
@@ -26,12 +26,12 @@ OPTIONS = {
     "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,flv,asf,h264,hevc,ivf,"
     "yuv4mpegpipe,m4v,obu",
 }
-"""Demuxers of single files; those that open other files or addresses (playlists) are not here."""
+"""Demuxers of single files; those that open other files or addresses (playlists) are excluded."""
 TOLERANCE = 1e-3
-"""Seconds by which a segment's ends may differ from its frames' times (rounded in tables)."""
+"""Seconds by which a span's ends may differ from its frames' times (rounded in tables)."""
 NO_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 PICTURE_CODECS = ("mjpeg", "png", "bmp", "gif", "webp", "tiff")
-"""Of a cover picture, where the file does not call it one, if there is another stream."""
+"""Codecs of a cover picture, if there is another stream and the file does not mark it."""
 
 BEGINS_LATE = Note(
     "frames at the beginning are left out: the video begins in the middle of a group of pictures"
@@ -47,8 +47,8 @@ SEVERAL_STREAMS = Note("of several video streams the main one is read")
 class Timeline:
     """When each frame of a file is shown, in order, and where decoding may begin.
 
-    `ticks`, `keys` and `horizons` count in the stream's own unit. Frame i can be judged once the
-    decoder has shown `horizons[i]`: it may refer to frames that are shown later. Without `keys`
+    `ticks`, `keys` and `horizons` are in the stream's own unit. Frame i is complete once the
+    decoder has returned `horizons[i]`: it may refer to frames that are shown later. Without `keys`
     the ticks are numbers of frames, and decoding starts at the first.
     """
 
@@ -61,13 +61,13 @@ class Timeline:
     """Seconds that the last frame is shown."""
     notes: tuple[Note, ...] = ()
     entries: dict[int, int] = field(default_factory=dict)
-    """Where to seek for each key frame: MPEG streams are searched by decoding times."""
+    """Where to seek for each key frame: MPEG streams are searched by decoding time."""
     can_seek: bool = False
     is_whole: bool = True
     """Whether no frame was left out because of lost packets."""
 
     def span(self, start: float, stop: float | None) -> Int[np.ndarray, " k"]:
-        """The places of the frames from `start` up to `stop` seconds, `stop` left out."""
+        """The indices of the frames from `start` to `stop` seconds, `stop` excluded."""
         end = np.inf if stop is None else stop - TOLERANCE
         return np.flatnonzero((self.seconds >= start - TOLERANCE) & (self.seconds < end))
 
@@ -79,7 +79,7 @@ class Timeline:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """A file and its main video stream, decoded by one thread: many files are read side by side.
+    """A file and its main video stream, decoded by one thread: files are read in parallel.
 
     Raises:
         Unreadable: there is no video stream, its frames are too large, or its tables claim more
@@ -93,7 +93,7 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
 
 
 def main_stream(container: av.container.InputContainer) -> tuple[av.VideoStream, list[Note]]:
-    """The stream that players show: no cover picture; of several the default, then the largest.
+    """The stream that players show: not a cover picture; of several, the default or the largest.
 
     Raises:
         Unreadable: there is none.
@@ -122,17 +122,17 @@ def main_stream(container: av.container.InputContainer) -> tuple[av.VideoStream,
 
 
 def timeline(path: Path) -> Timeline:
-    """The timeline of a file, kept for a while: one of many episodes is asked for once for each.
+    """The timeline of a file, cached, because a file of many episodes is read once for each.
 
     Raises:
-        Unreadable: it holds no frame, breaks off, or nothing of it can be decoded.
+        Unreadable: it holds no frame, is incomplete, or nothing of it can be decoded.
     """
     facts = path.stat()
     return _timeline(path, facts.st_size, facts.st_mtime_ns)
 
 
 def count_frames(path: Path) -> int:
-    """How many frames a file has; 0 if nothing of it can be decoded."""
+    """The number of frames of a file; 0 if nothing of it can be decoded."""
     try:
         return len(timeline(path).ticks)
     except (Unreadable, av.FFmpegError, OSError):
@@ -141,7 +141,7 @@ def count_frames(path: Path) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _timeline(path: Path, size: int, changed: int) -> Timeline:
-    """`size` and `changed` (when) make another file another entry."""
+    """`size` and `changed` (modification time) identify the file in the cache."""
     with opened(path) as (container, stream):
         notes = main_stream(container)[1]
         numbers = FrameNumbers(stream.codec_context)
@@ -157,13 +157,13 @@ def _timeline(path: Path, size: int, changed: int) -> Timeline:
             is_any_lost = is_any_lost or is_lost
             is_timed = is_timed and packet.pts is not None
             packets.append(_Packet(packet, is_lost))
-        if is_corrupt:  # in the middle it is loss; at the end the file is not whole
+        if is_corrupt:  # at the end: the file is incomplete; elsewhere: loss
             raise Unreadable("breaks off")
         if not packets:
             raise Unreadable("holds no frame")
         promised = container.duration / av.time_base if container.duration else 0.0
         first = (container.start_time or 0) / av.time_base
-        # Matroska promises when the last frame ends, MP4 how long it takes to get there.
+        # Matroska's duration is the end of the last frame, MP4's is relative to the first.
         if end and end < promised - max(0.5, 0.05 * promised):
             raise Unreadable(
                 f"breaks off: it promises {promised:.2f} s, {max(0.0, end - first):.2f} s are there"
@@ -174,7 +174,7 @@ def _timeline(path: Path, size: int, changed: int) -> Timeline:
     ticks = [one.tick for one in packets]
     has_keys = any(one.is_key for one in packets)
     if not is_timed or not has_keys or per_second <= 0 or len(set(ticks)) != len(ticks):
-        if is_any_lost:  # which frames that spoils cannot be told without their times
+        if is_any_lost:  # the damaged frames cannot be determined without times
             raise Unreadable("is damaged: some of its packets are lost")
         found = counted(path, promised_frames, notes)
         num_late = len(packets) - len(found.ticks)
@@ -186,7 +186,7 @@ def _timeline(path: Path, size: int, changed: int) -> Timeline:
 
 
 class _Packet:
-    """What is kept of a packet: when it is shown, and whether decoding may begin with it."""
+    """The facts of a packet: when it is shown, and whether decoding may begin with it."""
 
     __slots__ = ("duration", "is_discard", "is_key", "is_lost", "start", "tick")
 
@@ -200,7 +200,7 @@ class _Packet:
 def _from_packets(
     path: Path, packets: list[_Packet], per_second: float, is_mpeg: bool, notes: list[Note]
 ) -> Timeline:
-    """The timeline of packets in the order in which they are decoded."""
+    """The timeline of packets, which are in decoding order."""
     since: int | None = None  # the key frame since which nothing is missing
     latest = 0
     clean: list[tuple[int, int]] = []
@@ -228,9 +228,9 @@ def _from_packets(
     ticks, horizons = (np.array(side) for side in zip(*sorted(clean), strict=True))
     seconds = (ticks - first) / per_second
     usual = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
-    # Some containers say nothing of it, some the time of a field.
-    said = float(np.median([packet.duration for packet in shown])) / per_second
-    are_durations_known = said > 0 and (not usual or abs(said / usual - 1) < 0.1)
+    # Some containers have no durations, some those of fields.
+    listed = float(np.median([packet.duration for packet in shown])) / per_second
+    are_durations_known = listed > 0 and (not usual or abs(listed / usual - 1) < 0.1)
     notes = [*notes]
     clean_first = min(tick for tick, _ in clean)
     num_late = sum(tick < clean_first for tick in missing)
@@ -251,10 +251,10 @@ def _from_packets(
 
 
 def _leading(path: Path, packets: list[_Packet]) -> set[int]:
-    """Frames that are shown before the key frame that the file begins with, and are all there.
+    """Frames that are shown before the file's first key frame and can be decoded.
 
-    They may refer to it alone, or also to what came before in the film that the file was cut from;
-    only the decoder knows.
+    They may refer to it alone, or also to frames before it that were cut off; only the decoder can
+    tell.
     """
     key = packets[0].tick
     leading = {packet.tick for packet in packets if packet.tick < key}
@@ -271,7 +271,7 @@ def _leading(path: Path, packets: list[_Packet]) -> set[int]:
 
 
 def counted(path: Path, promised: int, notes: Iterable[Note] = ()) -> Timeline:
-    """A timeline by decoding everything, for files whose packets do not say when they are shown.
+    """A timeline by decoding all frames, for files whose packets have no times.
 
     Raises:
         Unreadable: many of the promised frames cannot be decoded.

@@ -1,12 +1,11 @@
 """Picture files as upright 8-bit sRGB, and animated ones as videos.
 
-One path for all commands: orientation and mirroring by EXIF, 16 bits scaled to 8, colour profiles
-converted to sRGB, transparency composited over white. What has no range of its own (floating point,
-32-bit integers) is refused.
+Orientation and mirroring follow EXIF, 16 bits are scaled to 8, colour profiles are converted to
+sRGB, transparency is composited over white. Values without a known range (floating point, 32-bit
+integers) are refused.
 """
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,34 +20,22 @@ SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 FIRST_OF_SEVERAL = Note("of a picture with several frames or pages the first is taken")
 NO_PROFILE = Note("a colour profile that cannot be read is ignored; colours are taken as sRGB")
 ORIENTATION = 0x0112
-"""Of EXIF: above 4, width and height are exchanged."""
+"""The EXIF tag; above 4, width and height are exchanged."""
 SHORTEST = 20
-"""Milliseconds: a frame that is to be shown for less is shown for `INSTEAD`, as browsers do."""
+"""Milliseconds: a frame with a shorter duration is shown for `INSTEAD`, as in browsers."""
 INSTEAD = 100
 ERRORS = (
     UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError,
     Image.DecompressionBombError,
 )  # fmt: skip
-"""What Pillow raises of a file that is no picture, or a damaged one."""
-
-
-def read_image(path: Path) -> Pixels:
-    """An image file as RGB, upright; what there is to say about it is a warning.
-
-    Raises:
-        ValueError: the file is missing, is no image, or its values have no known range.
-    """
-    pixels, notes = read_picture(path)
-    for note in notes:
-        warnings.warn(f"{str(path)!r}: {note}.", stacklevel=2)
-    return pixels
+"""What Pillow raises for a file that is damaged or not a picture."""
 
 
 def read_picture(path: Path) -> tuple[Pixels, list[Note]]:
-    """An image file as RGB, upright, and what there is to say about it.
+    """An image file as upright RGB, and notes.
 
     Raises:
-        ValueError: the file is missing, is no image, or its values have no known range.
+        ValueError: the file is missing, is not an image, or its values have no known range.
     """
     if not path.is_file():
         raise ValueError(f"frame {str(path)!r} does not exist. Give the path of an image file.")
@@ -67,13 +54,14 @@ def read_picture(path: Path) -> tuple[Pixels, list[Note]]:
 
 @contextmanager
 def opened(path: Path, formats: list[str] | None = None) -> Iterator[Image.Image]:
-    """The picture, opened and not decoded yet.
+    """The picture, opened but not decoded.
 
     Args:
-        formats: those that are allowed, by Pillow's names; None allows all.
+        path: of the file.
+        formats: allowed ones, by Pillow's names; None allows all.
 
     Raises:
-        Unreadable: it has a high dynamic range, of which Pillow does not tell.
+        Unreadable: it has a high dynamic range, which Pillow does not report.
     """
     with path.open("rb") as stream:
         head = stream.read(4096)
@@ -94,7 +82,7 @@ def _transfer(head: bytes) -> int | None:
 
 
 def image_pixels(image: Image.Image) -> tuple[Pixels, list[Note]]:
-    """Pillow's image as RGB, upright, and what there is to say about it.
+    """Pillow's image as upright RGB, and notes.
 
     Raises:
         Unreadable: its values have no known range.
@@ -136,7 +124,7 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None, notes: list[Note]) -> Image.Image:
-    """The image's colours as sRGB, where it brings another colour profile along."""
+    """The image's colours as sRGB, if it has another colour profile."""
     if not profile:
         return image
     try:
@@ -145,7 +133,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None, notes: list[Note]) -> Im
         if image.mode in ("1", "P"):
             image = image.convert("RGB")
         if {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}.get(image.mode) != space:
-            return image  # of the picture before it was converted: grey stored as RGB, say
+            return image  # of the picture before a conversion, such as grey stored as RGB
         if "srgb" in (given.profile.profile_description or "").lower():
             return image
         return ImageCms.profileToProfile(
@@ -159,7 +147,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None, notes: list[Note]) -> Im
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture held upright, from its header; zeros where it has none."""
+    """Height and width of the upright picture, from its header; zeros if it cannot be read."""
     try:
         with opened(path) as image:
             # Pillow turns TIFF pictures itself.
@@ -183,14 +171,14 @@ def durations_of(image: Image.Image) -> list[float]:
     made = []
     for number in _numbers(image):
         image.seek(number)
-        image.load()  # WebP says a frame's duration only then
+        image.load()  # WebP has a frame's duration only then
         shown = image.info.get("duration") or 0
         made.append((shown if shown >= SHORTEST else INSTEAD) / 1000)
     return made
 
 
 def frames_of(image: Image.Image, wanted: set[int], notes: list[Note]) -> Iterator[Pixels]:
-    """The frames with these numbers, in order; what there is to say of them is added to `notes`."""
+    """The frames with these numbers, in order; notes about them are appended to `notes`."""
     numbers = _numbers(image)
     for place in sorted(wanted):
         image.seek(numbers[place])
@@ -198,14 +186,20 @@ def frames_of(image: Image.Image, wanted: set[int], notes: list[Note]) -> Iterat
 
 
 def number_of_frames(image: Image.Image) -> int:
-    """How many frames an animated picture has, or pages; 1 of all others.
+    """The number of frames or pages of a picture; 1 for others.
 
-    The other pictures in a telephone's JPEG (MPO: depth, brightness) do not count.
+    The other images in a phone's JPEG (MPO: depth, brightness) do not count.
     """
     return 1 if image.format == "MPO" else len(_numbers(image))
 
 
 def _numbers(image: Image.Image) -> range:
-    """Pillow's numbers of an animation's frames: an APNG's first picture may be no part of it."""
+    """Pillow's numbers of an animation's frames; an APNG's first picture may not belong to it."""
     number = getattr(image, "n_frames", 1)
     return range(1 if getattr(image, "default_image", False) and number > 1 else 0, number)
+
+
+def fit(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Resizes the short side and crops the centre, so that the result is `height` x `width`."""
+    image = ImageOps.fit(Image.fromarray(pixels), (width, height), method=Image.Resampling.BICUBIC)
+    return np.array(image)

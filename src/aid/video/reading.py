@@ -1,7 +1,7 @@
-"""Videos and pictures of data sets, read by processes with limits on memory and time (`confined`).
+"""Reads videos and pictures in processes with limits on memory and time (`confined`).
 
-The one way from a file to pixels for every command but the studio, which has limits of its own
-(`aid.web.uploads`). The functions whose names end in `_there` are called in those processes.
+All commands read files through this module, except the studio, which has its own limits
+(`aid.web.uploads`). Functions whose names end in `_there` run in those processes.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from aid.video import pictures
 from aid.video.confined import Answer, readers
@@ -22,7 +22,9 @@ from aid.video.decoding import (
     Header,
     constant_rate,
     decode,
+    nearest,
 )
+from aid.video.decoding import is_video as is_video_file
 from aid.video.decoding import read_header as header_of
 from aid.video.folders import list_frames
 from aid.video.notes import Note
@@ -30,11 +32,11 @@ from aid.video.packets import count_frames
 from aid.video.sampling import Sampled, Sampling, sample
 
 MEGABYTES, MEGABYTES_OF_ALL = 2000, 4000
-"""That reading one file may take, and where all its frames are kept: about 600 of 1920 x 1080."""
+"""Memory for reading some frames of a file, and for reading all: about 600 of 1920 x 1080."""
 SECONDS, SECONDS_PER_MEGABYTE = 60.0, 5.0
-"""That reading one file may take, by the clock: a long video is large, a hostile file is small."""
+"""Wall-clock time for reading a file: a long video is large, a hostile file is small."""
 FOLDER_SECONDS = 600.0
-"""For a folder of pictures."""
+"""Likewise for a folder of pictures."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ def read_clip(path: Path) -> Clip:
     """All frames of a video file, in order, at a constant rate.
 
     Raises:
-        ValueError: the file is missing, is no video, is damaged or breaks off, or reading it takes
-            too much memory or time.
+        ValueError: the file is missing, not a video, damaged or incomplete, or reading it takes too
+            much memory or time.
     """
     answer = _ask(_clip_there, "video", path, keeps_all=True)
     *frames, shown = answer.arrays
@@ -132,10 +134,10 @@ def _folder_there(path: str, is_sorted: bool) -> tuple[dict[str, Any], list[np.n
 
 
 def read_picture(path: Path) -> tuple[UInt8[np.ndarray, "H W 3"], list[Note]]:
-    """An image file as RGB, upright, and what there is to say about it.
+    """An image file as upright RGB, and notes.
 
     Raises:
-        ValueError: the file is missing, is no image, its values have no known range, or reading it
+        ValueError: the file is missing, not an image, its values have no known range, or reading it
             takes too much memory or time.
     """
     answer = _ask(_picture_there, "frame", path)
@@ -147,8 +149,49 @@ def _picture_there(path: str) -> tuple[dict[str, Any], list[np.ndarray]]:
     return _facts(tuple(notes)), [pixels]
 
 
+def read_first(
+    path: Path, number: int, fps: float
+) -> tuple[list[UInt8[np.ndarray, "_ _ 3"]], int | None, tuple[Note, ...]]:
+    """The first frames of a video at a rate, or the one frame of a picture.
+
+    Args:
+        path: of the file.
+        number: of frames.
+        fps: frames a second.
+
+    Returns:
+        The frames, none if a video has fewer than `number`; how many a video has at that rate, None
+        for a picture; and notes.
+
+    Raises:
+        ValueError: the file is missing or damaged, or reading it takes too much memory or time.
+    """
+    answer = _ask(_first_there, "frame", path, number=number, fps=fps)
+    return answer.arrays, answer.value["available"], _notes(answer)
+
+
+def _first_there(path: str, number: int, fps: float) -> tuple[dict[str, Any], list[np.ndarray]]:
+    file = Path(path)
+    if not (file.is_file() and is_video_file(file)):
+        pixels, notes = pictures.read_picture(file)
+        return _facts(tuple(notes), available=None), [pixels]
+    available = 0
+
+    def choose(times: Float[np.ndarray, " n"]) -> list[int]:
+        nonlocal available
+        own = times[-1] / (len(times) - 1) if len(times) > 1 else 0.0
+        available = 1 + int((times[-1] + own / 2) * fps)
+        return nearest(times, np.arange(number) / fps) if available >= number else []
+
+    made = decode(file, 0.0, None, choose)
+    notes = made.notes
+    if number == 1 and file.suffix.lower() in ANIMATED_SUFFIXES and pictures.is_animated(file):
+        notes = (*notes, pictures.FIRST_OF_SEVERAL)
+    return _facts(notes, available=available), made.frames
+
+
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """An image file as RGB, upright; what there is to say about it is a warning.
+    """An image file as upright RGB; notes become warnings.
 
     Raises:
         ValueError: as for `read_picture`.
@@ -160,12 +203,12 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def read_header(path: Path) -> Header:
-    """What a video file says of itself, at the cost of one frame.
+    """The header of a video file; one frame is decoded for its size.
 
-    Where it does not say how many frames it has, they are counted.
+    Frames are counted if the header does not give their number.
 
     Raises:
-        ValueError: the file is missing or is no video.
+        ValueError: the file is missing or not a video.
     """
     return Header(**_ask(_header_there, "video", path).value)
 
@@ -176,7 +219,7 @@ def _header_there(path: str) -> tuple[dict[str, Any], list[np.ndarray]]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture held upright, from its header; zeros where it has none."""
+    """Height and width of the upright picture, from its header; zeros if it cannot be read."""
     try:
         height, width = _ask(_size_there, "picture", path).value
     except ValueError:
@@ -189,7 +232,7 @@ def _size_there(path: str) -> tuple[tuple[int, int], list[np.ndarray]]:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is a video by its ending; of pictures that may be animated, by its content."""
+    """Whether a file is a video: by its suffix, or if it may be animated, by its content."""
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return True
@@ -205,17 +248,17 @@ def _animated_there(path: str) -> tuple[bool, list[np.ndarray]]:
     return pictures.is_animated(Path(path)), []
 
 
-def ask_about(
-    function: str, kind: str, path: Path, *, keeps_all: bool = False, **arguments: Any
+def _ask(
+    function: Callable, kind: str, path: Path, keeps_all: bool = False, **arguments: Any
 ) -> Answer:
-    """What a function says of a file, called in one of the processes.
+    """Calls a function of this module in one of the processes.
 
     Args:
-        function: `package.module:name`, as for `Readers.ask`; its first argument is the path.
+        function: its first argument is the path.
         kind: what the file is called in errors.
         path: of a file or a folder of pictures.
         keeps_all: whether all frames are kept, which may take more memory.
-        arguments: more of them, by name, as JSON holds them.
+        arguments: more of them, by name, as JSON values.
 
     Raises:
         ValueError: the function's own, or reading takes too much memory or time.
@@ -225,25 +268,18 @@ def ask_about(
         raise ValueError(f"{name} is a pipe or a device, not a file.")
     try:
         return readers(os.cpu_count() or 1).ask(
-            function,
+            f"{__name__}:{function.__name__}",
             {"path": str(path), **arguments},
             name=name,
             megabytes=MEGABYTES_OF_ALL if keeps_all else MEGABYTES,
             seconds=_seconds(path),
         )
-    except RuntimeError as error:  # decoders raise anything on a hostile file
+    except RuntimeError as error:  # decoders may raise anything for a hostile file
         raise ValueError(f"{name} cannot be decoded ({error}).") from None
 
 
-def _ask(
-    function: Callable, kind: str, path: Path, keeps_all: bool = False, **arguments: Any
-) -> Answer:
-    name = f"{__name__}:{function.__name__}"
-    return ask_about(name, kind, path, keeps_all=keeps_all, **arguments)
-
-
 def _seconds(path: Path) -> float:
-    """That reading may take."""
+    """Seconds that reading may take."""
     try:
         if path.is_dir():
             return FOLDER_SECONDS

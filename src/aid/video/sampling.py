@@ -1,6 +1,6 @@
-"""Which frames of a video are taken, and how they are fitted.
+"""Selects the frames of a video and fits them to a size.
 
-`reading` calls it where files are read. Numpy only: those processes hold no torch.
+Called by `reading` in the processes that read files, which do not import torch.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,7 @@ from aid.video.colour import Pixels, Unreadable
 from aid.video.decoding import decode, is_constant, nearest, same_size
 from aid.video.folders import list_frames
 from aid.video.notes import Note
-from aid.video.pictures import read_picture
-from aid.video.pixels import fit
+from aid.video.pictures import fit, read_picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class Sampling:
         is_seer: fits them as Seer's loaders do (`seer_fit`).
         start: seconds after the video's first frame.
         stop: seconds, not included; None is the end.
-        fps: of a folder of pictures, frames a second; 0 where nobody knows.
+        fps: of a folder of pictures, frames a second; 0 if unknown.
     """
 
     num_frames: int | None = None
@@ -42,7 +41,7 @@ class Sampling:
     fps: float = 0.0
 
     def choose(self, times: Float[np.ndarray, " n"]) -> Sequence[int]:
-        """The numbers of the frames wanted; `times` are seconds after the first."""
+        """The numbers of the wanted frames; `times` are seconds after the first."""
         if self.num_frames is None:
             return range(len(times))
         if self.rate is None:
@@ -50,7 +49,7 @@ class Sampling:
         return nearest(times, np.arange(self.num_frames) / self.rate)
 
     def fitted(self, pixels: Pixels) -> Pixels:
-        """A frame at the size wanted."""
+        """A frame at the wanted size."""
         if self.size is None:
             return pixels
         if self.is_seer:
@@ -62,8 +61,8 @@ class Sampling:
 class Sampled:
     """Frames of a video: pixels uint8 `H W 3`, each.
 
-    `length` is how many frames the span holds, `seconds` when the last of them is shown, after the
-    first (infinite where nobody knows a folder's rate).
+    `length` is the number of frames of the span, `seconds` the time of the last of them after the
+    first (0 if the rate of a folder is unknown).
     """
 
     frames: list[Pixels]
@@ -104,7 +103,7 @@ def _of_folder(folder: Path, wanted: Sampling) -> Sampled:
 
 
 def _span(folder: Path, files: list[Path], wanted: Sampling) -> list[Path]:
-    """Those of a folder's images that lie between start and stop."""
+    """The images of a folder between start and stop."""
     if wanted.start or wanted.stop is not None:
         end = None if wanted.stop is None else round(wanted.stop * wanted.fps)
         files = files[round(wanted.start * wanted.fps) : end]
@@ -114,17 +113,18 @@ def _span(folder: Path, files: list[Path], wanted: Sampling) -> list[Path]:
 
 
 def uniform_index(length: int, num_frames: int) -> list[int]:
-    """`num_frames` of `length` frames, evenly from the first to the last; of few, some twice."""
+    """`num_frames` of `length` frames, evenly from first to last; of few, some are repeated."""
     return np.linspace(0, length - 1, num_frames).round().astype(int).tolist()
 
 
 def evenly(times: Float[np.ndarray, " n"], num_frames: int) -> list[int]:
-    """The numbers of `num_frames` frames, evenly in time from the first to the last.
+    """The numbers of `num_frames` frames, evenly spaced in time from first to last.
 
-    Where the rate is constant they are chosen by number (`uniform_index`).
+    If the rate is constant they are chosen by number (`uniform_index`).
 
     Args:
-        times: when each frame is shown, seconds after the first.
+        times: of the frames, in seconds after the first.
+        num_frames: to choose.
     """
     length = len(times)
     if is_constant(times):
@@ -133,7 +133,7 @@ def evenly(times: Float[np.ndarray, " n"], num_frames: int) -> list[int]:
 
 
 def seer_fit(pixels: UInt8[np.ndarray, "H W 3"], height: int, width: int) -> np.ndarray:
-    """Short side resized bilinearly, centre cut, rounded as torchvision rounds."""
+    """Resizes the short side bilinearly and crops the centre, rounded as in torchvision."""
     h, w = pixels.shape[:2]
     is_wide = height * w > width * h
     size = (int(height * w / h), height) if is_wide else (width, int(width * h / w))

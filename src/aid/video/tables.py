@@ -1,6 +1,6 @@
-"""What the tables of an MP4 or QuickTime file claim, before a library makes room for it.
+"""Checks the sample tables of MP4 and QuickTime files before a library allocates memory for them.
 
-libav takes about 90 bytes for each sample of a table, and a table can claim millions in 12 bytes.
+libav allocates about 90 bytes per sample, and a table can claim millions of samples in 12 bytes.
 """
 
 import functools
@@ -15,19 +15,19 @@ from aid.video.colour import Unreadable
 CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
 MOST_BOXES = 1_000_000
 MOST_ENTRIES = 4_000_000
-"""That are read of a table."""
+"""Entries that are read of a table, at most."""
 SOUND_PER_BYTE = 64
-"""Samples of sound in a byte: more than any compression whose samples are counted one by one."""
+"""Samples of sound per byte: more than in any compression that counts samples one by one."""
 
 
 @dataclass
 class _Track:
-    """What the tables of one track say."""
+    """The facts of one track's tables."""
 
     is_sound: bool = False
     claims: list[int] = field(default_factory=list)
     is_by_chunk: bool = False
-    """Whether libav makes no entry for each sample: sound whose samples all last one tick."""
+    """Whether libav allocates no entry per sample: sound whose samples all last one tick."""
     chunks: list[tuple[int, int]] = field(default_factory=list)
     num_chunks: int = 0
 
@@ -36,7 +36,7 @@ def check_tables(path: Path) -> None:
     """Refuses an MP4 or QuickTime file whose tables claim more samples than it has bytes.
 
     Raises:
-        Unreadable: it does, or its header is compressed, so that its tables cannot be seen.
+        Unreadable: it does, or its header is compressed, so its tables cannot be read.
     """
     facts = path.stat()
     claimed = _claimed(path, facts.st_size, facts.st_mtime_ns)
@@ -51,9 +51,9 @@ def check_tables(path: Path) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _claimed(path: Path, size: int, changed: int) -> int:
-    """The most samples that a table claims; -1 where the tables are compressed.
+    """The largest number of samples that a table claims; -1 if the tables are compressed.
 
-    `size` and `changed` (when) make another file another entry.
+    `size` and `changed` (modification time) identify the file in the cache.
     """
     track, fragments = _Track(), 0
     tracks = [track]
@@ -96,7 +96,7 @@ def _claim(track: _Track) -> int:
 
 
 def _boxes(stream: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """The name, start and end of the content of every box, containers before what they hold."""
+    """The name, start and end of the content of every box; containers come before their boxes."""
     waiting = [(0, size)]
     for _ in range(MOST_BOXES):
         while waiting and waiting[-1][0] + 8 > waiting[-1][1]:
@@ -111,7 +111,7 @@ def _boxes(stream: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
             content += 8
         after = end if length == 0 else min(start + length, end)
         if after < content:
-            return  # damaged: libav says what it makes of it
+            return  # damaged: libav raises or reads what it can
         waiting.append((after, end))
         if name in CONTAINERS:
             waiting.append((content, after))

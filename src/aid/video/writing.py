@@ -1,10 +1,10 @@
-"""Pixels into files: mp4, GIF, PNG. Every file is written whole or not at all."""
+"""Writes pixels to files (mp4, GIF, PNG), completely or not at all, and draws contact sheets."""
 
 import itertools
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 
 @contextmanager
@@ -44,11 +44,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, pattern: str = "**/*") -> None:
-    """Deletes what killed processes left of files that `whole_file` was writing.
+    """Deletes temporary files of `whole_file` in killed processes.
 
     Args:
-        folder: where they are looked for; no other process may be writing there.
-        pattern: below it; "*" leaves the folders in it alone.
+        folder: to search; no other process may be writing there.
+        pattern: below it; "*" does not search its folders.
     """
     for path in list(folder.glob(pattern)):
         if re.fullmatch(r"\..+-[a-z0-9_]{8}\.tmp(\..*)?", path.name):
@@ -61,8 +61,11 @@ def write_mp4(
     """Writes an H.264 mp4.
 
     Args:
-        lossless: exact RGB, for data sets; otherwise yuv420, which every player shows. Odd sizes
-            lose their last row or column there, because yuv420 halves the colour planes.
+        path: of the file.
+        pixels: the frames.
+        fps: frames a second.
+        lossless: exact RGB, for data sets; otherwise yuv420, which every player supports. Odd
+            sizes then lose their last row or column, because yuv420 halves the colour planes.
     """
     height, width = pixels.shape[1:3]
     if not lossless:
@@ -83,7 +86,7 @@ def write_mp4(
 def write_gif(path: Path, pixels: UInt8[np.ndarray, "f H W 3"], fps: float, scale: int = 1) -> None:
     """Writes a looping GIF, each pixel `scale` wide.
 
-    Frames that repeat are stored once, with a longer duration; `read_clip` shows them as often.
+    Repeated frames are stored once, with a longer duration; `read_clip` repeats them again.
     """
     images = [
         Image.fromarray(frame).resize(
@@ -91,7 +94,7 @@ def write_gif(path: Path, pixels: UInt8[np.ndarray, "f H W 3"], fps: float, scal
         )
         for frame in pixels
     ]
-    # Hundredths of a second, each end rounded, so that the whole lasts as it should.
+    # Hundredths of a second; ends are rounded, so that the total duration is right.
     ends = [max(2 * i, round(100 * i / fps)) for i in range(len(images) + 1)]
     durations = [10 * (after - before) for before, after in itertools.pairwise(ends)]
     with whole_file(path) as temporary:
@@ -106,6 +109,30 @@ def write_gif(path: Path, pixels: UInt8[np.ndarray, "f H W 3"], fps: float, scal
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Writes a PNG file, whole or not at all."""
+    """Writes a PNG file, completely or not at all."""
     with whole_file(path) as temporary:
         image.save(temporary, format="PNG")
+
+
+def contact_sheet(
+    rows: Sequence[tuple[str, UInt8[np.ndarray, "_ H W 3"]]], scale: int = 1, num_columns: int = 8
+) -> Image.Image:
+    """One row of frames per video with its caption above, frames spaced evenly over the video.
+
+    Args:
+        rows: captions and frames.
+        scale: width of a pixel of the videos on the sheet.
+        num_columns: frames of a video.
+    """
+    height, width = (side * scale for side in rows[0][1].shape[1:3])
+    font = ImageFont.load_default(size=max(11, height // 9))
+    band = max(16, height // 6)
+    sheet = Image.new("RGB", (num_columns * (width + 2), len(rows) * (height + band)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, (caption, pixels) in enumerate(rows):
+        top = row * (height + band)
+        draw.text((3, top + 1), caption, fill="black", font=font)
+        for column, index in enumerate(np.linspace(0, len(pixels) - 1, num_columns).round()):
+            frame = Image.fromarray(pixels[int(index)]).resize((width, height), Image.NEAREST)
+            sheet.paste(frame, (column * (width + 2), top + band))
+    return sheet

@@ -186,11 +186,11 @@ def _only_data_set(folder: Path, notes: list[str]) -> Path:
 
 def _missing_shards(paths: list[Path]) -> Iterator[str]:
     """Names of shards that must exist by the total in the others' names, and do not."""
-    there = {path.name for path in paths}
+    existing = {path.name for path in paths}
     for stem, total in {tuple(path.name.rsplit("-", 3)[::3]) for path in paths}:
         for number in range(int(total) if len(total) < 7 else 0):
             name = f"{stem}-{number:05d}-of-{total}"
-            if name not in there:
+            if name not in existing:
                 yield name
 
 
