@@ -141,7 +141,7 @@ def test_an_unfinished_or_missing_cache_is_refused_with_the_command(folder, tmp_
         Cache(folder)
 
 
-def test_another_purpose_is_refused_by_name(folder):
+def test_a_cache_with_other_settings_is_refused_by_name(folder):
     cache = Cache(folder)
     cache.require(backbone="abc", num_frames=3)
     with pytest.raises(ValueError, match="made with num_frames = 3, and this run needs 16"):
@@ -164,7 +164,7 @@ def test_a_damaged_shard_is_refused_by_name(folder):
         Cache(folder).batch([2])
 
 
-def test_a_shard_under_a_foreign_name_is_refused(folder):
+def test_a_renamed_shard_is_refused(folder):
     shutil.copy(folder / "videos-0.safetensors", folder / "videos-2.safetensors")
     with pytest.raises(ValueError, match=r"written as 'videos-0\.safetensors'"):
         Cache(folder).batch([2])
@@ -179,7 +179,7 @@ def test_a_cache_of_another_version_is_refused(folder):
         Cache(folder)
 
 
-def test_cut_off_rows_are_refused(folder):
+def test_truncated_rows_are_refused(folder):
     whole = (folder / "rows.jsonl").read_bytes()
     for part in (whole[:-2], b""):
         (folder / "rows.jsonl").write_bytes(part)
@@ -200,7 +200,7 @@ def test_a_copied_cache_and_one_sent_to_a_worker_are_the_same_cache(folder, tmp_
 
 
 @pytest.mark.slow
-def test_workers_read_what_the_loop_would_read(folder):
+def test_worker_processes_read_the_same_batches(folder):
     cache = Cache(folder)
     loader = torch.utils.data.DataLoader(
         Batches(cache), batch_size=None, num_workers=2, multiprocessing_context="spawn"

@@ -94,7 +94,7 @@ def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
     assert len(seen) == 2, "from the key frame at 20, no earlier and no later"
 
 
-def test_frames_of_a_variable_rate_lie_evenly_in_time(tmp_path):
+def test_frames_of_a_variable_rate_are_evenly_spaced_in_time(tmp_path):
     ticks = [0, 100, 200, 300, 2000, 2100]
     path = write(tmp_path / "a.mkv", grey_levels(6), ticks=ticks, fps=10)
     taken, fps = numbers(path, 6)
@@ -116,7 +116,7 @@ def test_a_rate_chooses_the_nearest_frame_in_time(tmp_path):
     assert numbers(path, 4, FrameConfig(seconds=2.0)) == ([0, 6, 12, 18], 2.0)
 
 
-def test_a_rate_holds_where_the_files_own_varies(tmp_path):
+def test_a_rate_holds_for_a_file_of_variable_rate(tmp_path):
     ticks = [0, 100, 200, 300, 2000, 2100]
     path = write(tmp_path / "a.mkv", grey_levels(6), ticks=ticks, fps=10)
     assert numbers(path, 4, FrameConfig(fps=2.0)) == ([0, 3, 3, 4], 2.0)  # 0, 0.5, 1 and 1.5 s
@@ -133,7 +133,7 @@ def test_after_the_end_of_a_row_its_last_frame_is_repeated_at_the_same_rate(tmp_
     assert numbers(path, 4, FrameConfig(fps=4.0), stop=0.5) == ([0, 3, 5, 5], 4.0)
 
 
-def test_a_folder_of_images_is_seen_at_a_rate_only_if_its_own_is_known(tmp_path):
+def test_a_folder_of_images_needs_a_known_rate_for_windows(tmp_path):
     for i, pixels in enumerate(grey_levels(12)):
         Image.fromarray(pixels).save(tmp_path / f"frame_{i}.png")
     assert numbers(tmp_path, 3, FrameConfig(fps=2.0), fps=6.0, start=0.5) == ([3, 6, 9], 2.0)
@@ -142,7 +142,7 @@ def test_a_folder_of_images_is_seen_at_a_rate_only_if_its_own_is_known(tmp_path)
 
 
 @pytest.mark.parametrize("size", [(47, 63), (33, 70)])
-def test_odd_sizes_are_resized_and_cut_in_the_middle(tmp_path, size):
+def test_odd_sizes_are_resized_and_centre_cropped(tmp_path, size):
     frames = [np.zeros((*size, 3), np.uint8) for _ in range(3)]
     for pixels in frames:
         pixels[:, size[1] // 4 : -(size[1] // 4)] = 200
@@ -155,7 +155,7 @@ def test_odd_sizes_are_resized_and_cut_in_the_middle(tmp_path, size):
     assert found[:, :, 8, 2:6].min() > 190
 
 
-def test_a_turned_video_is_put_upright(tmp_path):
+def test_a_rotated_video_becomes_upright(tmp_path):
     frames = grey_levels(3)
     for pixels in frames:
         pixels[:12] = 255  # the upper edge
@@ -170,7 +170,7 @@ def test_a_turned_video_is_put_upright(tmp_path):
     assert found[0, :, :, :30].max() < 60
 
 
-def test_a_folder_of_images_goes_by_its_numbers_and_its_rate(tmp_path):
+def test_a_folder_of_images_is_ordered_by_numbers_and_has_the_given_rate(tmp_path):
     for i, pixels in enumerate(grey_levels(12)):
         Image.fromarray(pixels).save(tmp_path / f"frame_{i}.png")
     taken, fps = numbers(tmp_path, 4, fps=3.0)
@@ -209,7 +209,7 @@ def test_seers_crop_is_torchvisions():
     assert np.array_equal(seer_fit(pixels, 16, 16), np.array(image)[:, 5:21])
 
 
-def test_blended_frames_are_told_a_rate_of_their_own(tmp_path):
+def test_blended_frames_have_the_rate_of_blends(tmp_path):
     path = write(tmp_path / "a.mp4", grey_levels())
     frames = read_frames(path, row(), SEER, 12, 48, 64)
     assert frames.pixels.is_floating_point()
@@ -243,7 +243,7 @@ def hostile(tmp_path):
     yield tmp_path / "missing.mp4"
 
 
-def test_hostile_files_are_refused_each_in_one_sentence(tmp_path):
+def test_hostile_files_are_refused_with_one_sentence_each(tmp_path):
     for path in hostile(tmp_path):
         with pytest.raises(ValueError) as raised:
             numbers(path, 3)
@@ -251,7 +251,7 @@ def test_hostile_files_are_refused_each_in_one_sentence(tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_claims_a_huge_size_is_refused_unread(tmp_path, monkeypatch):
+def test_a_file_that_claims_a_huge_size_is_refused_before_decoding(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp4", grey_levels(2))
     monkeypatch.setattr(colour, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="claims frames of 64 x 48 pixels"):

@@ -43,7 +43,7 @@ def test_every_episode_is_in_one_of_the_two_splits_and_training_reads_its_own(tm
     assert {one.split for one in made} == {"held_out"}
 
 
-def test_all_cameras_of_an_episode_are_on_the_same_side(tmp_path):
+def test_all_cameras_of_an_episode_are_in_one_split(tmp_path):
     folder = write(tmp_path / "set", cameras=("top", "wrist"))
     train, held = (ids(folder, hold_out=0.3, split=name) for name in ("train", "held_out"))
     assert not {name[:3] for name in train} & {name[:3] for name in held}
@@ -55,7 +55,7 @@ def test_all_cameras_of_an_episode_are_on_the_same_side(tmp_path):
     ]
 
 
-def test_the_seed_decides_and_the_order_does_not(tmp_path):
+def test_the_split_depends_on_the_seed_and_not_on_the_order(tmp_path):
     folder = write(tmp_path / "set")
     held = ids(folder, hold_out=0.3, split="held_out")
     assert held != ids(folder, hold_out=0.3, hold_out_seed=1, split="held_out")
@@ -64,7 +64,7 @@ def test_the_seed_decides_and_the_order_does_not(tmp_path):
     assert ids(folder, hold_out=0.3, split="held_out") == held[::-1]
 
 
-def test_more_episodes_or_a_larger_share_take_none_back(tmp_path):
+def test_more_episodes_or_a_larger_share_keep_held_out_episodes_held_out(tmp_path):
     few, many = write(tmp_path / "few", 60), write(tmp_path / "many", 200)
     held = set(ids(few, hold_out=0.2, split="held_out"))
     grown = set(ids(many, hold_out=0.2, split="held_out"))
@@ -75,7 +75,7 @@ def test_more_episodes_or_a_larger_share_take_none_back(tmp_path):
 @pytest.mark.parametrize("number", [2, 3, 9])
 @pytest.mark.parametrize("share", [1e-6, 0.15, 0.5])
 @pytest.mark.parametrize("seed", range(5))
-def test_few_episodes_have_one_on_each_side(tmp_path, number, share, seed):
+def test_few_episodes_have_at_least_one_in_each_split(tmp_path, number, share, seed):
     folder = write(tmp_path / "set", number)
     asked = {"hold_out": share, "hold_out_seed": seed}
     held = ids(folder, **asked, split="held_out")
@@ -100,12 +100,12 @@ def test_a_share_outside_of_0_to_1_is_refused(share):
         SourceConfig(hold_out=share)
 
 
-def test_another_split_is_refused_and_says_what_to_do():
+def test_another_split_is_refused_with_a_remedy():
     with pytest.raises(ValueError, match=r"'train' and 'held_out', asked is 'val'"):
         SourceConfig(hold_out=0.2, split="val")
 
 
-def test_the_numbers_are_said_and_so_is_that_own_splits_no_longer_count(tmp_path):
+def test_a_note_has_the_numbers_and_the_ignored_splits(tmp_path):
     folder = write(tmp_path / "set", 20, cameras=("top", "wrist"), split="val")
     source = read_source(folder, SourceConfig(hold_out=0.3))
     held = 20 - len(source.rows) // 2
@@ -117,13 +117,13 @@ def test_the_numbers_are_said_and_so_is_that_own_splits_no_longer_count(tmp_path
     assert read_source(write(tmp_path / "plain"), SourceConfig()).notes == []
 
 
-def test_rows_that_are_in_several_own_splits_are_in_one_of_ours(tmp_path):
+def test_rows_of_several_splits_are_in_one_split_after_holding_out(tmp_path):
     folder = write(tmp_path / "set", 20, split="test", world={"also_in": ["train", "held_out"]})
     train, held = (ids(folder, hold_out=0.3, split=name) for name in ("train", "held_out"))
     assert not set(train) & set(held)
 
 
-def test_a_limit_and_a_camera_change_no_ones_side(tmp_path):
+def test_a_limit_and_a_camera_do_not_change_the_split(tmp_path):
     folder = write(tmp_path / "set", cameras=("top", "wrist"))
     train = ids(folder, hold_out=0.3)
     assert ids(folder, hold_out=0.3, limit=5) == train[:5]
@@ -133,7 +133,7 @@ def test_a_limit_and_a_camera_change_no_ones_side(tmp_path):
         ids(folder, hold_out=0.3, camera="left")
 
 
-def test_windows_of_one_episode_are_on_the_same_side(tmp_path):
+def test_windows_of_one_episode_are_in_one_split(tmp_path):
     folder = write(tmp_path / "set", cameras=("top", "wrist"))
     frames = FrameConfig(fps=4.0, windows="all")
     windows = cut_windows(read_source(folder).rows, frames, 8)
@@ -148,7 +148,7 @@ def test_windows_of_one_episode_are_on_the_same_side(tmp_path):
     assert not train & held
 
 
-def test_a_manifest_behind_a_url_is_divided_alike(tmp_path):
+def test_a_manifest_behind_a_url_is_divided_in_the_same_way(tmp_path):
     folder = write(tmp_path / "set")
     asked = SourceConfig(hold_out=0.3, split="held_out")
     listing = list_source(folder.as_uri(), asked)
@@ -156,7 +156,7 @@ def test_a_manifest_behind_a_url_is_divided_alike(tmp_path):
     assert "of 60 episodes" in listing.notes[0]
 
 
-def test_names_that_are_no_unicode_are_divided_too(tmp_path):
+def test_names_that_are_not_unicode_are_divided_too(tmp_path):
     folder = write(tmp_path / "set", 3)
     lines = (folder / "manifest.jsonl").read_text().splitlines()
     values = [json.loads(line) | {"world": {"episode": "\udcff" + line[:9]}} for line in lines]

@@ -62,7 +62,7 @@ def mixed(tmp_path_factory):
     return folder
 
 
-def test_everything_is_counted_and_every_fault_has_a_name(mixed):
+def test_all_rows_are_counted_and_all_faults_are_named(mixed):
     report, shown = seen(mixed, count_tokens=count_words)
     assert report["num_videos"] == report["looked_at"]["number"] == 10
     assert report["splits"] == {"train": 6, "val": 4}
@@ -98,7 +98,7 @@ def test_everything_is_counted_and_every_fault_has_a_name(mixed):
     json.dumps(report)
 
 
-def test_a_sample_is_said_and_always_the_same_and_lists_are_counted_whole(mixed):
+def test_a_sample_is_reproducible_and_lists_are_counted_completely(mixed):
     report, _ = seen(mixed, sample=3)
     assert report["looked_at"]["number"] == 3
     assert report["num_videos"] == 10
@@ -115,7 +115,7 @@ def test_a_sample_is_said_and_always_the_same_and_lists_are_counted_whole(mixed)
         seen(mixed, sample=0)
 
 
-def test_looking_ends_when_its_time_is_over_and_says_so(tmp_path):
+def test_decoding_stops_at_the_time_limit_with_a_note(tmp_path):
     for number in range(9):
         write_video(tmp_path / f"{number}.mp4", num_frames=4 + number)
     listing = list_source(str(tmp_path))
@@ -132,7 +132,7 @@ def test_looking_ends_when_its_time_is_over_and_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9", "libsvtav1", "mpeg4", "mjpeg"])
-def test_small_motion_is_never_taken_for_a_codecs_noise_nor_noise_for_motion(tmp_path, codec):
+def test_small_motion_is_distinguished_from_codec_noise(tmp_path, codec):
     """A square of 12 pixels moves by one; the flicker of poor MPEG-4 and MJPEG counts as motion."""
     suffix = {"libvpx-vp9": ".webm", "mpeg4": ".avi", "mjpeg": ".mov"}.get(codec, ".mp4")
     write_video(tmp_path / f"still{suffix}", num_frames=8, codec=codec, step=0)
@@ -155,7 +155,7 @@ def scene(number, is_swapped):
     return np.ascontiguousarray(pixels[..., ::-1]) if is_swapped else pixels
 
 
-def test_red_for_blue_is_suspected_of_the_camera_that_has_it(tmp_path):
+def test_swapped_red_and_blue_are_suspected_for_the_right_camera(tmp_path):
     rows = []
     for number in range(6):
         camera = ("top", "wrist")[number % 2]
@@ -177,7 +177,7 @@ def test_a_grey_world_and_a_blue_object_are_not_suspected(mixed, tmp_path):
     assert seen(tmp_path)[0]["suspected_bgr"] == []
 
 
-def test_spans_of_one_file_are_videos_of_their_own(tmp_path):
+def test_spans_of_one_file_are_separate_videos(tmp_path):
     write_lerobot_v3(tmp_path)
     report, shown = seen(tmp_path, camera="wrist")
     assert report["format"] == "lerobot"
@@ -188,7 +188,7 @@ def test_spans_of_one_file_are_videos_of_their_own(tmp_path):
     assert len(shown) == 3
 
 
-def test_archives_are_unpacked_for_the_looks_only(tmp_path, monkeypatch):
+def test_archives_are_unpacked_temporarily(tmp_path, monkeypatch):
     video = write_video(tmp_path / "a.mp4")
     for split in ("train", "val"):
         (tmp_path / "set" / split).mkdir(parents=True)
@@ -206,7 +206,7 @@ def test_archives_are_unpacked_for_the_looks_only(tmp_path, monkeypatch):
     assert not (tmp_path / "user").exists()
 
 
-def test_a_set_behind_a_url_is_looked_at_where_it_is(mixed):
+def test_a_data_set_behind_a_url_is_inspected(mixed):
     fsspec.filesystem("memory").put(str(mixed), "/mixed", recursive=True)
     report, shown = seen("memory://mixed")
     local, _ = seen(mixed)
@@ -217,13 +217,13 @@ def test_a_set_behind_a_url_is_looked_at_where_it_is(mixed):
     assert len(shown) == 7
 
 
-def test_frames_are_looked_at_in_the_size_that_was_asked_for(mixed):
+def test_frames_are_decoded_at_the_requested_size(mixed):
     report, shown = seen(mixed, frames=FrameConfig(height=32, width=40))
     assert (report["looked_at"]["height"], report["looked_at"]["width"]) == (32, 40)
     assert shown[0][1].shape == (8, 32, 40, 3)
 
 
-def test_hostile_rows_are_counted_and_kept_apart(tmp_path):
+def test_hostile_rows_are_counted_separately(tmp_path):
     write_video(tmp_path / "a.mp4")
     words = ["'; DROP TABLE rows; --", "\x00\x1b[31m", "箱を押す", "🤖" * 5000, "a\nb", '"', "%s"]
     rows = [
@@ -241,7 +241,7 @@ def test_hostile_rows_are_counted_and_kept_apart(tmp_path):
     assert all(len(caption) <= 200 and "\n" not in caption for caption, _ in shown)
 
 
-def test_what_cannot_be_a_manifest_is_one_sentence(tmp_path):
+def test_an_invalid_manifest_raises_one_sentence(tmp_path):
     (tmp_path / "manifest.jsonl").write_text(json.dumps(row("a", num_frames=1).to_json()) + "\n{\n")
     with pytest.raises(ValueError, match="line 2: is not valid JSON"):
         seen(tmp_path)

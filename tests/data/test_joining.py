@@ -31,7 +31,7 @@ def sets(tmp_path):
     return folder
 
 
-def test_a_manifest_above_them_names_the_videos_of_all_and_their_licences(sets, capsys):
+def test_a_joined_manifest_has_all_videos_and_their_licences(sets, capsys):
     assert main(["join", str(sets), "[monday/, ./friday]"]) == 0, capsys.readouterr().err
     rows = read_manifest(sets)
     assert [r.video for r in rows] == [
@@ -42,7 +42,7 @@ def test_a_manifest_above_them_names_the_videos_of_all_and_their_licences(sets, 
     assert {p.name for p in sets.iterdir()} == {"monday", "friday", MANIFEST}
 
 
-def test_the_licence_of_the_whole_is_that_of_all(sets):
+def test_the_licence_of_a_joined_data_set_has_all_licences(sets):
     data_set(sets / "friday", row("c"), licence="cc-by-4.0")
     join(sets, ["monday", "friday"])
     assert licence_of(sets, read_manifest(sets)) == "cc-by-4.0, mit"
@@ -71,7 +71,7 @@ def test_sets_without_licence_and_states_are_joined_too(sets):
         (["monday", "stateless"], "'stateless' has videos without states, others have them"),
     ],
 )
-def test_what_cannot_be_joined_is_refused_and_nothing_is_written(sets, names, says):
+def test_data_sets_that_cannot_be_joined_are_refused_and_nothing_is_written(sets, names, says):
     data_set(sets / "twice", row("b", scene=3))
     data_set(sets / "same scene", row("e", scene=1))
     data_set(sets / "silent", row("f"), licence=None)
@@ -82,7 +82,7 @@ def test_what_cannot_be_joined_is_refused_and_nothing_is_written(sets, names, sa
     assert not (sets / MANIFEST).exists()
 
 
-def test_a_manifest_that_says_something_else_stays(sets):
+def test_an_existing_manifest_with_other_rows_is_kept(sets):
     join(sets, ["monday", "friday"])
     before = (sets / MANIFEST).read_bytes()
     assert join(sets, ["monday", "friday"]) == 4, "the same again is no harm"
@@ -92,7 +92,7 @@ def test_a_manifest_that_says_something_else_stays(sets):
     assert (sets / MANIFEST).read_bytes() == before
 
 
-def test_a_list_that_is_none_is_said_in_words(sets, capsys):
+def test_an_invalid_list_of_names_is_refused_in_words(sets, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["join", str(sets), "monday"])
     assert "names must be [text, ...], got monday" in capsys.readouterr().err

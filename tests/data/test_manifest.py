@@ -21,7 +21,7 @@ def row(**changes):
     return VideoRow(**(values | changes))
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_a_manifest_is_read_as_it_was_written(tmp_path):
     rows = [row(), row(id="b", instruction="hebe den roten Würfel", states=[], wordings=["x", "y"])]
     write_manifest(tmp_path, rows)
     assert read_manifest(tmp_path) == rows
@@ -40,14 +40,14 @@ def test_an_empty_manifest_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{", "[1, 2]", "7", "not json"])
-def test_a_line_that_is_no_object_is_refused_by_number(tmp_path, line):
+def test_a_line_that_is_not_an_object_is_refused_by_number(tmp_path, line):
     good = json.dumps(row().to_json())
     (tmp_path / MANIFEST).write_text(f"{good}\n{line}\n")
     with pytest.raises(ValueError, match="line 2"):
         read_manifest(tmp_path)
 
 
-def test_a_provenance_that_is_none_is_refused(tmp_path):
+def test_an_unknown_provenance_is_refused(tmp_path):
     (tmp_path / MANIFEST).write_text(json.dumps(row().to_json() | {"states_see": "dreams"}))
     with pytest.raises(ValueError, match=r"'a' is malformed.*(\n.*)*states_see"):
         read_manifest(tmp_path)

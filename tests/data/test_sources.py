@@ -24,7 +24,7 @@ def test_a_folder_without_any_video_is_refused_with_the_formats_that_were_looked
     assert all(f"{one.name} ({one.mark})" in str(caught.value) for one in FORMATS)
 
 
-def test_a_plain_folder_of_videos_needs_no_words(tmp_path):
+def test_a_plain_folder_of_videos_needs_no_captions(tmp_path):
     write_mp4(tmp_path / "a.mp4", moving_square(), fps=4.0)
     source = read_source(tmp_path)
     (made,) = source.rows
@@ -45,7 +45,7 @@ def test_a_manifest_comes_before_everything_else_and_its_rows_are_as_written(tmp
     assert [r.id for r in read_source(tmp_path, SourceConfig(limit=1)).rows] == ["a"]
 
 
-def test_a_camera_is_asked_for_by_any_end_of_its_name_and_several_are_said(tmp_path):
+def test_a_camera_is_selected_by_the_end_of_its_name_and_several_are_noted(tmp_path):
     names = ["observation.images.front.rgb", "observation.images.wrist.rgb"]
     write_manifest(tmp_path, [row(id=name, camera=name) for name in names])
     for asked in ("front.rgb", "images.front.rgb", names[0]):
@@ -69,14 +69,14 @@ def test_a_camera_is_asked_for_by_any_end_of_its_name_and_several_are_said(tmp_p
         ({"fps": -1.0}, "fps must be above 0"),
     ],
 )
-def test_what_is_not_there_is_refused_with_what_is(tmp_path, asked, sentence):
+def test_unknown_names_are_refused_with_the_known_ones(tmp_path, asked, sentence):
     write_manifest(tmp_path, [row(camera="left", split="test")])
     with pytest.raises(ValueError, match=sentence):
         read_source(tmp_path, SourceConfig(**asked))
 
 
 @pytest.mark.parametrize("source", ["nothing-here", "a\0b", "x" * 5000, ""])
-def test_what_is_no_folder_is_refused(tmp_path, monkeypatch, source):
+def test_a_place_that_is_not_a_folder_is_refused(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     if source:
         with pytest.raises(ValueError, match=r"is not a folder|is not a path"):
@@ -106,7 +106,7 @@ def test_links_and_frames_that_lead_out_of_the_folder_are_refused(tmp_path):
         read_source(folder)
 
 
-def test_a_ring_of_links_is_refused(tmp_path):
+def test_circular_links_are_refused(tmp_path):
     (tmp_path / "a.mp4").symlink_to(tmp_path / "b.mp4")
     (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
     with pytest.raises(ValueError, match="is not a path below"):
@@ -121,7 +121,7 @@ def test_a_file_larger_than_any_text_is_not_read(tmp_path):
         read_source(tmp_path)
 
 
-def test_damaged_files_are_listed_with_zeros_for_those_who_decode_them(tmp_path):
+def test_damaged_files_are_listed_with_zeros(tmp_path):
     whole = write_video(tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "noise.webm").write_bytes(b"noise" * 100)
@@ -134,7 +134,7 @@ def test_damaged_files_are_listed_with_zeros_for_those_who_decode_them(tmp_path)
         assert (made.num_frames, made.fps, made.height, made.width) == (0, 0.0, 0, 0), name
 
 
-def test_a_playlist_that_calls_itself_a_video_opens_no_other_file(tmp_path):
+def test_a_playlist_with_a_videos_suffix_opens_no_other_file(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     secret = write_video(tmp_path / "secret.mp4")
@@ -146,13 +146,13 @@ def test_a_playlist_that_calls_itself_a_video_opens_no_other_file(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".webm", "libvpx-vp9"), (".mov", "mjpeg")])
 @pytest.mark.parametrize("fps", [12, 30])
-def test_headers_say_length_rate_and_size(tmp_path, suffix, codec, fps):
+def test_headers_give_length_rate_and_size(tmp_path, suffix, codec, fps):
     write_video(tmp_path / f"a{suffix}", num_frames=9, fps=fps, codec=codec)
     (made,) = read_source(tmp_path).rows
     assert (made.num_frames, made.fps, made.height, made.width) == (9, float(fps), 48, 64)
 
 
-def test_a_telephones_turned_video_has_the_size_that_people_see(tmp_path):
+def test_a_rotated_video_has_its_upright_size(tmp_path):
     path = write_video(tmp_path / "a.mp4")
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 4 + 40  # after version, times, number, length, layer, volume
@@ -171,7 +171,7 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path):
     assert (made.num_frames, made.height, made.width) == (11, 48, 64)
 
 
-def test_an_unpacking_that_fails_leaves_nothing_half_written(tmp_path):
+def test_failed_unpacking_leaves_no_incomplete_files(tmp_path):
     """The second frame is no image: the folder of frames does not appear."""
     from layouts import example_message, image_bytes, write_records
 
@@ -208,7 +208,7 @@ def test_a_name_on_the_hub_is_fetched_and_its_links_into_the_store_are_allowed(
         read_source("owner/name")
 
 
-def test_without_a_connection_a_name_on_the_hub_is_refused_in_one_sentence(tmp_path, monkeypatch):
+def test_a_hub_name_without_a_connection_is_refused_with_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -239,7 +239,7 @@ def test_without_a_connection_a_name_on_the_hub_is_refused_in_one_sentence(tmp_p
         {"states": 3},
     ],
 )
-def test_a_value_of_a_manifest_that_cannot_be_is_refused_by_name(tmp_path, change):
+def test_an_invalid_value_in_a_manifest_is_refused_by_name(tmp_path, change):
     values = row().to_json() | change
     (tmp_path / "manifest.jsonl").write_text(json.dumps(values))
     with pytest.raises(ValueError, match=f"is malformed: ({'|'.join(change)}) = "):

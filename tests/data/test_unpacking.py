@@ -47,7 +47,7 @@ def small_records(folder):
 
 
 @pytest.mark.parametrize("make", [small_archive, small_records])
-def test_a_disk_that_runs_full_while_unpacking_is_one_sentence_and_nothing_half_written(
+def test_a_full_disk_while_unpacking_raises_one_sentence_and_leaves_no_incomplete_files(
     tmp_path, make
 ):
     data, out = tmp_path / "set", tmp_path / "out"

@@ -30,14 +30,14 @@ def test_without_a_rate_rows_stay_whole():
     assert cut_windows(rows, FrameConfig(), 8) == rows
 
 
-def test_one_window_lies_at_the_start_of_each_episode():
+def test_one_window_is_at_the_start_of_each_episode():
     rows = cut_windows([episode(), episode(id="b/top")], FrameConfig(fps=4.0), 8)
     assert spans(rows) == [("a@0ms", 0.0, 2.0), ("b/top@0ms", 0.0, 2.0)]
     assert [row.num_frames for row in rows] == [40, 40]
     assert [row.fps for row in rows] == [20.0, 20.0], "the video's own, which spans are counted in"
 
 
-def test_all_windows_lie_one_after_another_without_overlap():
+def test_all_windows_follow_each_other_without_overlap():
     rows = cut_windows([episode()], ALL, 8)
     assert spans(rows) == [
         ("a@0ms", 0.0, 2.0), ("a@2000ms", 2.0, 4.0), ("a@4000ms", 4.0, 6.0),
@@ -45,14 +45,14 @@ def test_all_windows_lie_one_after_another_without_overlap():
     ]  # fmt: skip
 
 
-def test_several_windows_lie_evenly_from_the_start_to_the_end():
+def test_several_windows_are_evenly_spaced():
     rows = cut_windows([episode()], FrameConfig(seconds=2.0, windows=3), 8)
     assert [row.start for row in rows] == pytest.approx([0.0, 4.1, 8.2], abs=0.05)
     assert rows[-1].stop is None
     assert rows[-1].start + 7 / 4 == pytest.approx(199 / 20), "its last frame is the episode's"
 
 
-def test_a_stride_says_where_windows_start():
+def test_a_stride_sets_the_starts_of_windows():
     overlapping = FrameConfig(fps=4.0, windows="all", stride_seconds=1.0)
     starts = [row.start for row in cut_windows([episode()], overlapping, 8)]
     assert starts == [0, 1, 2, 3, 4, 5, 6, 7, 8]
@@ -66,14 +66,14 @@ def test_more_windows_than_an_episode_has_frames_become_fewer():
     assert len({row.id for row in rows}) == len(rows) < 50
 
 
-def test_an_episode_in_the_middle_of_a_file_keeps_to_its_own_span():
+def test_windows_of_an_episode_within_a_file_stay_in_its_span():
     rows = cut_windows([episode(start=100.0, stop=110.0)], ALL, 8)
     assert [row.start for row in rows] == pytest.approx([100, 102, 104, 106, 108])
     assert rows[-1].stop == 110.0
     assert [row.id for row in rows][1] == "a@2000ms", "counted from the episode's start"
 
 
-def test_a_short_episode_is_one_window_and_that_is_said():
+def test_a_short_episode_is_one_window_with_a_note():
     notes = []
     rows = cut_windows([episode(seconds=1.0, stop=1.0), episode(id="b")], ALL, 8, notes)
     assert spans(rows)[0] == ("a@0ms", 0.0, 1.0)
@@ -90,7 +90,7 @@ def test_an_episode_that_a_window_just_fits_into_is_not_called_short():
     assert len(notes) == 1, "what windows cover, and no more"
 
 
-def test_a_rate_above_the_videos_own_is_said():
+def test_a_rate_above_the_videos_own_is_noted():
     notes = []
     cut_windows([episode(fps=3.0)], FrameConfig(fps=4.0), 8, notes)
     assert notes[0].endswith("cover 20% of their time. --frames.windows all covers the rest, too.")
@@ -136,7 +136,7 @@ def test_states_that_span_the_whole_video_stay_in_every_window():
         ]  # fmt: skip
 
 
-def test_a_video_of_unknown_length_is_one_window_and_that_is_said():
+def test_a_video_of_unknown_length_is_one_window_with_a_note():
     notes = []
     damaged = episode(num_frames=0, fps=0.0, states=[State(text="a", first_frame=0, last_frame=3)])
     (row,) = cut_windows([damaged], ALL, 8, notes)
@@ -199,7 +199,7 @@ def test_settings_that_cannot_be_met_are_refused(settings, said):
         FrameConfig(**settings)
 
 
-def test_a_report_says_what_whole_episodes_and_windows_show():
+def test_the_report_covers_whole_episodes_and_windows():
     counted = [(240, 20.0, 3), (800, 20.0, 1), (0, 0.0, 2)]
     whole = window_report(counted, FrameConfig(), 16)
     assert (whole["number"], whole["known"], whole["squeezed"]) == (6, 4, 4)
@@ -215,7 +215,7 @@ def test_a_report_says_what_whole_episodes_and_windows_show():
     assert every["share"] == pytest.approx(1)
 
 
-def test_a_report_counts_frames_that_repeat_others():
+def test_the_report_counts_repeated_frames():
     assert window_report([(10, 10.0, 1)], FrameConfig(fps=20.0), 4)["repeated"] == 0.25
     assert window_report([(10, 10.0, 1)], FrameConfig(fps=2.0), 4)["repeated"] == 0.25
     assert window_report([(2, 10.0, 1)], FrameConfig(), 4)["repeated"] == 0.5
@@ -229,7 +229,7 @@ def frames_of(path):
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def test_windows_of_an_episode_in_the_middle_of_a_file_show_its_own_frames(tmp_path):
+def test_windows_of_an_episode_within_a_file_have_its_frames(tmp_path):
     folder = write_lerobot_v3(tmp_path, lengths=(8, 8, 6))  # 4 frames a second, all in one file
     source = read_source(folder, SourceConfig(camera="top"))
     frames = FrameConfig(fps=2.0, windows="all")
@@ -246,14 +246,14 @@ def test_windows_of_an_episode_in_the_middle_of_a_file_show_its_own_frames(tmp_p
             assert np.array_equal(pixels.permute(1, 2, 0).numpy(), whole[number]), row.id
 
 
-def test_a_video_whose_header_counts_seconds_and_no_frames_is_cut(tmp_path):
+def test_a_video_whose_header_has_only_a_duration_is_cut(tmp_path):
     write_video(tmp_path / "a.webm", num_frames=20, fps=4)
     frames = FrameConfig(fps=2.0, windows="all")
     rows = cut_windows(read_source(tmp_path).rows, frames, 4)
     assert [row.id.rpartition("@")[2] for row in rows] == ["0ms", "2000ms"]
 
 
-def test_a_recording_whose_header_says_no_length_is_cut_by_its_packets(tmp_path):
+def test_a_recording_without_a_length_in_its_header_is_cut_by_its_packets(tmp_path):
     with av.open(str(tmp_path / "a.webm"), "w", format="webm", options={"live": "1"}) as container:
         stream = container.add_stream("libvpx-vp9", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -268,7 +268,7 @@ def test_a_recording_whose_header_says_no_length_is_cut_by_its_packets(tmp_path)
     assert len(notes) == 1
 
 
-def test_folders_of_frames_are_cut_at_the_rate_that_is_said(tmp_path):
+def test_folders_of_frames_are_cut_at_the_given_rate(tmp_path):
     write_frames(tmp_path / "set/a", "{}.png", num_frames=12)
     rows = [episode(id="a", video="a", num_frames=0, fps=0.0)]
     write_json(tmp_path / "set/manifest.jsonl", rows[0].to_json())
@@ -283,7 +283,7 @@ def test_folders_of_frames_are_cut_at_the_rate_that_is_said(tmp_path):
 
 @pytest.mark.parametrize("rate", [3.0, 7.0, 9.0, 10.0, 13.0, 16.0])
 @pytest.mark.parametrize("num_frames", [4, 5, 6])
-def test_a_window_holds_the_frames_that_its_rate_asks_for(tmp_path, rate, num_frames):
+def test_a_window_has_the_frames_of_its_rate(tmp_path, rate, num_frames):
     """In a folder, whose spans are counted in frames, and above the folder's own 4 a second too."""
     write_frames(tmp_path / "a", "{}.png", num_frames=40)
     whole = read_frames(tmp_path / "a", episode(fps=4.0), FrameConfig(), 40, 48, 64).pixels

@@ -58,7 +58,7 @@ def test_other_settings_are_refused_by_name(
         make(changed, finished, tiny_backbone)
 
 
-def test_a_folder_with_other_things_is_left_alone(tiny_manifest, tiny_backbone, tmp_path):
+def test_a_folder_with_other_files_is_refused(tiny_manifest, tiny_backbone, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="neither empty nor a cache"):
         make(tiny_manifest, tmp_path, tiny_backbone)
@@ -86,7 +86,7 @@ def test_videos_without_an_instruction_are_refused(tiny_manifest, tiny_backbone,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_size_that_the_autoencoder_cannot_take_is_refused_with_one_that_it_can(
+def test_an_unsupported_size_is_refused_with_a_supported_one(
     tiny_manifest, tiny_backbone, tmp_path
 ):
     rows = [replace(row, height=51, width=66) for row in read_manifest(tiny_manifest)]

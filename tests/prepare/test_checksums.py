@@ -38,7 +38,7 @@ def out(finished, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("damage", [0.0, 0.5, 1.0, "cut off", "empty", "missing", "another"])
-def test_damage_is_refused_by_the_files_name(out, kind, damage, capsys):
+def test_damaged_files_are_refused_by_name(out, kind, damage, capsys):
     path = first_of(out, kind)
     match damage:
         case "cut off":
@@ -60,7 +60,7 @@ def test_damage_is_refused_by_the_files_name(out, kind, damage, capsys):
     assert f"1 of 13 files of cache {str(out)!r} are damaged or missing: {path.name}" in said
 
 
-def test_the_same_command_makes_just_the_damaged_files_again(
+def test_the_same_command_makes_only_the_damaged_files_again(
     out, finished, tiny_manifest, tiny_backbone, capsys
 ):
     hurt = [first_of(out, kind) for kind in ("videos-", "first_frames-", "rows.jsonl")]
@@ -85,7 +85,7 @@ def test_the_same_command_makes_just_the_damaged_files_again(
 
 
 @pytest.mark.parametrize("at", [0.02, 0.5, 1.0])
-def test_a_byte_that_flipped_before_the_cache_was_finished_is_not_blessed(
+def test_a_byte_that_flipped_before_the_cache_was_finished_is_detected(
     out, finished, tiny_manifest, tiny_backbone, at
 ):
     (out / "cache.json").rename(out / "in_progress.json")

@@ -126,7 +126,7 @@ def test_every_worker_has_a_gpu_to_itself_where_the_cluster_declares_some(
 @pytest.mark.parametrize(
     ("error", "is_users"), [(ValueError("video 'a' is damaged"), True), (OSError("full"), False)]
 )
-def test_what_a_worker_meets_is_said_and_not_thrown(error, is_users):
+def test_a_workers_error_is_returned_and_not_raised(error, is_users):
     def encode(job, shards, on_progress):
         raise error
         yield
@@ -136,7 +136,7 @@ def test_what_a_worker_meets_is_said_and_not_thrown(error, is_users):
     assert answer == {"number": 3, **said}
 
 
-def test_a_worker_says_what_it_made_as_json():
+def test_a_worker_returns_json():
     def encode(job, shards, on_progress):
         (rows,) = shards
         yield ShardResult(
@@ -151,7 +151,7 @@ def test_a_worker_says_what_it_made_as_json():
     assert answer["error"] == ""
 
 
-def test_without_ray_the_sentence_says_how_to_get_it(monkeypatch):
+def test_without_ray_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install 'aid-video\[ray\]'"):
         list(on_cluster(lambda *_: iter(()), JOB, [[]], dict, print, num_workers=2, device=None))
@@ -191,7 +191,7 @@ class FakeRay(types.ModuleType):
         (2, "cpu", {"concurrency": 4, "num_cpus": 1, "num_gpus": 0}, "cpu"),
     ],
 )
-def test_workers_ask_for_gpus_where_there_are_any(monkeypatch, gpus, device, asked, of_worker):
+def test_workers_take_gpus_if_the_cluster_has_any(monkeypatch, gpus, device, asked, of_worker):
     def encode(job, shards, on_progress):
         for rows in shards:
             on_progress(Progress(done=len(rows), encoded=len(rows), seconds=2.0, waited=1.0))
@@ -209,7 +209,7 @@ def test_workers_ask_for_gpus_where_there_are_any(monkeypatch, gpus, device, ask
     assert sum(told, Progress()) == Progress(done=6, encoded=6, seconds=12.0, waited=6.0)
 
 
-def test_a_gpu_that_the_cluster_has_not_is_refused(monkeypatch):
+def test_a_gpu_that_the_cluster_lacks_is_refused(monkeypatch):
     ray = FakeRay({"CPU": 4.0})
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "ray.data", ray)

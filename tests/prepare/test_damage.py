@@ -39,7 +39,7 @@ def test_damaged_videos_stop_the_work_or_are_skipped_and_counted(
         make(data, tmp_path / "out", tiny_backbone)
 
 
-def test_a_set_of_nothing_but_damaged_videos_is_refused(tiny_manifest, tiny_backbone, tmp_path):
+def test_a_data_set_of_only_damaged_videos_is_refused(tiny_manifest, tiny_backbone, tmp_path):
     data = shutil.copytree(tiny_manifest, tmp_path / "data")
     for path in (data / "videos").iterdir():
         path.write_bytes(b"no video")
@@ -56,7 +56,7 @@ def test_a_damaged_shard_is_made_again(finished, tiny_manifest, tiny_backbone, t
     assert contents(out) == contents(finished)
 
 
-def test_what_was_done_to_files_is_said_once_for_each_kind(tiny_manifest, tiny_backbone, tmp_path):
+def test_what_was_done_to_files_is_noted_once_per_kind(tiny_manifest, tiny_backbone, tmp_path):
     data = shutil.copytree(tiny_manifest, tmp_path / "data")
     for number in (1, 4):  # a frame is taken out: the times between frames vary
         path = data / f"videos/{number}.mp4"

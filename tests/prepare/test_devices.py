@@ -31,7 +31,7 @@ def command(data, out, backbone, *more):
         (["--backbone", "nowhere"], "nowhere"),
     ],
 )
-def test_what_is_refused_leaves_no_folder_and_does_not_block_the_next_try(
+def test_a_refused_command_leaves_no_folder(
     tiny_manifest, tiny_backbone, tmp_path, capsys, more, words
 ):
     out = tmp_path / "new/out"

@@ -72,7 +72,7 @@ def test_a_process_killed_in_the_middle_of_a_write_goes_on_without_redoing_shard
     assert contents(out) == whole, "and nothing half-written is left"
 
 
-def test_a_full_disk_is_one_sentence_and_nothing_half_written(
+def test_a_full_disk_raises_one_sentence_and_leaves_no_incomplete_files(
     whole, tiny_manifest, tiny_backbone, tmp_path
 ):
     out = tmp_path / "out"

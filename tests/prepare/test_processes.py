@@ -84,7 +84,7 @@ def test_after_the_death_of_a_rank_the_next_run_makes_what_one_process_makes(
 
 
 @pytest.mark.slow  # each launch imports torch twice
-def test_accelerate_launches_it_too(finished, tiny_manifest, tiny_backbone, tmp_path):
+def test_accelerate_launch_starts_it_too(finished, tiny_manifest, tiny_backbone, tmp_path):
     recipe = Path(__file__).parents[2] / "configs/accelerate/ddp.yaml"
     launcher = ("accelerate.commands.launch", "--config_file", str(recipe), "--num_processes", "2")
     arguments = (tiny_manifest, tmp_path / "out", tiny_backbone, tmp_path / "log", "live")
@@ -102,7 +102,7 @@ def test_accelerate_launches_it_too(finished, tiny_manifest, tiny_backbone, tmp_
         (["--states", "nobody"], "no state writer is called 'nobody'"),
     ],
 )
-def test_a_refusal_is_said_once_and_nothing_is_written(
+def test_an_error_is_printed_once_and_nothing_is_written(
     tiny_manifest, tiny_backbone, tmp_path, more, words
 ):
     arguments = (tiny_manifest, tmp_path / "out", tiny_backbone, tmp_path / "log", "live", *more)
@@ -172,7 +172,7 @@ def test_shards_come_in_order_and_the_time_of_all_ranks_is_counted(
     assert total.seconds > total.waited > 0
 
 
-def test_what_another_rank_meets_is_raised_by_rank_zero(crew, tiny_backbone, tmp_path):
+def test_an_error_of_another_rank_is_raised_by_rank_zero(crew, tiny_backbone, tmp_path):
     """Rank 1 has no videos: rank 0 hands it all of the work and never takes any."""
     job = job_for(tmp_path / "nowhere", tmp_path / "out", tiny_backbone)
     crew.start()
@@ -209,7 +209,7 @@ def test_a_dead_rank_is_not_waited_for(crew, tiny_manifest, tiny_backbone, tmp_p
     assert len([path for path in (tmp_path / "out").iterdir() if is_shard(path.name)]) == 2
 
 
-def test_a_second_cache_of_one_command_hears_nothing_of_the_first(monkeypatch):
+def test_a_second_cache_of_one_command_gets_no_messages_of_the_first(monkeypatch):
     store = distributed.HashStore()
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(processes_module, "EXIT_TIMEOUT", 0.1)

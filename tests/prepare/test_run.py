@@ -111,7 +111,7 @@ def test_a_killed_run_keeps_its_shards_and_ends_in_the_same_cache(
     assert contents(out) == contents(finished)
 
 
-def test_a_state_writer_that_looks_is_shown_the_first_frames(
+def test_a_state_writer_that_sees_frames_gets_the_first_frames(
     tiny_manifest, tiny_backbone, tmp_path
 ):
     class Looking:
@@ -149,7 +149,7 @@ def test_folders_behind_urls_are_read_and_written(
 @pytest.mark.parametrize(
     ("frame_condition", "given"), [("repeat_first", 1), ("zero_latents", 1), ("grey_pixels", 2)]
 )
-def test_every_way_to_fill_the_unknown_frames(
+def test_every_kind_of_filling_for_unknown_frames(
     tiny_manifest, tiny_backbone, tmp_path, frame_condition, given
 ):
     condition = ConditionConfig(

@@ -318,8 +318,6 @@ def train(
             "which videos are read was settled when the cache was made; split, camera, hold_out, "
             "states and the like go with --data."
         )
-    if data is None:
-        _check_frames(cache, frames or FrameConfig(), model.num_frames, said)
     if asked.split == HELD_OUT:
         raise ValueError(
             f"--split {HELD_OUT} would train on the episodes that are kept out. Leave --split out."
@@ -330,7 +328,9 @@ def train(
     settings = tuned(model, tuning)
     if settings == ModelConfig() and checkpoint is not None:
         settings = model_of(checkpoint)
-    if data is not None:
+    if data is None:
+        _check_frames(cache, frames or FrameConfig(), settings.num_frames, said)
+    else:
         place = cache or out.with_name(f"{out.name}_cache")
         frames = _suited(data, asked, frames or FrameConfig(), settings, checkpoint, frozen, said)
         wanted = {asked.split or TRAIN: asked}

@@ -50,7 +50,7 @@ def test_the_forms_of_other_trainers_are_read(tmp_path, told):
     assert (row.id, row.video, row.instruction) == ("test/1", "videos/test/1/rgb.mp4", "push")
 
 
-def test_videos_that_are_not_there_and_episodes_without_words_are_counted(tmp_path):
+def test_missing_videos_and_episodes_without_captions_are_counted(tmp_path):
     write_episode(tmp_path, "train", 1, [], cameras=2)
     (tmp_path / "videos/train/1/1.mp4").unlink()
     source = read_source(tmp_path)
@@ -76,7 +76,7 @@ def test_a_malformed_annotation_is_refused_by_name(tmp_path, told, sentence):
         read_source(tmp_path / "set")
 
 
-def test_numbered_folders_of_videos_are_not_taken_for_seers_frames(tmp_path):
+def test_numbered_folders_of_videos_are_not_read_as_seers_frames(tmp_path):
     for split, number in (("train", 1), ("val", 2)):
         write_video(tmp_path / f"videos/{split}/{number}/0.mp4")
     assert read_source(tmp_path).format == "captions"

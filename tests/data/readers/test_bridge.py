@@ -31,7 +31,7 @@ def test_seers_list_is_cut_at_eighty_per_cent_in_its_order(tmp_path):
     assert any("leaks" in note for note in source.notes)
 
 
-def test_the_strict_split_has_no_demonstration_on_both_sides_and_the_published_one_has(tmp_path):
+def test_the_strict_split_separates_demonstrations_and_the_published_one_does_not(tmp_path):
     folder, _ = write_seer(tmp_path)
 
     def demonstrations(split):

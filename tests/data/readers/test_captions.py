@@ -37,7 +37,7 @@ def said(folder, **asked):
         ("captions.txt", "a.mp4\tpush, then lift\n\nsub/b.mp4 | öffne\n"),
     ],
 )
-def test_a_list_names_videos_and_words(tmp_path, name, text):
+def test_a_list_gives_videos_and_captions(tmp_path, name, text):
     for video in ("a.mp4", "sub/b.mp4", "unlisted.mp4"):
         write_video(tmp_path / video)
     (tmp_path / name).write_text(text, encoding="utf-8")
@@ -54,7 +54,7 @@ def test_two_lists_belong_together_line_by_line(tmp_path):
         read_source(tmp_path)
 
 
-def test_words_of_the_same_name_lie_beside_the_video_or_in_metas(tmp_path):
+def test_captions_of_the_same_name_are_beside_the_video_or_in_metas(tmp_path):
     for video in ("videos/a.mp4", "videos/b.webm", "videos/c.avi"):
         write_video(tmp_path / video)
     (tmp_path / "metas").mkdir()
@@ -69,7 +69,7 @@ def test_words_of_the_same_name_lie_beside_the_video_or_in_metas(tmp_path):
 
 @given(st.lists(TEXT, min_size=1, max_size=3))
 @QUICK
-def test_any_words_come_back_from_a_list(tmp_path, captions):
+def test_any_text_in_a_list_is_read_unchanged(tmp_path, captions):
     for number in range(len(captions)):
         (tmp_path / f"{number}.mp4").touch()
     lines = [{"video": f"{n}.mp4", "caption": words} for n, words in enumerate(captions)]
@@ -151,7 +151,7 @@ def test_any_json_as_a_list_is_refused_or_read_but_never_a_crash(tmp_path, value
         ("captions.csv", b"", "holds no video"),
     ],
 )
-def test_a_malformed_list_is_refused_in_one_sentence(tmp_path, name, content, sentence):
+def test_a_malformed_list_is_refused_with_one_sentence(tmp_path, name, content, sentence):
     folder = tmp_path / "data"
     folder.mkdir()
     (tmp_path / "secret.mp4").touch()
@@ -333,7 +333,7 @@ def test_a_video_listed_with_several_times_has_parts_and_with_one_is_read_whole(
         ('"two\nlines"', "two\nlines"),
     ],
 )
-def test_quotation_marks_in_a_table_of_tabs_are_letters_unless_a_csv_writer_made_them(
+def test_quotation_marks_in_tab_separated_tables_are_text_unless_cells_are_quoted(
     tmp_path, cells, words
 ):
     touch(tmp_path, "a.mp4", "b.mp4")
@@ -342,14 +342,14 @@ def test_quotation_marks_in_a_table_of_tabs_are_letters_unless_a_csv_writer_made
     assert said(tmp_path) == {"a.mp4": "push it", "b.mp4": words}
 
 
-def test_a_table_of_tabs_with_every_cell_in_quotes_is_read_without_them(tmp_path):
+def test_a_fully_quoted_tab_separated_table_is_unquoted(tmp_path):
     touch(tmp_path, "a.mp4")
     (tmp_path / "captions.tsv").write_text('"video"\t"caption"\n"a.mp4"\t"push it"\n')
     assert said(tmp_path) == {"a.mp4": "push it"}
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_names_are_found_however_their_letters_are_composed(tmp_path, forms):
+def test_names_are_found_in_any_unicode_form(tmp_path, forms):
     on_disk, listed = (unicodedata.normalize(form, "Überfluß é.mp4") for form in forms)
     touch(tmp_path, on_disk)
     (tmp_path / "captions.csv").write_text(f"video,caption\n{listed},push\n", encoding="utf-8")
@@ -389,7 +389,7 @@ def test_nothing_is_left_out_without_a_note(tmp_path):
         assert sentence in notes, sentence
 
 
-def test_what_a_list_names_and_is_not_there_is_counted_and_a_second_list_named(tmp_path):
+def test_missing_videos_of_a_list_are_counted_and_a_second_list_is_noted(tmp_path):
     touch(tmp_path, "a.mp4")
     (tmp_path / "captions.csv").write_text("video,caption\na.mp4,push\nb.mp4,lift\nc.png,see\n")
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.mp4", "text": "other"}')
@@ -400,7 +400,7 @@ def test_what_a_list_names_and_is_not_there_is_counted_and_a_second_list_named(t
     assert "1 lists are left out, because another is read (the first: 'metadata.jsonl')" in notes
 
 
-def test_folders_of_frames_are_videos_where_there_is_no_video_file(tmp_path):
+def test_folders_of_frames_are_videos_if_there_is_no_video_file(tmp_path):
     for name in ("one", "two/deep"):
         write_frames(tmp_path / name, "{:05d}.jpg", num_frames=3)
     (tmp_path / "one.txt").write_text("push")
@@ -411,7 +411,7 @@ def test_folders_of_frames_are_videos_where_there_is_no_video_file(tmp_path):
     assert "2 folders of images are read as videos" in notes
 
 
-def test_a_folder_of_links_and_one_of_other_files_are_refused_with_what_is_there(tmp_path):
+def test_a_folder_of_links_or_of_other_files_is_refused_with_the_reason(tmp_path):
     touch(tmp_path, "disk/a.mp4", "set/readme", "other/a.rmvb")
     (tmp_path / "set/videos").symlink_to(tmp_path / "disk")
     with pytest.raises(ValueError, match=r"'videos' is a link to a folder, and links are not"):
@@ -420,7 +420,7 @@ def test_a_folder_of_links_and_one_of_other_files_are_refused_with_what_is_there
         read_source(tmp_path / "other")
 
 
-def test_labels_and_prompts_lie_beside_videos_as_trainers_keep_them(tmp_path):
+def test_labels_and_prompts_beside_videos_are_read(tmp_path):
     touch(tmp_path, "videos/a.mp4", "set/clips/b.mp4", "c.mp4", "d.mp4", "f.mp4")
     for name in ("labels/a.txt", "set/prompts/b.txt", "c.mp4.caption"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -433,7 +433,7 @@ def test_labels_and_prompts_lie_beside_videos_as_trainers_keep_them(tmp_path):
     }  # fmt: skip
 
 
-def test_words_of_the_world_are_kept_whole_and_said_once(tmp_path):
+def test_captions_in_other_scripts_are_kept_with_one_note(tmp_path):
     touch(tmp_path, *(f"{n}.mp4" for n in range(4)))
     words = ["把红色方块放进蓝碗", "put the 箱 down", "stoß die Tasse", "🎬"]
     lines = [{"video": f"{n}.mp4", "caption": w} for n, w in enumerate(words)]
@@ -494,7 +494,7 @@ def test_lists_of_files_are_not_taken_for_something_somethings_labels(tmp_path, 
     assert (source.format, source.rows[0].instruction) == ("captions", "push")
 
 
-def test_another_programs_manifest_is_a_list_of_captions(tmp_path):
+def test_the_manifest_of_another_program_is_a_list_of_captions(tmp_path):
     touch(tmp_path, "a.mp4")
     (tmp_path / "manifest.jsonl").write_text('{"video_path": "a.mp4", "caption": "push"}\n')
     source = read_source(tmp_path)
@@ -502,13 +502,13 @@ def test_another_programs_manifest_is_a_list_of_captions(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train-00000-of-00001.parquet", "videos.zip", "00000.tar.gz"])
-def test_what_holds_videos_inside_and_is_not_read_is_named(tmp_path, name):
+def test_unsupported_containers_of_videos_are_noted(tmp_path, name):
     touch(tmp_path, name)
     with pytest.raises(ValueError, match=r"Files of type \.\w+ are not read as videos"):
         read_source(tmp_path)
 
 
-def test_texts_that_fit_no_video_are_counted_also_where_none_fits_and_papers_are_not(tmp_path):
+def test_captions_of_no_video_are_counted_and_documents_are_not(tmp_path):
     touch(tmp_path, "clips.v1/a.mp4", "clips.v1/x.txt", "clips.v1/README.txt", "LICENSE.txt")
     _, notes = read(tmp_path)
     assert "1 caption files belong to no video (the first: 'clips.v1/x.txt')" in notes
@@ -517,7 +517,7 @@ def test_texts_that_fit_no_video_are_counted_also_where_none_fits_and_papers_are
     assert "1 caption files are left out, because a list is read" in notes
 
 
-def test_data_sets_of_other_formats_below_are_named(tmp_path):
+def test_data_sets_of_other_formats_in_subfolders_are_noted(tmp_path):
     touch(tmp_path, "rt1/videos/train/0/0.mp4", "arm/videos/a.mp4")
     write_json(tmp_path / "rt1/annotation/train/0.json", {"texts": ["push"]})
     write_json(tmp_path / "arm/meta/info.json", {})

@@ -172,7 +172,7 @@ def test_images_inside_the_tables_are_unpacked_byte_for_byte(tmp_path):
     assert sorted(path for path in folder.rglob("*")) == before
 
 
-def test_depth_is_left_out_and_said(tmp_path):
+def test_depth_is_left_out_with_a_note(tmp_path):
     info = write_lerobot_v2(tmp_path, cameras=("observation.images.top",)) / "meta/info.json"
     values = json.loads(info.read_text())
     depth = {"dtype": "video", "shape": [48, 64, 1], "info": {"video.is_depth_map": True}}
@@ -196,7 +196,7 @@ def test_depth_is_left_out_and_said(tmp_path):
         ({"chunks_size": "many"}, "chunks_size must be a number"),
     ],
 )
-def test_a_hostile_info_is_refused_in_one_sentence(tmp_path, change, sentence):
+def test_a_hostile_info_is_refused_with_one_sentence(tmp_path, change, sentence):
     info = write_lerobot_v2(tmp_path) / "meta/info.json"
     info.write_text(json.dumps(json.loads(info.read_text()) | change))
     with pytest.raises(ValueError, match=sentence) as caught:
@@ -204,7 +204,7 @@ def test_a_hostile_info_is_refused_in_one_sentence(tmp_path, change, sentence):
     assert "\n" not in str(caught.value)
 
 
-def test_a_template_is_no_format_string(tmp_path):
+def test_a_template_is_not_a_format_string(tmp_path):
     """`str.format` would look up attributes, or make a text of a gigabyte."""
     info = write_lerobot_v2(tmp_path) / "meta/info.json"
     values = json.loads(info.read_text())
@@ -283,9 +283,7 @@ def places(folder):
 
 
 @pytest.mark.parametrize("begins", [[0.0, 1.0, 2.0], [0.0, 1.25, 1.5], [0.5, 1.75, 3.25]])
-def test_times_that_contradict_the_lengths_are_mended_where_the_lengths_fill_the_file(
-    tmp_path, begins
-):
+def test_lengths_that_fill_the_file_replace_contradictory_times(tmp_path, begins):
     write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6, 4))
     right, notes = places(tmp_path)
     assert right == {"0": (0, 5), "1": (5, 6), "2": (11, 4)}
@@ -296,7 +294,7 @@ def test_times_that_contradict_the_lengths_are_mended_where_the_lengths_fill_the
     assert "episodes lie elsewhere in the video file than their table says" in notes
 
 
-def test_episodes_that_overlap_or_run_beyond_the_file_are_left_out_with_a_note(tmp_path):
+def test_episodes_that_overlap_or_end_after_the_file_are_left_out_with_a_note(tmp_path):
     write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6, 4))
     change_episodes(
         tmp_path, length=[5, 6, 7], from_timestamp=[0.0, 1.0, 2.75], to_timestamp=[None] * 3
@@ -310,7 +308,7 @@ def test_episodes_that_overlap_or_run_beyond_the_file_are_left_out_with_a_note(t
     assert "file-000.mp4, episode 2" in notes
 
 
-def test_episodes_that_were_taken_out_of_a_file_leave_gaps(tmp_path):
+def test_deleted_episodes_leave_gaps_in_a_file(tmp_path):
     write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6, 4))
     table = pyarrow.parquet.read_table(tmp_path / EPISODES)
     pyarrow.parquet.write_table(table.take([0, 2]), tmp_path / EPISODES)
@@ -320,7 +318,7 @@ def test_episodes_that_were_taken_out_of_a_file_leave_gaps(tmp_path):
     assert "left out" not in notes
 
 
-def test_a_span_of_another_number_of_frames_than_the_table_is_read_as_the_video_has_it(tmp_path):
+def test_the_videos_number_of_frames_is_used_instead_of_the_tables(tmp_path):
     write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6, 4))
     change_episodes(tmp_path, length=[5, 9, 4])
     found, notes = places(tmp_path)
@@ -329,7 +327,7 @@ def test_a_span_of_another_number_of_frames_than_the_table_is_read_as_the_video_
     assert "episode 1: 6, not 9" in notes
 
 
-def test_a_file_of_another_rate_than_the_tables_is_read_at_its_own(tmp_path):
+def test_the_files_rate_is_used_instead_of_the_tables(tmp_path):
     """Twice as many frames in the same time; and as many frames in half the time."""
     write_lerobot_v3(tmp_path, cameras=("c",), lengths=(4, 6))
     video = tmp_path / "videos/c/chunk-000/file-000.mp4"
@@ -396,7 +394,7 @@ def test_a_camera_that_the_table_of_episodes_does_not_know_is_noted(tmp_path):
         ("observation.images.cam_depth", [48, 64, 3], None),
     ],
 )
-def test_depth_is_left_out_with_a_note_however_it_is_kept(tmp_path, kind, name, shape, names):
+def test_depth_of_every_kind_is_left_out_with_a_note(tmp_path, kind, name, shape, names):
     write_lerobot_v2(tmp_path, cameras=("observation.images.top",))
     info = json.loads((tmp_path / "meta/info.json").read_text())
     info["features"][name] = {"dtype": kind, "shape": shape, "names": names}
@@ -406,7 +404,7 @@ def test_depth_is_left_out_with_a_note_however_it_is_kept(tmp_path, kind, name, 
     assert any("depth" in note and name in note for note in source.notes)
 
 
-def test_tasks_that_no_frame_has_are_wordings_of_the_one_that_all_have(tmp_path):
+def test_tasks_of_no_frame_are_wordings(tmp_path):
     said = ["put the cube in the bowl", "öffne die Schublade"]
     write_lerobot_v3(
         tmp_path, cameras=("c",), lengths=(5,), task_numbers=[1] * 5, tasks_of=[[*said, "open it"]]
@@ -415,7 +413,7 @@ def test_tasks_that_no_frame_has_are_wordings_of_the_one_that_all_have(tmp_path)
     assert (row.instruction, row.wordings) == (said[1], [said[1], said[0], "open it"])
 
 
-def test_tasks_of_frames_count_where_the_list_of_episodes_says_another(tmp_path):
+def test_tasks_of_frames_replace_those_of_the_list_of_episodes(tmp_path):
     said = ["put the cube in the bowl", "öffne die Schublade"]
     write_lerobot_v3(tmp_path, cameras=("c",), lengths=(5, 6), tasks_of=[[said[1]], [said[1]]])
     source = read_source(tmp_path)

@@ -113,7 +113,7 @@ def test_classes_become_words():
 
 
 @pytest.mark.parametrize("line", ["../../etc/passwd", "a/b/v_A_g01_c01.avi", "A/movie.avi 1"])
-def test_a_line_that_is_no_video_of_ucf101_is_refused(tmp_path, line):
+def test_a_line_that_does_not_name_a_video_of_ucf101_is_refused(tmp_path, line):
     write_ucf101(tmp_path)
     (tmp_path / "ucfTrainTestlist/testlist02.txt").write_text(line)
     with pytest.raises(ValueError, match=r"testlist02\.txt', line 1: .* is not a video"):
@@ -203,9 +203,7 @@ def write_epic_frames(folder, num_files, native, counted=60, duration=6.0):
 
 @pytest.mark.parametrize("counted", [50, 60])
 @pytest.mark.parametrize("native", [29.97002997002997, 47.952, 90.0])
-def test_epic_frames_are_counted_at_their_own_rate_whatever_the_videos_is(
-    tmp_path, native, counted
-):
+def test_epic_frames_have_their_own_rate_not_the_videos(tmp_path, native, counted):
     """The table of videos tells the rate of the video; frames are published at 50 or 60."""
     folder = write_epic_frames(tmp_path, 6 * counted, native, counted)
     source = read_source(folder)
@@ -216,7 +214,7 @@ def test_epic_frames_are_counted_at_their_own_rate_whatever_the_videos_is(
     assert not any("another rate" in note for note in source.notes)
 
 
-def test_epic_frames_that_somebody_extracted_at_another_rate_are_found_by_time(tmp_path):
+def test_epic_frames_extracted_at_another_rate_are_found_by_time(tmp_path):
     source = read_source(write_epic_frames(tmp_path, 180, 29.97002997002997))
     (row,) = source.rows
     assert row.fps == pytest.approx(29.97002997)

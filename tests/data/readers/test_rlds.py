@@ -115,7 +115,7 @@ def test_the_checksum_is_crc32c_masked_as_the_format_says():
 
 
 @pytest.mark.parametrize("at", [0, 9, 12, 40, -1])
-def test_a_flipped_byte_anywhere_is_noticed(tmp_path, at):
+def test_any_flipped_byte_is_detected(tmp_path, at):
     path = write_records(tmp_path / "a", [b"x" * 50])
     content = bytearray(path.read_bytes())
     content[at] ^= 1
@@ -125,7 +125,7 @@ def test_a_flipped_byte_anywhere_is_noticed(tmp_path, at):
 
 
 @pytest.mark.parametrize("keep", [5, 11, 30, 65])
-def test_a_file_that_breaks_off_is_noticed(tmp_path, keep):
+def test_an_incomplete_file_is_refused(tmp_path, keep):
     path = write_records(tmp_path / "a", [b"x" * 50])
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"ends in the middle|is damaged"):
@@ -142,7 +142,7 @@ def test_a_length_beyond_the_file_is_refused_before_anything_is_read(tmp_path):
 @pytest.mark.parametrize(
     "message", [b"\xff", b"\x0a\xff\xff\xff\xff", b"\x0b", b"\x0a\x02\x0a\x05"]
 )
-def test_what_is_no_example_is_refused(message):
+def test_a_message_that_is_not_an_example_is_refused(message):
     with pytest.raises(ValueError, match=r"is not a tf\.train\.Example"):
         parse_example(memoryview(message), "record 0")
 
@@ -204,16 +204,14 @@ def write_flagged(folder, flags, cameras=None, length=4):
         ((1, 1), ("moving", "grey"), ["image_0", "image_1"], "--fps"),
     ],
 )
-def test_where_a_flag_and_the_pictures_contradict_each_other_the_pictures_count(
-    tmp_path, flags, cameras, kept, note
-):
+def test_images_are_trusted_where_a_flag_contradicts_them(tmp_path, flags, cameras, kept, note):
     folder = write_flagged(tmp_path / "set", flags, cameras)
     source = read_source(folder, unpack_to=tmp_path / "out")
     assert [row.camera for row in source.rows] == kept
     assert note in " ".join(source.notes)
 
 
-def test_what_is_left_out_of_an_rlds_set_is_said(tmp_path):
+def test_features_that_are_left_out_of_an_rlds_set_are_noted(tmp_path):
     folder = write_flagged(tmp_path / "set", (1, 1))
     path = folder / "a-train.tfrecord-00000-of-00001"
     path.rename(folder / "a-train.tfrecord-00001-of-00003")
@@ -222,7 +220,7 @@ def test_what_is_left_out_of_an_rlds_set_is_said(tmp_path):
     assert "features that are not colour images are left out: depth_0." in notes
 
 
-def test_of_versions_the_last_is_read_and_of_several_sets_none(tmp_path):
+def test_the_last_version_is_read_and_several_data_sets_are_refused(tmp_path):
     for version in ("0.9.0", "0.10.0"):
         write_flagged(tmp_path / "many/bridge" / version, (1, 1))
     source = read_source(tmp_path / "many/bridge", unpack_to=tmp_path / "out")
@@ -232,7 +230,7 @@ def test_of_versions_the_last_is_read_and_of_several_sets_none(tmp_path):
         read_source(tmp_path / "many")
 
 
-def test_an_instruction_kept_as_numbers_of_letters_is_read(tmp_path):
+def test_an_instruction_stored_as_character_codes_is_read(tmp_path):
     """As Language-Table has it: 512 numbers a step, filled up with zeros."""
     codes = [*b"push the block", *[0] * 18]
     kinds = {"rgb": image(), "instruction": {"tensor": {"dtype": "int32", "shape": {
@@ -248,7 +246,7 @@ def test_an_instruction_kept_as_numbers_of_letters_is_read(tmp_path):
     assert (row.instruction, row.camera) == ("push the block", "rgb")
 
 
-def test_sizes_that_the_features_claim_are_compared_with_the_pictures(tmp_path):
+def test_sizes_in_the_features_are_compared_with_the_images(tmp_path):
     folder = write_flagged(tmp_path / "set", (1, 1))
     changed = json.loads(json.dumps(FEATURES).replace('["48", "64", "3"]', '["64", "48", "3"]'))
     write_json(folder / "features.json", changed)

@@ -25,7 +25,7 @@ def video(tmp_path_factory):
     return write_video(tmp_path_factory.mktemp("video") / "a.mp4").read_bytes()
 
 
-def test_files_of_one_name_belong_together_and_videos_are_unpacked(tmp_path, video):
+def test_files_of_one_key_are_a_sample_and_videos_are_unpacked(tmp_path, video):
     write_shard(
         tmp_path / "set/train/00000.tar",
         [
@@ -50,7 +50,7 @@ def test_files_of_one_name_belong_together_and_videos_are_unpacked(tmp_path, vid
     assert sorted(p.name for p in (tmp_path / "set").rglob("*") if p.is_file()) == ["00000.tar"] * 2
 
 
-def test_only_the_asked_videos_are_unpacked_and_only_once(tmp_path, video):
+def test_only_selected_videos_are_unpacked_and_only_once(tmp_path, video):
     write_shard(tmp_path / "set/0.tar", [(f"{n}.mp4", video) for n in range(4)])
     source = read_source(tmp_path / "set", SourceConfig(limit=2), unpack_to=tmp_path / "out")
     made = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
@@ -62,7 +62,7 @@ def test_only_the_asked_videos_are_unpacked_and_only_once(tmp_path, video):
     assert {path: path.stat().st_mtime_ns for path in made} == times
 
 
-def test_the_users_cache_is_where_videos_go_if_nobody_says(tmp_path, video, monkeypatch):
+def test_videos_are_unpacked_to_the_users_cache_by_default(tmp_path, video, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shard = write_shard(tmp_path / "set/0.tar", [("0.mp4", video)])
     first = read_source(tmp_path / "set").folder
@@ -89,7 +89,7 @@ def test_links_and_devices_in_an_archive_are_refused(tmp_path, kind):
 
 
 @pytest.mark.parametrize("keep", [700, 1600])
-def test_an_archive_that_breaks_off_is_refused_by_name(tmp_path, video, keep):
+def test_an_incomplete_archive_is_refused_by_name(tmp_path, video, keep):
     path = write_shard(tmp_path / "set/0.tar", [("0.mp4", video), ("1.mp4", video)])
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"0\.tar'"):
@@ -104,14 +104,14 @@ def test_an_archive_of_noise_or_of_nothing_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_captions_that_are_no_text_are_refused(tmp_path, video):
+def test_captions_that_are_not_text_are_refused(tmp_path, video):
     for name, content in {"0.txt": b"\xff\xfe\x00x", "0.json": b"{"}.items():
         write_shard(tmp_path / "0.tar", [("0.mp4", video), (name, content)])
         with pytest.raises(ValueError, match=r"is not UTF-8 text|is not valid JSON"):
             read_source(tmp_path, unpack_to=tmp_path / "out")
 
 
-def test_a_sample_is_called_by_its_name_up_to_the_first_dot(tmp_path, video):
+def test_the_key_of_a_sample_is_its_name_up_to_the_first_dot(tmp_path, video):
     names = {"0001": "push it", "sample0002.input": "pull it", "walk_0.5x": "walk"}
     members = [(f"{n}.{end}", c) for n, w in names.items() for end, c in
                (("mp4", video), ("txt", w.encode()))]  # fmt: skip
@@ -152,7 +152,7 @@ def test_several_captions_of_a_sample_are_wordings(tmp_path, video, members):
     assert (row.instruction, row.wordings) == ("push", ["push", "shove"])
 
 
-def test_another_sample_of_the_same_name_is_a_video_of_its_own(tmp_path, video):
+def test_a_repeated_key_is_another_video(tmp_path, video):
     other = video + b"other"
     write_shard(
         tmp_path / "set/0.tar",
@@ -163,7 +163,7 @@ def test_another_sample_of_the_same_name_is_a_video_of_its_own(tmp_path, video):
     assert [(source.folder / row.video).read_bytes() for row in source.rows] == [video, other]
 
 
-def test_what_an_archive_has_beside_videos_is_counted(tmp_path, video):
+def test_members_that_are_not_read_are_counted(tmp_path, video):
     write_shard(
         tmp_path / "set/0.tar",
         [("0.mp4", video), ("0.cls", b"3"), ("1.txt", b"alone"), ("2.npy", b"x")],
