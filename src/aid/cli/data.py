@@ -216,14 +216,14 @@ def _numbers(counts: dict[str, int]) -> str:
 
 def _pairs(pairs: list[tuple[float, int]]) -> str:
     if not pairs:
-        return "nobody knows: --fps"
+        return "unknown: --fps"
     some = [f"{value:g} ({number:,})" for value, number in pairs[:NUM_NAMED]]
     return ", ".join(some) + (", ..." if len(pairs) > NUM_NAMED else "")
 
 
 def _spread(spread: dict[str, int | float], many: int) -> str:
     if not spread["known"]:
-        return "nobody knows"
+        return "unknown"
     of = "" if spread["known"] == many else f"; known of {spread['known']:,}"
     return f"{spread['least']:g} to {spread['most']:g}, median {spread['median']:g}{of}"
 
@@ -232,7 +232,7 @@ def _windows(report: dict[str, Any], frames: FrameConfig) -> tuple[str, bool]:
     """What is seen of an episode, and whether a person should see to it."""
     found, number = report["windows"], report["looked_at"]["num_frames"]
     if not found["known"]:
-        return "nobody knows", False
+        return "unknown", False
     apart = f"{_range(found['apart'])} s apart (every {_range(found['own_apart'])} frames)"
     repeats = f"; {found['repeated']:.0%} of them repeat another" if found["repeated"] else ""
     seconds = _range(found["seconds"])

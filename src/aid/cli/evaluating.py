@@ -272,8 +272,8 @@ def _settings(
     height, width = frames.height or height, frames.width or width
     if not (num_frames and height and width):
         raise ValueError(
-            f"nobody knows how many frames of which size to take of {first.id!r}. Evaluate a model "
-            "(--predictor model), which says so."
+            f"the number of frames and the size of {first.id!r} are unknown. Evaluate a model "
+            "(--predictor model), which sets them."
         )
     return _Settings(
         frames=FrameSettings(frames=frames, num_frames=num_frames, height=height, width=width),
