@@ -90,7 +90,7 @@ def test_a_share_that_leaves_nothing_is_refused(tmp_path):
     for split in ("train", "held_out"):
         with pytest.raises(ValueError, match=r"would keep all 3 episodes out .* Try 0\.33"):
             ids(folder, hold_out=0.999, split=split)
-    with pytest.raises(ValueError, match="one episode only"):
+    with pytest.raises(ValueError, match="this data set has only one"):
         ids(write(tmp_path / "one", 1, cameras=("top", "wrist")), hold_out=0.5)
 
 

@@ -154,7 +154,7 @@ def test_a_resumed_training_refuses_another_model_by_name(run, tmp_path, tiny_co
 
 
 def test_a_cache_made_otherwise_is_refused(run, tmp_path, tmp_path_factory, tiny_config):
-    with pytest.raises(ValueError, match="made with num_frames = 3, this run needs 4"):
+    with pytest.raises(ValueError, match="made with num_frames = 3, and this run needs 4"):
         run(tmp_path, model=replace(tiny_config, num_frames=4))
     condition = replace(tiny_config.condition, frame_condition="zero_latents")
     with pytest.raises(ValueError, match="made with frame_condition = 'grey_pixels'"):
@@ -258,7 +258,7 @@ def test_checks_on_windows_of_another_rate_are_refused(run, cache, tmp_path):
     settings = json.loads((other / "cache.json").read_text())
     settings["fingerprint"]["frames.fps"] = 4.0
     (other / "cache.json").write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match=r"made with frames\.fps = 4\.0, this run needs None"):
+    with pytest.raises(ValueError, match=r"made with frames\.fps = 4\.0, and this run needs None"):
         run(tmp_path / "out", held_out=other)
 
 
