@@ -12,8 +12,8 @@ import pytest
 from checkpoints import write_tiny_model
 from kill_points import Runner, kill_everywhere
 from prepared import GREY, make
-from pretrain.conftest import NUM_VIDEOS, TINY, play_video
 from short_runs import LOOP
+from tabletop.pretrain.conftest import NUM_VIDEOS, TINY, play_video
 from test_score import moving
 
 from aid.conditioning.states import choose_state_writer

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.pretrain.conftest import ABOVE, seen
 
 from aid.tabletop.language import COLOURS
 from aid.tabletop.pretrain.config import UNetConfig, VideoStageConfig
@@ -15,6 +14,7 @@ from aid.tabletop.pretrain.image_to_video import train_unet
 from aid.tabletop.pretrain.items import NOTHING, SHAPES, ItemHeads, QueryReader, items_of
 from aid.tabletop.pretrain.parts import build_unet
 from aid.types import VideoRow
+from tests.tabletop.pretrain.conftest import ABOVE, seen
 
 
 def row(*items):

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.pretrain.conftest import LOOP
 
 from aid.cli import main
 from aid.models.backbone import load_backbone
@@ -17,6 +16,7 @@ from aid.tabletop.language import NAMING_WORDS, vocabulary
 from aid.tabletop.pretrain.config import WordStageConfig
 from aid.tabletop.pretrain.parts import save_part
 from aid.tabletop.pretrain.words import SCALE, WordHead, drift_of, train_words
+from tests.tabletop.pretrain.conftest import LOOP
 
 LONG_ENOUGH = replace(
     LOOP, steps=150, batch_size=16, learning_rate=5e-3, check_every=150, log_every=150
