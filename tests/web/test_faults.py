@@ -1,4 +1,4 @@
-"""A visitor whose request crashes, and one who leaves: the others do not notice."""
+"""A request that crashes, and a visitor who leaves: others do not notice."""
 
 import faulty_studio
 import pytest
@@ -25,7 +25,7 @@ def test_a_crash_is_one_sentence_and_the_next_request_works(visit, studio, scree
 
 
 @pytest.mark.parametrize("way", ["closes the tab", "goes elsewhere"])
-def test_who_leaves_while_a_video_is_drawn_holds_nobody_up(visit, way):
+def test_a_visitor_who_leaves_while_a_video_is_drawn_delays_nobody(visit, way):
     """What the first visitor asked for would never end by itself."""
     one, two = visit(), visit()
     for page in (one, two):

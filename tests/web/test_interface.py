@@ -1,4 +1,4 @@
-"""The HTTP interface, asked nicely and not."""
+"""The HTTP interface: good calls, wrong calls and hostile ones."""
 
 import contextlib
 import io
@@ -141,7 +141,7 @@ def refusals(studio, frame):
     yield from [("predict", []), ("predict", [1]), ("states", [None, 5]), ("compare", [None] * 99)]
 
 
-def test_nonsense_is_refused_without_a_word_of_ours_and_the_studio_goes_on(studio, frame):
+def test_nonsense_is_refused_without_internals_and_the_studio_goes_on(studio, frame):
     sentences = 0
     for name, data in refusals(studio, frame):
         event, answer = studio.call(name, *data)
@@ -262,7 +262,7 @@ def test_a_crash_is_one_sentence_and_the_next_request_works(studio, frame, words
 
 
 @pytest.mark.parametrize("way", ["curl", "curl, at once", "Gradio's client"])
-def test_who_hangs_up_holds_nobody_up(studio, frame, way):
+def test_a_caller_who_disconnects_delays_nobody(studio, frame, way):
     """The request that is left would never end by itself."""
     endless = [frame, faulty_studio.ENDLESS, None, f"{folder(studio)}/one", 2, 1, 2, 0]
     api, begun = f"{studio.url}/gradio_api", studio.log.read_text().count(faulty_studio.BEGUN)

@@ -67,7 +67,7 @@ def test_a_host_is_the_address_of_the_request_or_a_name_that_was_given(made, hos
     assert "evil" not in words
 
 
-def test_names_that_a_proxy_passes_on_are_looked_at_too(made):
+def test_forwarded_hosts_are_checked_too(made):
     known, both = {"host": "10.0.0.5"}, {"host": "10.0.0.5", "x-gradio-server": "http://evil"}
     found = answers(
         made(["studio.example"]),
@@ -86,7 +86,7 @@ def test_names_that_a_proxy_passes_on_are_looked_at_too(made):
         ("https://evil.example", 403), ("null", 403), ("", 403), ("http://[", 403),
     ],
 )  # fmt: skip
-def test_what_a_browser_sends_comes_from_a_page_of_the_studio(made, origin, status):
+def test_posts_of_a_browser_need_the_origin_of_the_studio(made, origin, status):
     for path in ("/gradio_api/upload", "/gradio_api/queue/join", "/login"):
         headers = {"host": "10.0.0.5:7860", "origin": origin}
         ((found, _),) = answers(made(), ("POST", path, headers))
@@ -94,7 +94,7 @@ def test_what_a_browser_sends_comes_from_a_page_of_the_studio(made, origin, stat
     assert answers(made(), ("GET", "/", headers))[0][0] == 200
 
 
-def test_a_page_behind_a_proxy_with_tls_is_the_studios_own(made):
+def test_a_page_behind_a_proxy_with_tls_has_an_accepted_origin(made):
     headers = {"host": "studio.example", "origin": "https://studio.example"}
     assert answers(made(["studio.example"]), ("POST", "/upload", headers))[0][0] == 200
 
@@ -116,7 +116,7 @@ def test_the_disk_is_counted_in_blocks_and_uploads_on_their_way_count(tmp_path, 
     assert answers(full, request)[0][0] == 200, "what was refused takes no place"
 
 
-def test_the_disk_is_not_walked_where_everybody_waits(made, monkeypatch):
+def test_the_disk_is_counted_outside_the_event_loop(made, monkeypatch):
     monkeypatch.setattr(middleware, "size_on_disk", lambda folder: time.sleep(1.0) or 0)
     upload, other = ({"host": "10.0.0.5"} for _ in range(2))
     ended = []
@@ -174,7 +174,7 @@ def test_a_right_password_forgives_the_wrong_ones_before(made, monkeypatch):
         assert answers(served, login("somebody"))[0][0] == 200
 
 
-def test_names_are_names_and_a_local_studio_has_the_local_ones():
+def test_names_are_checked_and_a_local_studio_has_local_names():
     assert own_names("127.0.0.1", "studio.example, two.example")[-2:] == (
         "studio.example", "two.example",
     )  # fmt: skip

@@ -32,7 +32,7 @@ def test_nothing_covers_the_icon_of_the_drop_zone(visit, size):
             assert page.evaluate(f"document.querySelector('#drop button').contains({top})")
 
 
-def test_an_own_frame_takes_the_place_of_the_example(visit, picture, tmp_path):
+def test_an_uploaded_frame_replaces_the_example(visit, picture, tmp_path):
     page = visit()
     example = page.locator("#seen img").get_attribute("src")
     for number in range(2):  # the drop zone is there for the next file, too

@@ -60,7 +60,7 @@ def test_one_visitor_cannot_fill_the_queue():
     assert queue.ahead(join(queue, ("b", "x"))) > 0
 
 
-def test_places_are_told_and_given_back():
+def test_the_number_ahead_is_known_and_places_are_given_back():
     queue = Queue(8, 3)
     first, second, third = (join(queue, (name, "")) for name in "abc")
     assert [queue.ahead(t) for t in (first, second, third)] == [0, 1, 2]
@@ -74,7 +74,7 @@ def test_places_are_told_and_given_back():
     assert queue.running is None
 
 
-def test_who_leaves_is_cancelled_and_nobody_else():
+def test_only_the_visitor_who_leaves_is_cancelled():
     queue = Queue(8, 3)
     running, waiting, other = (join(queue, v) for v in [("a", "x"), ("a", "x"), ("a", "y")])
     queue.cancel(("a", "unknown"))

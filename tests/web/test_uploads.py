@@ -143,7 +143,7 @@ def test_memory_for_decoding_is_shared_by_all_requests():
     assert budget.used == 0
 
 
-def test_a_file_beyond_the_memory_of_all_is_refused_and_a_busy_one_is_told_so(tmp_path):
+def test_a_file_that_needs_more_than_the_budget_is_refused_and_one_that_waits_too_long(tmp_path):
     uploads = Uploads(Limits(decoded_megabytes=1))
     (tmp_path / "a").write_bytes(picture((400, 300))[0])
     with pytest.raises(ValueError, match="needs about 2 MB; the limit is 1 MB"):
@@ -154,7 +154,7 @@ def test_a_file_beyond_the_memory_of_all_is_refused_and_a_busy_one_is_told_so(tm
     assert budget.used == 0
 
 
-def test_a_file_that_the_clean_up_took_is_told_from_none(uploads, tmp_path):
+def test_a_deleted_file_and_no_file_have_different_messages(uploads, tmp_path):
     with pytest.raises(ValueError, match="Upload it again"):
         uploads.read(tmp_path / "gone.png")
     with pytest.raises(ValueError, match="no frame yet"):
@@ -236,7 +236,7 @@ def test_small_files_that_cost_much_are_given_up_while_a_good_one_is_read(tmp_pa
         assert re.search("given up|damaged|claims", result)
 
 
-def test_a_file_that_nobody_waits_for_any_more_is_given_up(tmp_path):
+def test_a_file_of_a_visitor_who_has_left_is_given_up(tmp_path):
     (tmp_path / "a.jpg").write_bytes(hostile.repeated_scans())
     started = time.monotonic()
     with pytest.raises(Cancelled):

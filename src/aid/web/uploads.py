@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from threading import Condition
 from typing import Any
@@ -22,7 +23,7 @@ from PIL import Image
 
 from aid.video import Note
 from aid.video.colour import Unreadable, square_width
-from aid.video.confined import Answer, Owner, readers
+from aid.video.confined import Owner, readers
 from aid.video.decoding import first_frames, nearest
 from aid.video.packets import main_stream
 from aid.video.pictures import FIRST_OF_SEVERAL, durations_of, frames_of, number_of_frames, opened
@@ -40,7 +41,7 @@ PATIENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Header:
     """What a file's header says. `decoder` is Pillow's or libav's name of the format."""
 
     decoder: str
@@ -103,42 +104,6 @@ class Uploads:
         self.limits = limits
         self.budget = Budget(limits.decoded_megabytes * 1_000_000)
 
-    def check(
-        self,
-        path: Path | None,
-        owner: Owner = ("", ""),
-        is_cancelled: Callable[[], bool] = lambda: False,
-    ) -> Facts:
-        """What the header says, decoding nothing.
-
-        Args:
-            path: of the file.
-            owner: who asks, for fair turns among those who wait.
-            is_cancelled: whether whoever asked has gone; then the reading ends.
-
-        Raises:
-            ValueError: there is no file, or it is of another kind, damaged or too big, or reading
-                it takes too much time or memory.
-            Cancelled: whoever asked has gone.
-        """
-        if path is None:
-            raise ValueError("there is no frame yet. Drop an image, or pick one of the examples.")
-        if not path.is_file():
-            raise ValueError("the file is gone; files are kept for an hour. Upload it again.")
-        size = path.stat().st_size
-        if size > self.limits.megabytes * 1_000_000:
-            raise ValueError(
-                f"the file has {size / 1e6:.1f} MB; the limit is {self.limits.megabytes} MB."
-            )
-        with path.open("rb") as stream:
-            if kind_of(stream.read(64)) is None:
-                raise ValueError(
-                    "the file is neither an image nor a video, by its content. Known: "
-                    f"{', '.join([*IMAGES, *VIDEOS])}."
-                )
-        answer = self._confined("facts_of", path, {}, owner, is_cancelled)
-        return Facts(**answer.value)
-
     def read(
         self,
         path: Path | None,
@@ -156,42 +121,53 @@ class Uploads:
             path: of the file.
             number: of frames.
             fps: frames a second, by the times at which they are shown; None takes all.
-            owner: as for `check`.
-            is_cancelled: as for `check`.
+            owner: the visitor who sent it, for fair turns among those who wait.
+            is_cancelled: whether the visitor has left; then the reading ends.
 
         Raises:
-            ValueError: as for `check`, or the file breaks off.
-            Cancelled: whoever asked has gone.
+            ValueError: there is no file, or it is of another kind, damaged or too big, or reading
+                it takes too much time or memory.
+            Cancelled: the visitor has left.
         """
-        facts = self.check(path, owner, is_cancelled)
-        kept = number * 3 * min(facts.width * facts.height, LONGEST_SIDE**2)
-        with self.budget.reserve(facts.cost + (kept if facts.is_video or number > 1 else 0)):
-            wanted = {"number": number, "fps": fps}
-            answer = self._confined("read_file", path, wanted, owner, is_cancelled)
-        for note in answer.value:
-            warnings.warn(f"the uploaded file: {note}.", stacklevel=2)
-        return answer.arrays[0]
-
-    def _confined(
-        self,
-        function: str,
-        path: Path,
-        arguments: dict,
-        owner: Owner,
-        is_cancelled: Callable[[], bool],
-    ) -> Answer:
-        return readers().ask(
-            f"aid.web.uploads:{function}",
-            {"path": str(path), "limits": asdict(self.limits), **arguments},
+        self._check(path)
+        read = partial(
+            readers().ask,
             megabytes=self.limits.decoded_megabytes,
             seconds=self.limits.reading_seconds,
             owner=owner,
             is_cancelled=is_cancelled,
         )
+        arguments = {"path": str(path), "limits": asdict(self.limits)}
+        header = Header(**read("aid.web.uploads:read_header", arguments).value)
+        kept = number * 3 * min(header.width * header.height, LONGEST_SIDE**2)
+        with self.budget.reserve(header.cost + (kept if header.is_video or number > 1 else 0)):
+            wanted = {"number": number, "fps": fps}
+            answer = read("aid.web.uploads:read_frames", arguments | wanted)
+        for note in answer.value:
+            warnings.warn(f"the uploaded file: {note}.", stacklevel=2)
+        return answer.arrays[0]
+
+    def _check(self, path: Path | None) -> None:
+        """Size and first bytes of the file, without a decoder."""
+        if path is None:
+            raise ValueError("there is no frame yet. Drop an image, or pick one of the examples.")
+        if not path.is_file():
+            raise ValueError("the file is gone; files are kept for an hour. Upload it again.")
+        size = path.stat().st_size
+        if size > self.limits.megabytes * 1_000_000:
+            raise ValueError(
+                f"the file has {size / 1e6:.1f} MB; the limit is {self.limits.megabytes} MB."
+            )
+        with path.open("rb") as stream:
+            if kind_of(stream.read(64)) is None:
+                raise ValueError(
+                    "the file is neither an image nor a video, by its content. Known: "
+                    f"{', '.join([*IMAGES, *VIDEOS])}."
+                )
 
 
-def facts_of(path: str, limits: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """What a file's header says, as the fields of `Facts`; called where files are read.
+def read_header(path: str, limits: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What a file's header says, as the fields of `Header`; runs in a reading process.
 
     Args:
         path: of a file that is an image or a video by its first bytes.
@@ -200,30 +176,30 @@ def facts_of(path: str, limits: dict[str, Any]) -> tuple[dict[str, Any], list[np
     Raises:
         ValueError: it is damaged or too big.
     """
-    return asdict(_facts(Path(path), Limits(**limits))), []
+    return asdict(_header(Path(path), Limits(**limits))), []
 
 
-def read_file(
+def read_frames(
     path: str, limits: dict[str, Any], number: int, fps: float | None
 ) -> tuple[list[str], list[np.ndarray]]:
-    """Notes and the first frames of a file; called where files are read.
+    """Notes and the first frames of a file; runs in a reading process.
 
     Args:
-        path: as for `facts_of`.
-        limits: as for `facts_of`.
+        path: as for `read_header`.
+        limits: as for `read_header`.
         number: of frames.
         fps: as for `Uploads.read`.
 
     Raises:
-        ValueError: as for `facts_of`, or the file breaks off.
+        ValueError: as for `read_header`, or the file breaks off.
     """
     bounds = Limits(**limits)
-    facts = _facts(Path(path), bounds)
+    header = _header(Path(path), bounds)
     try:
-        if facts.is_video:
-            frames, notes = _decode_video(Path(path), facts, bounds, number, fps)
+        if header.is_video:
+            frames, notes = _decode_video(Path(path), header, bounds, number, fps)
         else:
-            frames, notes = _decode_image(Path(path), facts, number, fps)
+            frames, notes = _decode_image(Path(path), header, number, fps)
     except Unreadable as error:
         raise ValueError(f"the file {error}.") from None
     except MemoryError:
@@ -233,15 +209,15 @@ def read_file(
     return [str(note) for note in dict.fromkeys(notes)], [frames]
 
 
-def _facts(path: Path, limits: Limits) -> Facts:
+def _header(path: Path, limits: Limits) -> Header:
     with path.open("rb") as stream:
         kind = kind_of(stream.read(64))
     if kind in IMAGES:
-        return _image_facts(path, IMAGES[kind], limits)
-    return _video_facts(path, VIDEOS[kind or "MP4"], limits)
+        return _image_header(path, IMAGES[kind], limits)
+    return _video_header(path, VIDEOS[kind or "MP4"], limits)
 
 
-def _image_facts(path: Path, decoder: str, limits: Limits) -> Facts:
+def _image_header(path: Path, decoder: str, limits: Limits) -> Header:
     try:
         with Image.open(path, formats=[decoder]) as image:
             width, height = image.size
@@ -250,11 +226,11 @@ def _image_facts(path: Path, decoder: str, limits: Limits) -> Facts:
     except MemoryError:
         raise
     except Exception:  # as above
-        raise ValueError(f"the {decoder} file is damaged: its header is not one.") from None
-    return _checked(Facts(decoder=decoder, is_video=False, width=width, height=height), limits)
+        raise ValueError(f"the {decoder} file is damaged: its header cannot be read.") from None
+    return _checked(Header(decoder=decoder, is_video=False, width=width, height=height), limits)
 
 
-def _video_facts(path: Path, decoder: str, limits: Limits) -> Facts:
+def _video_header(path: Path, decoder: str, limits: Limits) -> Header:
     try:
         with _opened(path, decoder, limits) as container:
             stream, _ = main_stream(container)
@@ -268,20 +244,20 @@ def _video_facts(path: Path, decoder: str, limits: Limits) -> Facts:
     except (av.FFmpegError, OSError, UnicodeError) as error:
         if error.args and error.args[0] == errno.ENOMEM:
             raise MemoryError from None
-        raise ValueError("the video file is damaged: its header is not one.") from None
+        raise ValueError("the video file is damaged: its header cannot be read.") from None
     if max(lengths) > limits.seconds:
         raise ValueError(
             f"the video lasts {max(lengths):.0f} s; the limit is {limits.seconds:g} s."
         )
-    return _checked(Facts(decoder=decoder, is_video=True, width=width, height=height), limits)
+    return _checked(Header(decoder=decoder, is_video=True, width=width, height=height), limits)
 
 
-def _checked(facts: Facts, limits: Limits) -> Facts:
-    if facts.width < 1 or facts.height < 1:
+def _checked(header: Header, limits: Limits) -> Header:
+    if header.width < 1 or header.height < 1:
         raise ValueError("the file does not say how large its picture is.")
-    if facts.width * facts.height > limits.megapixels * 1_000_000:
-        raise ValueError(_too_many_pixels(f"{facts.width}x{facts.height}", limits))
-    return facts
+    if header.width * header.height > limits.megapixels * 1_000_000:
+        raise ValueError(_too_many_pixels(f"{header.width}x{header.height}", limits))
+    return header
 
 
 def _too_many_pixels(size: str, limits: Limits) -> str:
@@ -302,10 +278,10 @@ def _opened(path: Path, decoder: str, limits: Limits) -> Iterator[av.container.I
 
 
 def _decode_image(
-    path: Path, facts: Facts, number: int, fps: float | None
+    path: Path, header: Header, number: int, fps: float | None
 ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
     notes: list[Note] = []
-    with opened(path, [facts.decoder]) as image:
+    with opened(path, [header.decoder]) as image:
         wanted = list(range(min(number, number_of_frames(image))))
         if fps is not None and len(wanted) > 1:
             wanted = _numbers_at_rate(durations_of(image), number, fps)
@@ -318,15 +294,15 @@ def _decode_image(
 
 
 def _decode_video(
-    path: Path, facts: Facts, limits: Limits, number: int, fps: float | None
+    path: Path, header: Header, limits: Limits, number: int, fps: float | None
 ) -> tuple[UInt8[np.ndarray, "k H W 3"], list[Note]]:
     frames: list[np.ndarray] = []
-    said: list[Note] = []
-    with _opened(path, facts.decoder, limits) as container:
-        for pixels, notes in first_frames(container, number, fps):
+    notes: list[Note] = []
+    with _opened(path, header.decoder, limits) as container:
+        for pixels, more in first_frames(container, number, fps):
             frames.append(_small(pixels))
-            said += notes
-    return np.stack(frames), said
+            notes += more
+    return np.stack(frames), notes
 
 
 def _numbers_at_rate(durations: list[float], number: int, fps: float) -> list[int]:
