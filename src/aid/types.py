@@ -1,4 +1,4 @@
-"""Plain records that several rooms hand to each other. Imports nothing of ours."""
+"""Plain records that several packages pass to each other. Imports no other module of aid."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -10,29 +10,38 @@ Provenance = Literal["video", "first_frame", "text"]
 class State:
     """One stage of a video in words, with the frames it spans (both ends included).
 
-    It spans the whole video where nobody knows more.
+    It spans the whole video if nothing more is known.
     """
 
     text: str
     first_frame: int
     last_frame: int
 
+    def within(self, start: int, stop: int) -> "State | None":
+        """The part in frames `start` to `stop` (excluded), counted from `start`; None if empty."""
+        if self.first_frame >= stop or self.last_frame < start:
+            return None
+        first, last = max(self.first_frame, start), min(self.last_frame, stop - 1)
+        return State(text=self.text, first_frame=first - start, last_frame=last - start)
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoRow:
     """One line of a manifest: a video, what it shows and where it is.
 
-    `video` is relative to the manifest's folder: a file, or a folder of frame images in the order
-    of their numbers. `start` and `stop` are the seconds of the file that the video spans; None is
-    its end. `num_frames`, `fps`, `height` and `width` are 0 where nobody knows them before the
-    pixels are read (a damaged file, frames without a rate). `instruction` is empty where a video
-    has none. `wordings` are other ways to say the instruction. `state_writer` names who wrote the
-    `states` (empty: whoever made the data) and `states_see` what they are made from. `camera` and
-    `split` are the source's own names. `world` is what the source knows beyond that (for the
-    table-top: seed, task, items with their true positions, camera, success). `world["episode"]`
-    names the recording that a row is a camera or a part of, the same for all of them: rows of one
-    episode must not be split between training and testing. Without it a row is an episode of its
-    own.
+    Attributes:
+        video: path below the manifest's folder: a file, or a folder of numbered frame images.
+        instruction: empty if the video has none; `wordings` are paraphrases of it.
+        num_frames: with `fps`, `height` and `width`, 0 if unknown before the pixels are read (a
+            damaged file, frames without a rate).
+        states: the stages; `state_writer` wrote them (empty: the maker of the data), and
+            `states_see` says from what.
+        world: further facts of the source (table-top: seed, task, items with their true positions,
+            camera, success). `world["episode"]` names the recording of which a row is a camera or a
+            part: rows of one episode must not be split between training and testing. Without it a
+            row is an episode of its own.
+        camera: the source's name, as is `split`.
+        start: in seconds of the file, as is `stop`, the end of the span (None: of the file).
     """
 
     id: str

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aid.config import FrameConfig
-from aid.types import State, VideoRow
+from aid.types import VideoRow
 
 SQUEEZED_FROM = 0.5
 """Seconds between two frames above which a whole episode counts as squeezed. Not in the paper."""
@@ -218,20 +218,7 @@ def _window(row: VideoRow, first: int, rate: float, num_frames: int) -> VideoRow
         start=start,
         stop=row.stop if is_last else start + max(num_frames / rate, whole / row.fps),
         num_frames=length,
-        states=[_cut(s, first, length) for s in row.states if _overlaps(s, first, length)],
-    )
-
-
-def _overlaps(state: State, first: int, length: int) -> bool:
-    return state.first_frame < first + length and state.last_frame >= first
-
-
-def _cut(state: State, first: int, length: int) -> State:
-    """A state in the frames of the window."""
-    return replace(
-        state,
-        first_frame=max(0, state.first_frame - first),
-        last_frame=min(length - 1, state.last_frame - first),
+        states=[part for s in row.states if (part := s.within(first, first + length))],
     )
 
 

@@ -116,7 +116,7 @@ def spans_of(
             stop=stop,
             instruction=task or next(iter(wordings), ""),
             wordings=wordings,
-            states=[_cut(stage, start, stop) for stage in stages if _meets(stage, start, stop)],
+            states=[part for stage in stages if (part := stage.within(start, stop))],
         )
         for start, stop, task in spans
     ]
@@ -188,19 +188,6 @@ def _runs(values: list) -> list[tuple[Any, int, int]]:
         runs.append((value, start, stop))
         start = stop
     return runs
-
-
-def _meets(stage: State, start: int, stop: int) -> bool:
-    return stage.first_frame < stop and stage.last_frame >= start
-
-
-def _cut(stage: State, start: int, stop: int) -> State:
-    """The stage in the frames of a span, counted from the span's first."""
-    return State(
-        text=stage.text,
-        first_frame=max(stage.first_frame, start) - start,
-        last_frame=min(stage.last_frame, stop - 1) - start,
-    )
 
 
 def _text(texts: dict[int, str], number: Any, where: str) -> str:
