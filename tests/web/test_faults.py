@@ -18,7 +18,7 @@ def test_a_crash_is_one_sentence_and_the_next_request_works(visit, studio, scree
     wait_for(page, "#status", CRASHED[1:])
     assert page.get_by_role("alert").count() == 1
     assert not [leak for leak in ("Traceback", faulty_studio.SECRET) if leak in page.content()]
-    assert faulty_studio.SECRET in studio.log.read_text()  # whoever runs the server is told
+    assert faulty_studio.SECRET in studio.log.read_text()  # the log has the details
     page.screenshot(path=screenshots / "crashed_1280_light.png", full_page=True)
     say(page, "lift the red ball")
     predict(page)

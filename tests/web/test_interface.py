@@ -257,7 +257,7 @@ def test_a_crash_is_one_sentence_and_the_next_request_works(studio, frame, words
         assert (event, answer["error"]) == ("error", CRASHED)
         assert not [leak for leak in LEAKS if leak in json.dumps(answer)]
         assert faulty_studio.SECRET not in json.dumps(answer)
-    assert faulty_studio.SECRET in studio.log.read_text()  # whoever runs the server is told
+    assert faulty_studio.SECRET in studio.log.read_text()  # the log has the details
     assert studio.call("predict", frame, SAID, *settings)[0] == "complete"
 
 

@@ -80,6 +80,7 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--frames", "nowhere"], "'nowhere' holds no frames.json"),
         (["--names", "http://studio.example"], "is no name of a host"),
         (["--port", "70000"], "port must be from 0 to 65535"),
         (["--password_file", "{short}"], "has 5 characters. Use 8 or more"),
