@@ -287,7 +287,7 @@ def encoding_steps(bench: Bench, loop: TrainConfig) -> float:
         latents, conditions = encode(parts, frames_of(bench, row), row.instruction)
         sigma = sample_sigmas(1, loop.noise, torch.Generator().manual_seed(step)).to(bench.device)
         with accelerator.autocast():
-            loss = denoiser.loss(latents, conditions, sigma, torch.randn_like(latents)).mean()
+            loss = denoiser.loss(latents, torch.randn_like(latents), sigma, conditions).mean()
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(parameters, loop.max_grad_norm)
         optimizer.step()

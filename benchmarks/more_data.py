@@ -54,7 +54,7 @@ def of_aid(model: str, folders: list[Path], skip: int, limit: int) -> Iterator[d
             noise = torch.randn(batch.latents.shape, generator=generator_for(0, start - first))
             for sigma in SIGMAS:
                 level = torch.full((len(indices),), sigma)
-                loss = denoiser.loss(batch.latents, told, level, noise)
+                loss = denoiser.loss(batch.latents, noise, level, told)
                 losses.setdefault(f"sigma {sigma:g}", []).append(loss)
         yield {name: torch.cat(parts) for name, parts in losses.items()}
 

@@ -54,7 +54,7 @@ def gaps(denoiser: Denoiser, own: Batch, other: Batch, sigma: float, at: int) ->
     noise = torch.randn(own.latents.shape, generator=generator_for(1, at))
     level = torch.full((len(noise),), sigma)
     told = [conditions_of(batch, denoiser.config.condition) for batch in (own, other)]
-    right, wrong = (denoiser.loss(own.latents, text, level, noise) for text in told)
+    right, wrong = (denoiser.loss(own.latents, noise, level, text) for text in told)
     return (wrong - right).tolist()
 
 

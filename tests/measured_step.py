@@ -73,7 +73,7 @@ def main(settings: str) -> None:
         ),
     )  # fmt: skip
     for step in range(2):
-        loss = denoiser.loss(latents, told, torch.ones(b), torch.randn_like(latents)).mean()
+        loss = denoiser.loss(latents, torch.randn_like(latents), torch.ones(b), told).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         optimizer.step()

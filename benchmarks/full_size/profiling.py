@@ -20,7 +20,7 @@ def profile_step(folder: Path, size: str, frames: int) -> dict:
     told = conditions(latents, size)
 
     def step() -> None:
-        denoiser.loss(latents, told, torch.tensor([1.0]), torch.randn_like(latents)).backward()
+        denoiser.loss(latents, torch.randn_like(latents), torch.tensor([1.0]), told).backward()
         denoiser.zero_grad()
 
     step()

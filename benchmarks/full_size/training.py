@@ -95,7 +95,7 @@ def aid_steps(
         dropped = denoiser.drop_conditions(told, empty, generator)
         sigma = sample_sigmas(1, NoiseConfig(), generator)
         noise = torch.randn(latents.shape, generator=generator)
-        denoiser.loss(latents, dropped, sigma, noise).mean().backward()
+        denoiser.loss(latents, noise, sigma, dropped).mean().backward()
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

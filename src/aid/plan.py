@@ -124,7 +124,7 @@ def _step(
     count.restart()
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         sigma = latents.new_ones(len(latents))
-        loss = denoiser.loss(latents, told, sigma, torch.zeros_like(latents)).mean()
+        loss = denoiser.loss(latents, torch.zeros_like(latents), sigma, told).mean()
     loss.backward()
     del loss, sigma
     gradients = count.live - before

@@ -142,7 +142,7 @@ def test_zeros_for_the_dropped_text_give_numbers_in_every_setting(
         cross_attention={"prepend_image_token": prepend},
     ).train()  # fmt: skip
     nothing = conditions.without_text(denoiser.null_text(None))
-    losses = denoiser.loss(latents, nothing, sigma, noise)
+    losses = denoiser.loss(latents, noise, sigma, nothing)
     losses.sum().backward()
     assert losses.isfinite().all()
     assert all(p.grad.isfinite().all() for p in denoiser.trained.parameters() if p.grad is not None)
@@ -214,7 +214,7 @@ def test_frozen_means_frozen(build, conditions, latents, noise, sigma):
     optimizer = torch.optim.Adam([{"params": group} for group in groups.values()], lr=1e-3)
     for _ in range(3):
         optimizer.zero_grad()
-        denoiser.loss(latents, conditions, sigma, noise).sum().backward()
+        denoiser.loss(latents, noise, sigma, conditions).sum().backward()
         optimizer.step()
     changed = {n for n, t in denoiser.state_dict().items() if not torch.equal(t, before[n])}
     assert changed == {f"trained.{name}" for name in denoiser.trained_state_dict()}
@@ -254,9 +254,9 @@ def test_loss_may_leave_out_the_given_frames(build, conditions, latents, noise, 
     )
     s = sigma[:, None, None, None, None]
     error = (output - (noise - s * latents) / (1 + s**2).sqrt()) ** 2
-    found = some.loss(latents, conditions, sigma, noise)
+    found = some.loss(latents, noise, sigma, conditions)
     torch.testing.assert_close(found, error[:, 2:].mean(dim=(1, 2, 3, 4)))
-    found = all_of_them.loss(latents, conditions, sigma, noise)
+    found = all_of_them.loss(latents, noise, sigma, conditions)
     torch.testing.assert_close(found, error.mean(dim=(1, 2, 3, 4)))
 
 
@@ -275,7 +275,7 @@ def test_ablations_of_the_paper_train_and_sample(
     build, conditions, latents, noise, sigma, empty_text, changes
 ):
     denoiser = build(**changes)
-    denoiser.loss(latents, conditions, sigma, noise).sum().backward()
+    denoiser.loss(latents, noise, sigma, conditions).sum().backward()
     assert all(p.grad.isfinite().all() for p in denoiser.trained.parameters())
     denoise = guided_denoise(denoiser, conditions, empty_text, SamplerConfig())
     found = sample_euler(denoise, 700 * noise, karras_sigmas(2, 0.002, 700.0, 7.0))

@@ -3,7 +3,7 @@ import torch
 
 from aid.config import SamplerConfig
 from aid.diffusion.edm import karras_sigmas
-from aid.diffusion.guidance import guide
+from aid.diffusion.guidance import guidance_weights, guide
 from aid.diffusion.sampler import sample_euler
 from aid.models.denoiser import guided_denoise
 
@@ -24,7 +24,8 @@ def test_guided_denoise_is_the_formula_on_three_separate_passes(
     null = empty_text if null_text == "empty" else None
     parts = three_predictions(denoiser, conditions, null, latents, sigma)
     denoise = guided_denoise(denoiser, conditions, empty_text, SamplerConfig())
-    expected = guide(*parts, SamplerConfig().image_guidance, SamplerConfig().text_guidance)
+    weights = guidance_weights(SamplerConfig().image_guidance, SamplerConfig().text_guidance)
+    expected = guide(parts, weights)
     torch.testing.assert_close(denoise(latents, sigma), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -41,7 +42,7 @@ def test_passes_of_no_weight_are_not_run(
     found = guided_denoise(denoiser, conditions, empty_text, config)(latents, sigma)
     assert [len(args[0]) for args, _ in seen] == [2 * num_passes]
     parts = three_predictions(denoiser, conditions, empty_text, latents, sigma)
-    expected = guide(*parts, image_guidance, text_guidance)
+    expected = guide(parts, guidance_weights(image_guidance, text_guidance))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 

@@ -229,8 +229,8 @@ def test_gradient_checkpointing_changes_no_gradient(build, conditions, latents, 
 
     def gradients():
         # Two forward passes with different contexts before one backward pass.
-        first = denoiser.loss(latents, conditions, sigma, latents.flip(0))
-        second = denoiser.loss(latents, swapped, sigma, latents.flip(0))
+        first = denoiser.loss(latents, latents.flip(0), sigma, conditions)
+        second = denoiser.loss(latents, latents.flip(0), sigma, swapped)
         (first + second).sum().backward()
         found = [p.grad.clone() for p in denoiser.trained.parameters()]
         denoiser.zero_grad()

@@ -46,7 +46,7 @@ def test_trained_weights_stay_float32_on_a_bfloat16_backbone(
     denoiser.load_trained_state_dict(exact.trained_state_dict())
     losses = []
     for one in (exact, denoiser):
-        loss = one.loss(latents, conditions, sigma, noise)
+        loss = one.loss(latents, noise, sigma, conditions)
         loss.sum().backward()
         losses.append(loss.detach())
     torch.testing.assert_close(losses[1], losses[0], atol=0, rtol=0.1)
@@ -66,7 +66,7 @@ def saved_bytes(denoiser, latents, conditions, sigma):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        denoiser.loss(latents, conditions, sigma, latents.flip(0))
+        denoiser.loss(latents, latents.flip(0), sigma, conditions)
     return found
 
 
@@ -92,10 +92,10 @@ def test_temporal_blocks_run_again_in_the_backward_pass(build, latents, conditio
     denoiser.unet.get_submodule(block).attn1.register_forward_hook(count)
     denoiser.enable_gradient_checkpointing()
     denoiser.enable_gradient_checkpointing()  # twice changes nothing
-    denoiser.loss(latents, conditions, sigma, latents.flip(0)).sum().backward()
+    denoiser.loss(latents, latents.flip(0), sigma, conditions).sum().backward()
     assert runs == 2
     with torch.no_grad():
-        denoiser.loss(latents, conditions, sigma, latents.flip(0))
+        denoiser.loss(latents, latents.flip(0), sigma, conditions)
     assert runs == 3
 
 

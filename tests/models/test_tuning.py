@@ -41,7 +41,7 @@ def test_updates_are_trained_and_the_frozen_weights_are_not(
     before = say(denoiser)
     for _ in range(2):  # W_down has no gradient until W_up has left zero
         optimizer.zero_grad()
-        denoiser.loss(latents, conditions, sigma, noise).mean().backward()
+        denoiser.loss(latents, noise, sigma, conditions).mean().backward()
         optimizer.step()
     silent = [n for n, p in denoiser.trained["lora"].named_parameters() if not p.grad.any()]
     assert not silent, "these projections get an update that nothing reads"
@@ -95,7 +95,7 @@ def test_the_whole_model_learns_the_same_by_the_sum(
     gradients = []
     for denoiser in both:
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            denoiser.loss(latents, conditions, sigma, noise).mean().backward()
+            denoiser.loss(latents, noise, sigma, conditions).mean().backward()
         parts = denoiser.trained["lora"].parameters()
         gradients.append(torch.cat([p.grad.flatten() for p in parts]))
     apart = (gradients[0] - gradients[1]).norm() / gradients[1].norm()

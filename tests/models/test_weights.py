@@ -8,7 +8,7 @@ from aid.config import LoraConfig, ModelConfig, tuned
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
 from aid.models.insertion import weight_names
-from aid.train.records import num_trained
+from aid.train.training import num_trained
 
 
 def trained_bits(denoiser):
@@ -26,7 +26,7 @@ def test_copies_of_weights_are_trained_and_the_frozen_ones_come_back(
     denoiser = Denoiser(unet, 16, 24, tuned(tiny_config, tuning))
     assert unet.state_dict().keys() == frozen.keys(), "stock names, copies or not"
     before = trained_bits(denoiser)
-    denoiser.loss(latents, conditions, sigma, noise).mean().backward()
+    denoiser.loss(latents, noise, sigma, conditions).mean().backward()
     touched = {n for n, p in unet.named_parameters() if p.grad is not None}
     assert touched == names
     with torch.no_grad():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from aid.train.compiling import as_written, compile_unet, plain_errors
+from aid.train.execution import compile_unet, plain_errors, without_compiling
 
 CPU = torch.device("cpu")
 
@@ -40,11 +40,11 @@ def test_pages_of_a_compiler_become_a_sentence_and_stay_as_its_cause():
         raise RuntimeError("its own")
 
 
-def test_checks_run_as_written():
+def test_checks_run_without_compiling():
     graphs = []
     layer = Layer()
     layer.compile(backend=lambda graph, inputs: graphs.append(graph) or graph)
-    as_written(lambda: layer(torch.zeros(1, 2)))()
+    without_compiling(lambda: layer(torch.zeros(1, 2)))()
     assert not graphs
     layer(torch.zeros(1, 2))
     assert len(graphs) == 1

@@ -31,8 +31,8 @@ from aid.models.conditions import Conditions
 from aid.optim import make_accelerator
 from aid.predict import Predictor
 from aid.prepare import prepare
-from aid.train import conditions_of, loading, other_instruction, train
-from aid.train.processes import try_step
+from aid.train import batches, conditions_of, other_instruction, train
+from aid.train.execution import try_step
 from aid.types import Stopped
 
 
@@ -47,14 +47,14 @@ def run(cache, tiny_backbone, tiny_config):
     def make(out, kill_at=None, model=tiny_config, loop=LOOP, backbone=tiny_backbone, **options):
         with pytest.MonkeyPatch.context() as patch:
             if kill_at is not None:
-                draw = loading.batch_indices
+                draw = batches.batch_indices
 
                 def killing(length, batch_size, seed, step):
                     if step == kill_at:
                         raise Killed
                     return draw(length, batch_size, seed, step)
 
-                patch.setattr(loading, "batch_indices", killing)
+                patch.setattr(batches, "batch_indices", killing)
             return train(cache, out, backbone, model=model, train=loop, sampler=SAMPLER, **options)
 
     return make
@@ -325,7 +325,7 @@ def test_a_cache_that_breaks_while_training_is_one_sentence(
     def broken(*_):
         raise ValueError("cache file 'videos-1.safetensors' is damaged.")
 
-    monkeypatch.setattr(loading, "draw_sample", broken)
+    monkeypatch.setattr(batches, "draw_sample", broken)
     with pytest.raises(ValueError, match=r"^cache file 'videos-1.safetensors' is damaged.$"):
         run(tmp_path, loop=replace(LOOP, num_workers=num_workers))
 
@@ -333,14 +333,14 @@ def test_a_cache_that_breaks_while_training_is_one_sentence(
 def test_a_stopped_run_leaves_a_checkpoint_of_its_last_step(run, tmp_path, tiny_backbone):
     unchecked = replace(LOOP, check_every=100, save_every=100)
     with pytest.MonkeyPatch.context() as patch:
-        draw = loading.batch_indices
+        draw = batches.batch_indices
 
         def stopping(length, batch_size, seed, step):
             if step == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
             return draw(length, batch_size, seed, step)
 
-        patch.setattr(loading, "batch_indices", stopping)
+        patch.setattr(batches, "batch_indices", stopping)
         with pytest.raises(Stopped):
             run(tmp_path, loop=unchecked)
     unet = load_backbone(tiny_backbone, ("unet",)).unet
@@ -456,13 +456,13 @@ def test_a_refused_run_leaves_the_record_of_the_one_that_is_there(run, tmp_path)
 
 def test_videos_of_one_first_frame_are_drawn_with_one_noise(cache, run, tmp_path, monkeypatch):
     drawn = []
-    draw = loading.draw_sample
+    draw = batches.draw_sample
 
     def watching(data, index, *rest):
         drawn.append((data.rows[index]["first_frame"], draw(data, index, *rest)))
         return drawn[-1][1]
 
-    monkeypatch.setattr(loading, "draw_sample", watching)
+    monkeypatch.setattr(batches, "draw_sample", watching)
     run(
         tmp_path,
         loop=replace(LOOP, steps=2, batch_size=4, hard_examples=HardExampleConfig(group_size=2)),

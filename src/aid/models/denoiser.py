@@ -11,13 +11,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
-from einops import rearrange, repeat
+from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from aid.config import ModelConfig, SamplerConfig
 from aid.diffusion.edm import Scalings, add_noise, edm_loss, motion_weights, over_latents
-from aid.diffusion.guidance import guidance_weights
+from aid.diffusion.guidance import guidance_weights, guide
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.dqformer import Context, DQFormer
 from aid.models.insertion import HALF, Insertion
@@ -168,9 +168,9 @@ class Denoiser(nn.Module):
     def loss(
         self,
         latents: Float[Tensor, "b f c h w"],
-        conditions: Conditions,
-        sigma: Float[Tensor, " b"],
         noise: Float[Tensor, "b f c h w"],
+        sigma: Float[Tensor, " b"],
+        conditions: Conditions,
         motion_weight: float = 0.0,
         huber_scale: float = 0.0,
     ) -> Float[Tensor, " b"]:
@@ -276,9 +276,9 @@ def guided_denoise(
     text_guidance = config.text_guidance if denoiser.reads_text else config.image_guidance
     weights = guidance_weights(config.image_guidance, text_guidance)
     image_only = conditions.without_text(denoiser.null_text(null_text))
-    told = (image_only.without_image(), image_only, conditions)
-    passes = [(weight, part) for weight, part in zip(weights, told, strict=True) if weight != 0]
-    batch = Conditions.cat([part for _, part in passes])
+    each = (image_only.without_image(), image_only, conditions)
+    needed = [(weight, part) for weight, part in zip(weights, each, strict=True) if weight != 0]
+    weights, batch = [weight for weight, _ in needed], Conditions.cat([part for _, part in needed])
     batch_context, full_context = denoiser.context(batch), denoiser.context(conditions)
     low, high = config.guidance_interval
 
@@ -288,9 +288,8 @@ def guided_denoise(
     ) -> Float[Tensor, "b f c h w"]:
         if not low <= float(sigma[0]) <= high:
             return denoiser(noisy_latents, sigma, conditions, full_context)
-        x = repeat(noisy_latents, "b ... -> (p b) ...", p=len(passes))
-        denoised = denoiser(x, sigma.repeat(len(passes)), batch, batch_context)
-        parts = rearrange(denoised, "(p b) f c h w -> p b f c h w", p=len(passes))
-        return sum(weight * part for (weight, _), part in zip(passes, parts, strict=True))
+        x = repeat(noisy_latents, "b ... -> (p b) ...", p=len(weights))
+        denoised = denoiser(x, sigma.repeat(len(weights)), batch, batch_context)
+        return guide(denoised.chunk(len(weights)), weights)
 
     return denoise

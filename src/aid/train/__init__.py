@@ -1,7 +1,7 @@
-"""Verb 2: a cache -> trained DQFormer, adapters and cross-attention, as a checkpoint folder.
+"""From a cache to a checkpoint: trains the DQFormer, the adapters and cross-attention.
 
-The loop itself is `optim.fit`; here is what AID's loss is (`batches`), what is checked on unseen
-videos (`checking`), and the run (`training`).
+`training` builds and runs; `batches` is the input of a step, `checking` the checks on unseen
+videos. The loop itself is `optim.fit`.
 """
 
 from aid.train.batches import conditions_of, empty_text

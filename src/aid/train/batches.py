@@ -1,23 +1,29 @@
-"""What a training step reads: videos of a cache, what the denoiser is told of them, and noise.
+"""The input of a training step: videos of a cache with everything drawn for them, as a DataLoader.
 
-Every draw of a sample comes from a generator of its own (`optim.sample_generators`), so a batch
-may be split over processes and forward passes without changing what any sample gets.
+Every draw of a sample comes from a generator of its own, a function of (seed, step, place in the
+step's whole batch). So a step's samples depend neither on how the batch is split over processes and
+forward passes nor on the number of workers, and a resumed run has those of the straight run.
 """
 
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from aid.config import ConditionConfig, TrainConfig
 from aid.data.cache import Batch, Cache
+from aid.data.order import batch_indices
 from aid.diffusion.edm import sample_sigmas
 from aid.diffusion.leakage import time_noise_strength
 from aid.models.conditions import Conditions, TextTokens
+from aid.optim import sample_generators
 
+NUM_WORKERS_BESIDE_A_GPU = 2
 Encode = Callable[[Float[Tensor, "b k 3 H W"]], Float[Tensor, "b k c h w"]]
 
 
@@ -32,7 +38,7 @@ def every(batch: Batch, stride: int) -> Batch:
 
 
 def conditions_of(batch: Batch, config: ConditionConfig, stride: int = 1) -> Conditions:
-    """A cached batch, one frame of `stride` kept, as what the denoiser is told."""
+    """The conditions of a cached batch of which one frame of `stride` was kept."""
     text = TextTokens(
         instruction_tokens=batch.instruction_tokens,
         instruction_mask=batch.instruction_mask,
@@ -53,7 +59,7 @@ def conditions_of(batch: Batch, config: ConditionConfig, stride: int = 1) -> Con
 
 
 def motion_buckets(latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, " b"]:
-    """How much each video moves, 0 (a still) to 255 (frames that have nothing in common).
+    """The motion of each video, 0 (a still) to 255 (uncorrelated frames).
 
     255 min(1, rms(x_{f+1} - x_f) / (sqrt(2) std(x)))
 
@@ -74,7 +80,7 @@ def empty_text(cache: Cache) -> TextTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """Given frames under noise that was drawn anew, and that nobody has encoded yet.
+    """Given frames with newly drawn noise, not encoded yet.
 
     `pixels` are the noised frames. `time_noise` is added to their latents, in units of those
     latents' standard deviation. `is_given` is False where the frames were dropped.
@@ -93,9 +99,9 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Noised:
-    """Some videos with all that was drawn for them: one step's part, ready for the loss.
+    """Videos with everything drawn for them, ready for the loss.
 
-    Where there is a `given`, the condition latents of the given frames are still to be made of it.
+    If there is a `given`, the condition latents of the given frames are still to be encoded.
     """
 
     latents: Float[Tensor, "b f c h w"]
@@ -124,11 +130,11 @@ class Noised:
         )
 
     def encoded(self, encode: Encode, repeats_first: bool) -> "Noised":
-        """With the condition latents of the given frames made of `given`, if there is one.
+        """With the condition latents of the given frames encoded, if there is a `given`.
 
         Args:
             encode: condition latents of frames, on this batch's device.
-            repeats_first: whether the first frame's stand for those of the frames to come.
+            repeats_first: whether the first frame's are also those of the unknown frames.
         """
         if self.given is None:
             return self
@@ -163,11 +169,11 @@ def draw_sample(
     generator: torch.Generator,
     noise_generator: torch.Generator,
 ) -> Noised:
-    """Video `index` with a wording, dropped conditions, a noise level and noise, all drawn.
+    """Video `index` with a drawn wording, dropped conditions, noise level and noise.
 
     Args:
-        condition: which conditions there are, and the share of samples that loses them.
-        null: the tokens that stand for "no instruction" (b = 1); None puts zeros.
+        condition: how conditions are made, and the share of samples that loses them.
+        null: the tokens of a dropped instruction (b = 1); None: zeros.
         generator: of this sample alone.
         noise_generator: the same, or one that the videos of a group share.
     """
@@ -178,19 +184,21 @@ def draw_sample(
     if config.redraw_noise_aug:
         pixels, strength = _noised_anew(data, index, condition, config, generator)
         batch = replace(batch, noise_aug_strength=strength)
-    told = conditions_of(batch, condition, config.frame_stride)
+    conditions = conditions_of(batch, condition, config.frame_stride)
     if config.time_noise.max_strength > 0:
-        told, time_noise = _with_time_noise(told, condition, sigma, config, generator)
-    told = told.dropped_at_random(null, condition.text_dropout, generator)
+        conditions, time_noise = _with_time_noise(conditions, condition, sigma, config, generator)
+    conditions = conditions.dropped_at_random(null, condition.text_dropout, generator)
     given = None
     if pixels is not None:
-        k, cell = pixels.shape[1], told.condition_latents.shape[2:]
+        k, cell = pixels.shape[1], conditions.condition_latents.shape[2:]
         given = Given(
             pixels=pixels,
             time_noise=torch.zeros(1, k, *cell) if time_noise is None else time_noise,
-            is_given=told.condition_latents.flatten(1).any(dim=1),
+            is_given=conditions.condition_latents.flatten(1).any(dim=1),
         )
-    return Noised(latents=batch.latents, conditions=told, sigma=sigma, noise=noise, given=given)
+    return Noised(
+        latents=batch.latents, conditions=conditions, sigma=sigma, noise=noise, given=given
+    )
 
 
 def _noised_anew(
@@ -200,7 +208,7 @@ def _noised_anew(
     config: TrainConfig,
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "1 k 3 H W"], Float[Tensor, " 1"]]:
-    """The given frames of a video under noise of a strength drawn as `aid prepare` draws it."""
+    """The given frames of a video with noise whose strength is drawn as by `aid prepare`."""
     pixels = data.given_frames([index])[:, :: config.frame_stride]
     normal = torch.randn(1, generator=generator)
     strength = (condition.noise_aug_mean + condition.noise_aug_std * normal).exp()
@@ -208,7 +216,7 @@ def _noised_anew(
 
 
 def _with_time_noise(
-    told: Conditions,
+    conditions: Conditions,
     condition: ConditionConfig,
     sigma: Float[Tensor, " b"],
     config: TrainConfig,
@@ -216,15 +224,15 @@ def _with_time_noise(
 ) -> tuple[Conditions, Float[Tensor, "b k c h w"]]:
     """Noise on the given frames' latents, the more the noisier the video is (`time_noise`).
 
-    In units of those latents' own standard deviation, as they are not scaled to one. The told
-    strength is that of both noises, this and the one on the pixels, together.
+    In units of those latents' own standard deviation, as they are not scaled to one. The condition
+    `noise_aug_strength` becomes that of both noises, this and the one on the pixels.
 
     Returns:
         The conditions, and the noise in those units.
     """
-    normal = torch.randn(len(told), generator=generator)
+    normal = torch.randn(len(conditions), generator=generator)
     strength = time_noise_strength(sigma, normal, config.noise, config.time_noise)
-    latents = told.condition_latents.clone()
+    latents = conditions.condition_latents.clone()
     k = len(range(0, condition.num_given_frames, config.frame_stride))
     given = latents[:, :k]
     scale = strength[:, None, None, None, None]
@@ -233,5 +241,106 @@ def _with_time_noise(
     latents[:, :k] += noise
     if condition.frame_condition == "repeat_first":  # the rest repeats frame 0, noise and all
         latents[:, k:] += noise[:, :1]
-    both = (told.noise_aug_strength.square() + strength.square()).sqrt()
-    return replace(told, condition_latents=latents, noise_aug_strength=both), scale * unit
+    both = (conditions.noise_aug_strength.square() + strength.square()).sqrt()
+    return replace(conditions, condition_latents=latents, noise_aug_strength=both), scale * unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts(Dataset):
+    """Item `step * accumulate + part`: this process's share of one forward pass, on the CPU.
+
+    Attributes:
+        groups: videos that are drawn together, all of one length (`hard_examples.drawn_groups`).
+        null: the tokens of a dropped instruction; None: zeros.
+        num_processes: that share each forward pass; `rank` is this one's number.
+    """
+
+    data: Cache
+    groups: list[list[int]]
+    condition: ConditionConfig
+    null: TextTokens | None
+    train: TrainConfig
+    num_processes: int
+    rank: int
+
+    def __len__(self) -> int:
+        """Forward passes of the whole run."""
+        return self.train.steps * self.train.accumulate
+
+    def __getitem__(self, number: int) -> Noised | ValueError | OSError:
+        """The samples of a forward pass, or the error of reading them, which `Feed` raises."""
+        try:
+            return self._drawn(*divmod(number, self.train.accumulate))
+        except (ValueError, OSError) as error:  # a DataLoader would wrap it in a worker's traceback
+            return error
+
+    def _drawn(self, step: int, part: int) -> Noised:
+        train, each, together = self.train, self.train.batch_size, len(self.groups[0])
+        begin = (part * self.num_processes + self.rank) * each
+        places = range(begin, begin + each)
+        size = each * self.num_processes * train.accumulate
+        chosen = batch_indices(len(self.groups), size // together, train.seed, step)
+        whole = [index for group in chosen for index in self.groups[group]]
+        own = sample_generators(train.seed, step, places)
+        # A group shares its noise, drawn from a generator of its own beside the samples'.
+        alike = own
+        if together > 1:
+            alike = sample_generators(train.seed, step, [-1 - p // together for p in places])
+        return Noised.cat(
+            [
+                draw_sample(self.data, whole[place], self.condition, self.null, train, *generators)
+                for place, *generators in zip(places, own, alike, strict=True)
+            ]
+        )
+
+
+class Feed:
+    """`feed(step, part)` gives the samples of a forward pass on the device.
+
+    Worker processes load the following ones meanwhile. Passes are requested in order; another one
+    restarts the workers from there, as a resumed run does.
+    """
+
+    def __init__(self, parts: Parts, device: torch.device) -> None:
+        self.parts, self.device = parts, device
+        self._items: Iterator[Noised | ValueError | OSError] = iter(())
+        self._next: int | None = None
+
+    def __call__(self, step: int, part: int = 0) -> Noised:
+        """The samples of a forward pass.
+
+        Raises:
+            ValueError: a file of the cache is damaged.
+            OSError: it cannot be read.
+        """
+        number = step * self.parts.train.accumulate + part
+        if number != self._next:
+            self._items = iter(self._loader(number))
+        item = next(self._items)
+        self._next = number + 1
+        if isinstance(item, Exception):
+            raise item
+        return item.to(self.device, non_blocking=True)
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self._items, self._next = iter(()), None
+
+    def _loader(self, number: int) -> DataLoader:
+        workers, on_gpu = self.parts.train.num_workers, self.device.type == "cuda"
+        if workers is None:
+            workers = NUM_WORKERS_BESIDE_A_GPU if on_gpu else 0
+        return DataLoader(
+            self.parts,
+            batch_size=None,
+            sampler=range(number, len(self.parts)),
+            num_workers=workers,
+            pin_memory=on_gpu,
+            worker_init_fn=_leave_signals_to_the_run if workers else None,
+        )
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    """Ctrl-c reaches all processes of the terminal; the run handles it and ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -130,7 +130,7 @@ class Checker:
             for name, conditions in told.items():
                 for sigma in CHECKED_SIGMAS:
                     level = torch.full((len(indices),), sigma, device=latents.device)
-                    losses = self.denoiser.loss(latents, conditions, level, noise)
+                    losses = self.denoiser.loss(latents, noise, level, conditions)
                     own = losses.cpu().double()[counted[start : start + len(indices)]]
                     total[f"{name}_{sigma:g}"] += float(own.sum())
         summed = torch.tensor([total[name] for name in names], device=self.accelerator.device)

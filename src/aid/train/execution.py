@@ -1,9 +1,14 @@
-"""The processes of a training run: devices, precision, trackers, and what cannot be spread."""
+"""How a training run executes: devices, processes, sharded weights, memory, torch.compile."""
 
+import os
+import shutil
+import sys
+import sysconfig
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +19,8 @@ from torch.distributed.fsdp import fully_shard
 from aid.config import Precision, TrainConfig
 from aid.models.denoiser import Denoiser
 from aid.optim import make_accelerator
+
+Check = TypeVar("Check", bound=Callable)
 
 
 def tracked_accelerator(
@@ -48,10 +55,10 @@ def tracked_accelerator(
 
 @contextmanager
 def enough_memory(device: torch.device) -> Iterator[None]:
-    """Turns a device that is out of memory into one sentence that names the settings.
+    """Turns running out of the device's memory into one sentence that names the settings.
 
     Raises:
-        ValueError: it is.
+        ValueError: the device is out of memory.
     """
     try:
         yield
@@ -69,9 +76,9 @@ def try_step(
     part: int,
     parameters: Collection[nn.Parameter],
 ) -> None:
-    """Makes the gradients of the first step once and forgets them, in the memory of a whole step.
+    """Computes the first step's gradients and drops them, with the memory of a whole step.
 
-    So a run that does not fit is refused before anything is written. What is drawn is a function of
+    So a run that does not fit is refused before anything is written. Random draws are a function of
     the step, so the run itself is the same.
     """
     with enough_memory(accelerator.device):
@@ -83,7 +90,7 @@ def try_step(
 
 
 def refuse_to_spread_alone(accelerator: Accelerator) -> None:
-    """Raises a `ValueError` where there is nobody to share the frozen weights with."""
+    """Raises a `ValueError` for a run of one process, which has no other to share weights with."""
     if accelerator.num_processes == 1:
         raise ValueError(
             "train.spread_frozen spreads the frozen weights over several processes; this run has "
@@ -94,8 +101,12 @@ def refuse_to_spread_alone(accelerator: Accelerator) -> None:
 def spread_frozen_weights(denoiser: Denoiser) -> None:
     """Leaves each process of the default group its share of the frozen UNet, in place.
 
-    A block's weights are whole while it runs, forward and backward. Every process must run the same
-    blocks in the same order from here on, checks included, or all wait for ever.
+    What is trained stays whole in every process, as for DDP: it is small, so saved states and
+    checkpoints are those of any other run. A block's weights are whole while it runs, forward and
+    backward. Every process must run the same blocks in the same order from here on, checks
+    included; otherwise all wait for ever.
+
+    Reference: torch's `fully_shard` (FSDP2).
     """
     unet, trained = denoiser.unet, set(denoiser.trained.parameters())
     for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
@@ -104,8 +115,63 @@ def spread_frozen_weights(denoiser: Denoiser) -> None:
 
 
 def share_of_frozen(unet: nn.Module) -> float:
-    """The share of the frozen numbers that this process holds at rest; 1 if nothing is frozen."""
+    """The share of the frozen weights that this process keeps; 1 if nothing is frozen."""
     frozen = [p for p in unet.parameters() if not p.requires_grad]
     own = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in frozen)
     total = sum(p.numel() for p in frozen)
     return own / total if total else 1.0
+
+
+def compile_unet(unet: nn.Module, device: torch.device) -> None:
+    """Compiles the UNet in place, when it is first called; its tensors and their names stay.
+
+    For one shape only, which every part of every batch has.
+
+    Raises:
+        ValueError: this machine lacks what compiling for a CPU needs.
+    """
+    if device.type == "cpu":
+        _require_tools()
+    unet.compile(dynamic=False)
+
+
+def without_compiling(check: Check) -> Check:
+    """`check` without torch.compile, which would compile again for each of its other shapes."""
+    return torch.compiler.set_stance("force_eager")(check)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turns a failure of torch's compiler into one sentence instead of pages of compiler output.
+
+    Raises:
+        ValueError: torch.compile failed; what it printed is the cause (`--debug` shows it).
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        cause = getattr(error, "inner_exception", error)
+        first = str(cause).strip().partition("\n")[0]
+        raise ValueError(
+            f"torch.compile failed ({first}). Train without it (--train.use_compile false), or see "
+            "with --debug what it printed."
+        ) from error
+
+
+def _require_tools() -> None:
+    usual = "clang++" if sys.platform == "darwin" else "g++"
+    compiler = os.environ.get("CXX", usual)
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    without = "or train without --train.use_compile."
+    if shutil.which(compiler) is None:
+        raise ValueError(
+            f"train.use_compile needs a C++ compiler, and {compiler!r} is not there. Install one "
+            f"(Debian: apt-get install g++), name another in the variable CXX, {without}"
+        )
+    if not headers.is_file():
+        raise ValueError(
+            f"train.use_compile needs Python's headers, and {str(headers)!r} is not there. Install "
+            f"them (Debian: apt-get install python3-dev), {without}"
+        )
