@@ -11,7 +11,7 @@ import pytest
 from measured_step import SIDES, configs_named
 
 from aid.config import AdapterConfig, DQFormerConfig, LoraConfig, ModelConfig, TrainConfig, to_json
-from aid.plan import forecast_training
+from aid.train.forecast import forecast_training
 
 MODEL = ModelConfig(
     num_frames=8, dqformer=DQFormerConfig(num_heads=2), adapter=AdapterConfig(long_term_heads=2)

@@ -83,7 +83,8 @@ def test_a_killed_and_resumed_training_is_the_same_training_bit_for_bit(
     for name in ("true", "swap_gap", "empty_gap"):
         assert all(math.isfinite(checks[4][f"{name}_{s}"]) for s in ("0.5", "1.5", "4", "12"))
     assert {path.name for path in (tmp_path / "straight").iterdir()} == {
-        "checkpoint", "state", "log.jsonl", "run.json", "sheet-000002.png", "sheet-000004.png",
+        "checkpoint", "state", "log.jsonl", "run.json", "report.html", "sheet-000002.png",
+        "sheet-000004.png",
     }  # fmt: skip
 
     # The checkpoint holds the averaged weights and loads on the backbone it was trained on.

@@ -50,73 +50,31 @@ def plan(
     """
     import torch
 
-    import aid.train  # noqa: F401  (so that this process is as large as one that trains)
-    from aid.data.cache import cache_size
-    from aid.models.sizes import BY_NAME, sizes_of, usual_size
-    from aid.plan import configs_of, forecast_training, remedies
+    from aid.models.sizes import BY_NAME, usual_size
     from aid.predict import find_backbone
+    from aid.train.forecast import configs_of, forecast_lines
 
     published = backbone.partition("+")[0].partition("@")[0]
     found = published if published in BY_NAME else find_backbone(backbone)
     configs = configs_of(found)
     side = 256 if isinstance(found, str) else min(256, *usual_size(found))
     frames = frames or FrameConfig()
-    height, width = height or frames.height or side, width or frames.width or side
-    _check_size(configs, height, width)
-    available = memory * GB if memory else device_memory()
-    is_cpu = device == "cpu" if device else not memory and not torch.cuda.is_available()
-
-    process = resident_bytes()
-
-    def forecast(settings: TrainConfig, precision: Precision):
-        return forecast_training(
-            configs, model, settings, height, width, process, is_cpu, precision
-        )
-
-    found = forecast(train, precision)
-    print(f"backbone         {backbone}, {model.num_frames} frames of {width}x{height}")
-    for name, number in found.parameters.items():
-        print(f"{name:<24} {number / 1e6:>9,.2f} M parameters")
-    for name, number in found.parts().items():
-        print(f"{name:<24} {number / GB:>9,.2f} GB")
-    print(f"{'peak while training':<24} {found.peak / GB:>9,.2f} GB of {available / GB:,.1f} GB")
-    sizes = sizes_of(configs)
-    room = cache_size(  # at most: no two videos share a first frame, all sentences are long
-        sizes, num_videos=videos, num_firsts=videos, num_tokens=sentences * sizes.num_text_tokens,
-        num_frames=model.num_frames, num_given_frames=model.condition.num_given_frames,
-        height=height, width=width,
-    )  # fmt: skip
-    print(
-        f"{'cache':<24} {room.total / GB:>9,.2f} GB for {videos:,} videos, {sentences:,} sentences"
+    lines = forecast_lines(
+        backbone,
+        configs,
+        model,
+        train,
+        height or frames.height or side,
+        width or frames.width or side,
+        num_videos=videos,
+        num_sentences=sentences,
+        available=memory * GB if memory else device_memory(),
+        process=resident_bytes(),
+        is_cpu=device == "cpu" if device else not memory and not torch.cuda.is_available(),
+        precision=precision,
     )
-    each = train.batch_size * train.accumulate
-    epochs = train.steps * each / videos
-    print(f"{'steps':<24} {train.steps:>9,} of {each} videos, {epochs:.1f} epochs")
-    if found.peak <= available:
-        print("it fits.")
-        return
-    print("it does not fit. Change, one on top of the other:")
-    before = found.peak
-    for change, settings, asked in remedies(train, precision):
-        peak = forecast(settings, asked).peak
-        if peak >= before:  # such as 8-bit moments of very small tensors
-            continue
-        before = peak
-        print(f"  {change:<40} {peak / GB:>7,.2f} GB")
-        if peak <= available:
-            return
-    print("  and still it does not fit: fewer frames, smaller videos, or a larger device.")
-
-
-def _check_size(configs: dict, height: int, width: int) -> None:
-    scale = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
-    levels = len(configs["unet"].get("block_out_channels", (320, 640, 1280, 1280)))
-    side = scale * 2 ** (levels - 1)
-    if height % side or width % side:
-        raise ValueError(
-            f"height and width must be multiples of {side} for this backbone, got {height} and "
-            f"{width}. Try {max(1, height // side) * side} and {max(1, width // side) * side}."
-        )
+    for line in lines:
+        print(line)
 
 
 def resident_bytes() -> int:

@@ -417,6 +417,6 @@ def report(run: Path, out: Path | None = None) -> None:
         run: folder of the run, also while it is going on.
         out: the page; by default report.html in that folder.
     """
-    from aid.report import write_report
+    from aid.optim.report import write_report
 
     print(write_report(run, out))

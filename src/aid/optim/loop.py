@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from aid.files import alone_in, check_free_space, restore, write_whole
 from aid.optim.average import AveragedWeights
 from aid.optim.log import JsonLog, progress_bar
 from aid.optim.rate import make_optimizer, set_rate
+from aid.optim.report import write_report
 from aid.optim.state import flat, load_state, save_state, size_of, state_tensors
 from aid.optim.stopping import stop_request
 from aid.types import Stopped
@@ -131,10 +133,8 @@ def fit(
     began = time.monotonic() - at.seconds
     if at.step < config.steps:
         at.pieces.append(at.step)
-    elif on_save:  # what a finished run has made may have been lost since
-        ema.swap(parameters)
-        on_save(at.step)
-        ema.swap(parameters)
+    else:  # the results of a finished run may have been lost since
+        _results(accelerator, folder, parameters, ema, at.step, on_save)
 
     with stop_request() as stop, progress_bar(title, at.step, config.steps, writes) as show:
         for step in range(at.step, config.steps):
@@ -174,10 +174,7 @@ def fit(
                 if log is not None:
                     log.flush()
                     _save(accelerator, state, tensors, at, facts)
-                if on_save:
-                    ema.swap(parameters)
-                    on_save(at.step)
-                    ema.swap(parameters)
+                _results(accelerator, folder, parameters, ema, at.step, on_save)
             if is_stopped and not is_last:
                 raise Stopped(f"stopped after step {at.step} of {config.steps}; the state is saved")
     return ema
@@ -277,6 +274,26 @@ def _save(
     if accelerator.scaler is not None:
         values["scaler"] = accelerator.scaler.state_dict()
     save_state(state, tensors, values)
+
+
+def _results(
+    accelerator: "Accelerator",
+    folder: Path,
+    parameters: Mapping[str, nn.Parameter],
+    ema: AveragedWeights,
+    step: int,
+    on_save: Callable[[int], None] | None,
+) -> None:
+    """Whatever is made of a saved state: the caller's results, and the run's report."""
+    if on_save:
+        ema.swap(parameters)
+        on_save(step)
+        ema.swap(parameters)
+    if accelerator.is_main_process:
+        try:
+            write_report(folder)
+        except OSError as error:  # a report is no reason to end a run
+            warnings.warn(f"the report of step {step} was not written: {error}.", stacklevel=3)
 
 
 def _load_scaler(accelerator: "Accelerator", saved: Mapping[str, Any]) -> None:

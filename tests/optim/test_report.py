@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import aid.cli
-from aid.report import Run, smoothed, write_report
+from aid.optim.report import Run, smoothed, write_report
 
 
 @pytest.fixture

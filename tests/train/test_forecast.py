@@ -4,7 +4,7 @@ from aid.data.cache import cache_size
 from aid.models.backbone import load_backbone
 from aid.models.denoiser import Denoiser
 from aid.models.sizes import BY_NAME, SVD, sizes_of
-from aid.plan import configs_of, forecast_training
+from aid.train.forecast import configs_of, forecast_training
 
 
 def test_the_peak_is_the_sum_of_its_parts_and_weights_count_exactly(tiny_backbone):
@@ -25,6 +25,22 @@ def test_the_peak_is_the_sum_of_its_parts_and_weights_count_exactly(tiny_backbon
     for group, parameters in made.trainable_parameters().items():
         own = sum(p.numel() for p in parameters)
         assert found.parameters.get(f"{group}, trained", 0) == own
+
+
+def test_the_vae_counts_where_given_frames_are_encoded_while_training(tiny_backbone):
+    heads = DQFormerConfig(queries_per_frame=2, num_heads=2)
+    model, configs = ModelConfig(num_frames=3, dqformer=heads), configs_of(tiny_backbone)
+    stored, redrawn = (
+        forecast_training(configs, model, TrainConfig(redraw_noise_aug=is_redrawn), 64, 64, 0)
+        for is_redrawn in (False, True)
+    )
+    vae = load_backbone(tiny_backbone, ("vae",)).part("vae")
+    assert redrawn.frozen - stored.frozen == 4 * sum(p.numel() for p in vae.parameters())
+    assert redrawn.parameters["VAE, frozen"] == sum(p.numel() for p in vae.parameters())
+    assert redrawn.activations >= stored.activations
+    model = ModelConfig(num_frames=3, dqformer=DQFormerConfig(branches="none"))
+    large = TrainConfig(redraw_noise_aug=True, batch_size=8, use_gradient_checkpointing=True)
+    assert redrawn.peak < forecast_training(configs, model, large, 256, 256, 0).peak
 
 
 def test_published_names_need_no_download():

@@ -1,7 +1,7 @@
-"""What a training run will take, before anything is loaded: parameters and memory.
+"""The parameters, memory and steps of a training run, before anything is loaded.
 
-The step is run on tensors without storage (`models.memory`), so the forecast follows every
-setting. `aid plan` prints it; benchmarks/full_size compares it with measured peaks.
+One step is run on tensors without storage (`models.memory`), so the forecast follows every setting.
+benchmarks/full_size compares it with measured peaks.
 """
 
 from collections.abc import Iterator
@@ -13,17 +13,19 @@ import torch
 from torch import Tensor
 
 from aid.config import ModelConfig, Precision, TrainConfig
+from aid.data.cache import cache_size
 from aid.models.attention import use_plain_attention
-from aid.models.backbone import empty_network
+from aid.models.backbone import Backbone, empty_network
 from aid.models.conditions import Conditions, TextTokens
 from aid.models.denoiser import Denoiser
 from aid.models.devices import dtype_of
 from aid.models.insertion import weight_names
 from aid.models.memory import MemoryCount, counting
-from aid.models.sizes import BY_NAME, Configs, read_configs
+from aid.models.sizes import BY_NAME, Configs, read_configs, sizes_of
 from aid.optim.rate import moments_bytes
 
 NUM_STATES = 4
+GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Forecast:
     """Bytes by part while training, and numbers of parameters.
 
     `frozen`, `trained`, `gradients`, `optimizer` and `average` stay for the whole run;
-    `activations` is what the costliest moment of a step needs besides. `process` is Python with its
-    libraries.
+    `activations` is the peak of a step beyond them. `process` is Python with its libraries. With
+    `redraw_noise_aug` the VAE is part of `frozen`, and its encoder's peak counts.
     """
 
     parameters: dict[str, int]
@@ -50,7 +52,7 @@ class Forecast:
         return sum(self.parts().values())
 
     def parts(self) -> dict[str, int]:
-        """Bytes by part, largest reasons first."""
+        """Bytes by part."""
         names = ("frozen", "trained", "gradients", "optimizer", "average", "activations", "process")
         return {name: getattr(self, name) for name in names}
 
@@ -109,6 +111,10 @@ def forecast_training(
             denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
         conditions = _conditions(configs, latents)
         activations, gradients = _step(count, denoiser, dtype, latents, conditions)
+        if train.redraw_noise_aug:
+            vae, encoding = _encoding(count, configs, model, train, height, width)
+            parameters["VAE, frozen"] = vae // 4  # float32, as `prepare` encodes
+            frozen, activations = frozen + vae, max(activations, encoding)
         optimizer = moments_bytes(own, train.optimizer)
     return Forecast(
         parameters=parameters, frozen=frozen, trained=trained, gradients=gradients,
@@ -129,6 +135,25 @@ def _step(
     del loss, sigma
     gradients = count.live - before
     return count.peak - before - gradients, gradients
+
+
+def _encoding(
+    count: MemoryCount,
+    configs: Configs,
+    model: ModelConfig,
+    train: TrainConfig,
+    height: int,
+    width: int,
+) -> tuple[int, int]:
+    """Bytes of the VAE's weights, and of its activations while it encodes the given frames."""
+    before = count.live
+    backbone = Backbone(folder=Path(), vae=empty_network("vae", configs["vae"]))
+    weights = count.live - before
+    num_given = len(range(0, model.condition.num_given_frames, train.frame_stride))
+    given = torch.zeros(train.batch_size, num_given, 3, height, width)
+    count.restart()
+    backbone.encode_condition(given, num_given, "zero_latents")
+    return weights, count.peak - before - weights
 
 
 @contextmanager
@@ -171,7 +196,7 @@ def _conditions(configs: Configs, latents: Tensor) -> Conditions:
 def remedies(
     train: TrainConfig, precision: Precision
 ) -> Iterator[tuple[str, TrainConfig, Precision]]:
-    """What to change if a run does not fit, one change on top of the other, cheapest first."""
+    """Changes for a run that does not fit, each in addition to those before, cheapest first."""
     if precision == "float32":
         precision = "bfloat16"
         yield "precision: bfloat16", train, precision
@@ -184,3 +209,94 @@ def remedies(
     if train.optimizer == "adamw":
         train = replace(train, optimizer="adamw_8bit")
         yield "train.optimizer: adamw_8bit", train, precision
+
+
+def forecast_lines(
+    backbone: str,
+    configs: Configs,
+    model: ModelConfig,
+    train: TrainConfig,
+    height: int,
+    width: int,
+    *,
+    num_videos: int,
+    num_sentences: int,
+    available: float | int,
+    process: int,
+    is_cpu: bool,
+    precision: Precision,
+) -> Iterator[str]:
+    """The forecast as lines of text: parameters, memory by part, cache, steps, and what to change.
+
+    Args:
+        backbone: its name, to print.
+        configs: `configs_of` the backbone.
+        model: the trained part.
+        train: the training settings.
+        height: of the videos, in pixels.
+        width: likewise.
+        num_videos: in the cache.
+        num_sentences: distinct instructions and states in it.
+        available: bytes of the device.
+        process: bytes of Python and its libraries.
+        is_cpu: whether the device is a CPU.
+        precision: of the frozen weights and the arithmetic.
+
+    Raises:
+        ValueError: the networks cannot halve this height and width.
+    """
+    _check_size(configs, height, width)
+
+    def forecast(train: TrainConfig, precision: Precision) -> Forecast:
+        return forecast_training(configs, model, train, height, width, process, is_cpu, precision)
+
+    found = forecast(train, precision)
+    yield f"backbone         {backbone}, {model.num_frames} frames of {width}x{height}"
+    for name, number in found.parameters.items():
+        yield f"{name:<24} {number / 1e6:>9,.2f} M parameters"
+    for name, number in found.parts().items():
+        yield f"{name:<24} {number / GB:>9,.2f} GB"
+    yield f"{'peak while training':<24} {found.peak / GB:>9,.2f} GB of {available / GB:,.1f} GB"
+    sizes = sizes_of(configs)
+    cache = cache_size(  # at most: no two videos share a first frame, all sentences are long
+        sizes,
+        num_videos=num_videos,
+        num_firsts=num_videos,
+        num_tokens=num_sentences * sizes.num_text_tokens,
+        num_frames=model.num_frames,
+        num_given_frames=model.condition.num_given_frames,
+        height=height,
+        width=width,
+    )
+    yield (
+        f"{'cache':<24} {cache.total / GB:>9,.2f} GB for {num_videos:,} videos, "
+        f"{num_sentences:,} sentences"
+    )
+    each = train.batch_size * train.accumulate
+    epochs = train.steps * each / num_videos
+    yield f"{'steps':<24} {train.steps:>9,} of {each} videos, {epochs:.1f} epochs"
+    if found.peak <= available:
+        yield "it fits."
+        return
+    yield "it does not fit. Change, each in addition to those before:"
+    before = found.peak
+    for change, changed, changed_precision in remedies(train, precision):
+        peak = forecast(changed, changed_precision).peak
+        if peak >= before:  # such as 8-bit moments of very small tensors
+            continue
+        before = peak
+        yield f"  {change:<40} {peak / GB:>7,.2f} GB"
+        if peak <= available:
+            return
+    yield "  and still it does not fit: fewer frames, smaller videos, or a larger device."
+
+
+def _check_size(configs: Configs, height: int, width: int) -> None:
+    scale = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+    levels = len(configs["unet"].get("block_out_channels", (320, 640, 1280, 1280)))
+    side = scale * 2 ** (levels - 1)
+    if height % side or width % side:
+        raise ValueError(
+            f"height and width must be multiples of {side} for this backbone, got {height} and "
+            f"{width}. Try {max(1, height // side) * side} and {max(1, width // side) * side}."
+        )
