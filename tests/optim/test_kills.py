@@ -75,7 +75,7 @@ def assert_it_goes_on(folder, hashes, steps):
     assert state is None or sha256_of(state / TENSORS) == hashes[step]
     run(folder, config=replace(LONG, steps=step + steps), on_check=check)
     assert sha256_of(folder / "state" / TENSORS) == hashes[step + steps]
-    assert {path.name for path in folder.iterdir()} == {"state", "log.jsonl"}
+    assert {path.name for path in folder.iterdir()} == {"state", "log.jsonl", "report.html"}
     assert {path.name for path in (folder / "state").iterdir()} == {TENSORS, FACTS}
     logged = [line["step"] for line in parabola.log_of(folder) if "loss" in line]
     assert logged == list(range(2, step + steps + 1, 2)), "no line is lost, none is there twice"
