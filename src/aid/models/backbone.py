@@ -9,7 +9,9 @@ here exactly where it turns images into conditions.
 """
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -30,6 +32,7 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
 )
+from transformers.utils import logging
 
 from aid.models.folder import backbone_hash, part_folder, weight_files
 
@@ -356,6 +359,19 @@ def _check_reach(part: Path) -> None:
         )
 
 
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Loads without transformers' progress bars, unless the user's environment decides on them."""
+    hide = logging.is_progress_bar_enabled() and "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ
+    if hide:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hide:
+            logging.enable_progress_bar()
+
+
 def load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
     """A network of a backbone folder, frozen and in evaluation mode.
 
@@ -365,14 +381,15 @@ def load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
     files = weight_files(folder, name)
     _check_reach(folder / name)
     type_is_called = "dtype" if name in ("image_encoder", "text_encoder") else "torch_dtype"
-    network, report = NETWORKS[name].from_pretrained(
-        folder / name,
-        use_safetensors=True,
-        variant="fp16" if ".fp16." in files[0].name else None,
-        output_loading_info=True,
-        local_files_only=True,
-        **{type_is_called: dtype},
-    )
+    with _without_progress_bars():
+        network, report = NETWORKS[name].from_pretrained(
+            folder / name,
+            use_safetensors=True,
+            variant="fp16" if ".fp16." in files[0].name else None,
+            output_loading_info=True,
+            local_files_only=True,
+            **{type_is_called: dtype},
+        )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         # Older CLIP files carry the numbers 0, 1, 2, ... as a tensor.
         keys = sorted(str(key) for key in report[problem] if not str(key).endswith("position_ids"))
