@@ -19,7 +19,7 @@ def built(models, tiny_backbone, example_frames, tmp_path, monkeypatch):
         from aid.web.page import build_page
 
         loaded = [Model.load(str(models / name), str(tiny_backbone), "cpu") for name in names]
-        examples = [FirstFrame(example_frames / file, "", ["go"]) for file in frames]
+        examples = [FirstFrame(example_frames / file, "", list("abcdefgh")) for file in frames]
         return build_page(Studio(loaded, Limits(), examples), tmp_path)
 
     return build
@@ -35,6 +35,11 @@ def test_a_tab_for_two_checkpoints_is_there_only_with_two(built):
         for names in (("one",), ("one", "rival"))
     }
     assert labels["one", "rival"] - labels[("one",)] == {"Two checkpoints"}
+
+
+def test_no_more_instructions_are_suggested_than_can_be_compared(built):
+    (lines,) = [one for one in shown(built(), "textbox") if one.elem_id == "lines"]
+    assert lines.value == "a\nb\nc\nd\ne\nf"
 
 
 def test_without_examples_nothing_is_offered_or_chosen(built):

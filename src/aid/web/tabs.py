@@ -101,7 +101,7 @@ def build_compare_tab(studio: Studio, form: Form, folder: Path) -> None:
     with gr.Tabs(elem_id="kinds"):
         with gr.Tab("Instructions"):
             lines = gr.Textbox(
-                "\n".join(suggested),
+                "\n".join(suggested[:MOST_INSTRUCTIONS]),
                 lines=4,
                 elem_id="lines",
                 label=f"Instructions, one a line (2 to {MOST_INSTRUCTIONS})",
@@ -182,7 +182,10 @@ def build_compare_tab(studio: Studio, form: Form, folder: Path) -> None:
             **PRIVATE,
         )
     form.suggestions.change(
-        lambda said: ("\n".join(said), said[-1]), form.suggestions, [lines, other], **PRIVATE
+        lambda suggested: ("\n".join(suggested[:MOST_INSTRUCTIONS]), suggested[-1]),
+        form.suggestions,
+        [lines, other],
+        **PRIVATE,
     )
     _connect_stop(stop, studio)
 
