@@ -222,14 +222,13 @@ def test_the_example_by_hand_does_what_the_predictor_does(
     assert (tmp_path / "a.mp4").is_file()
 
 
-def test_describe_tells_active_adapters_from_idle_ones(
-    predictor, tiny_backbone, tiny_config, tmp_path
-):
+def test_describe_names_adapters_without_effect(predictor, tiny_backbone, tiny_config, tmp_path):
     write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config, is_random=False)
     idle = Predictor.from_pretrained(tmp_path / "aid", tiny_backbone, "cpu")
-    assert "0 of 12 adapters have left their zero start" in idle.describe()
+    assert "12 of 12 adapters are zero and have no effect" in idle.describe()
     told = predictor.describe()
-    for words in ("12 of 12 adapters", "dqformer", "cross_attention", "step 7", "tabletop-rules"):
+    assert "have no effect" not in told
+    for words in ("dqformer", "cross_attention", "step 7", "tabletop-rules"):
         assert words in told
     assert predictor.info.backbone_hash in told
 

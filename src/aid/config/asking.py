@@ -1,4 +1,4 @@
-"""How a language model is asked for states."""
+"""How language models are queried for states."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ LONGEST = 86400.0  # seconds: a day
 
 @dataclass(frozen=True, kw_only=True)
 class AskingConfig:
-    """How language models are asked for states. Nothing here changes an answer."""
+    """How language models are queried for states. Nothing here changes an answer."""
 
     batch_size: int = 8
     """Questions at once, for a model on this machine."""

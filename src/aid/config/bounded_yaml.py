@@ -1,4 +1,4 @@
-"""YAML of strangers, read within bounds: recipes, and the cards of data sets."""
+"""YAML of unknown origin, read within bounds: recipes, and the cards of data sets."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def check_bounds(text: str) -> None:
                     f"YAML of more than {DEEPEST} levels is not read. Write it flatter."
                 )
     except yaml.YAMLError:
-        return  # whoever reads it says what is wrong
+        return  # the caller parses it again and reports the error
 
 
 def load_yaml(text: str) -> Any:

@@ -19,7 +19,7 @@ def require(config: Any, prefix: str = "", **bounds: tuple[int | float, int | fl
 
     Args:
         config: has the settings; one that is None is not checked, of a tuple each part is.
-        prefix: said before a setting's name.
+        prefix: before a setting's name in the message.
         bounds: (lowest, highest) of each, both allowed.
 
     Raises:

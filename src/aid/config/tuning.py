@@ -12,7 +12,7 @@ RANK = 16
 def tuned(model: ModelConfig, tuning: Tuning) -> ModelConfig:
     """The model's settings with the backbone adapted in one of five ways; the DQFormer stays.
 
-    - "aid": as the settings say: adapters and trained cross-attention.
+    - "aid": unchanged: adapters and trained cross-attention.
     - "lora": low-rank updates of all attention projections, of `model.lora.rank` (16 if that is 0).
     - "cross_attention": all of cross-attention, spatial and temporal.
     - "temporal": every temporal layer of the UNet.

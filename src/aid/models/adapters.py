@@ -30,7 +30,7 @@ def zeroed(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 
 
 class SpatialAdapter(nn.Module):
-    """Residual that bends the frozen spatial features towards a new domain, frame by frame.
+    """Residual that adapts the frozen spatial features to a new domain, frame by frame.
 
     S-Adapter(X) = X + W_up GELU(W_down X)                                                  (AID)
 
@@ -88,7 +88,7 @@ class ShortTermAdapter(nn.Module):
 
 
 class LongTermAdapter(nn.Module):
-    """Residual that lets every place look at itself in all frames.
+    """Residual of self-attention over the frames of each place.
 
     LT-Adapter(X) = X + W_up SelfAttn(W_down X)                                             (AID)
 

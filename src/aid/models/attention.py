@@ -1,4 +1,4 @@
-"""Attention that is fast to train on a CPU: plain products there, the fused kernel elsewhere.
+"""Attention that trains fast on a CPU: plain products there, the fused kernel elsewhere.
 
 On a CPU the fused kernel's backward pass over many short sequences, which temporal attention is,
 costs a fifth to a third of a training step. Both ways give the same numbers up to rounding.
@@ -20,7 +20,7 @@ def attend(
     mask: Bool[Tensor, "b 1 1 m"] | None = None,
     is_causal: bool = False,
 ) -> Float[Tensor, "b h n d"]:
-    """Softmax(q k^T / sqrt(d)) v, over the keys that `mask` shows; 0 where it shows none."""
+    """Softmax(q k^T / sqrt(d)) v, over the keys where `mask` is True; 0 where none is."""
     if mask is not None:
         has_any = mask.any(dim=-1, keepdim=True)  # b 1 1 1
         mask, v = mask | ~has_any, v * has_any  # a softmax over nothing is not a number
@@ -33,7 +33,7 @@ def attend(
 
 
 def use_plain_attention(unet: nn.Module, cells: int = 0) -> None:
-    """Lets the UNet's own attention multiply plainly; call it before AID's parts join the UNet.
+    """Computes the UNet's own attention by plain products; call it before `Insertion`.
 
     Args:
         unet: the backbone's.

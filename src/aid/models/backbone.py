@@ -5,7 +5,8 @@ methods; `denoiser.py` gets its UNet. The folder has SVD's own layout (`unet/ va
 feature_extractor/ scheduler/ model_index.json`) plus `text_encoder/` and `tokenizer/`.
 
 Reference: Blattmann et al. 2023 (SVD); diffusers' `StableVideoDiffusionPipeline`, which is repeated
-here exactly where it turns images into conditions.
+here exactly where it turns images into conditions. The protocol `VideoBackbone` is what the rest of
+the code needs; docs/svd.md says what the network itself must offer.
 """
 
 import json
@@ -77,7 +78,7 @@ class VideoBackbone(Protocol):
         """Moves every network."""
 
     def offload(self, device: torch.device | str) -> None:
-        """Lets the networks take turns on the device."""
+        """Keeps the networks in CPU memory; each is on the device only while it runs."""
 
     def encode(self, frames: Float[Tensor, "b f 3 H W"]) -> Float[Tensor, "b f c h w"]:
         """Latents of frames."""
@@ -88,7 +89,7 @@ class VideoBackbone(Protocol):
         num_frames: int,
         frame_condition: Literal["grey_pixels", "repeat_first", "zero_latents"],
     ) -> Float[Tensor, "b f c h w"]:
-        """What the denoising network is told of the given frames, for every frame."""
+        """Condition latents of the given frames, for every frame of the video."""
 
     def decode(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f 3 H W"]:
         """Frames of latents."""
@@ -101,7 +102,7 @@ class VideoBackbone(Protocol):
 
 @dataclass(kw_only=True)
 class Backbone:
-    """The loaded parts; a part that was not asked for is None and using it is an error.
+    """The loaded parts; a part that was not requested is None and using it is an error.
 
     `decode_chunk` is how many frames are decoded at a time, of all videos together: fewer take less
     memory.
@@ -147,12 +148,12 @@ class Backbone:
         """A loaded part.
 
         Raises:
-            ValueError: it was not asked for.
+            ValueError: it was not loaded.
         """
         if (found := getattr(self, name)) is None:
             raise ValueError(
                 f"this backbone was loaded without {name!r}. "
-                f"Ask for it: load_backbone(folder, parts=({name!r}, ...))"
+                f"Load it, too: load_backbone(folder, parts=({name!r}, ...))"
             )
         return found
 
@@ -164,7 +165,7 @@ class Backbone:
         return self
 
     def offload(self, device: torch.device | str) -> None:
-        """Keeps the loaded networks in the CPU's memory; each visits the device when it runs."""
+        """Keeps the loaded networks in CPU memory; each is on the device only while it runs."""
         networks = [getattr(self, name) for name in NETWORKS]
         offload([network for network in networks if network is not None], device)
 
@@ -295,7 +296,7 @@ def load_backbone(
     parts: Sequence[str] = ("unet", "vae", "image_encoder"),
     dtype: torch.dtype = torch.float32,
 ) -> Backbone:
-    """The asked parts of a backbone folder: frozen and in evaluation mode.
+    """The requested parts of a backbone folder, frozen and in evaluation mode.
 
     Weights come from safetensors only and must fit exactly.
 
@@ -343,7 +344,7 @@ REACHING = ("attn_implementation", "_attn_implementation", "auto_map", "quantiza
 
 
 def _check_reach(part: Path) -> None:
-    """A backbone may come from a stranger: it is weights and sizes, and brings in nothing else."""
+    """Refuses a backbone that would load anything but weights and sizes."""
     file = part / "config.json"
     if not file.is_file():
         raise ValueError(f"{str(file)!r} is missing. Copy it again.")
@@ -402,7 +403,7 @@ def load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
 
 
 class OneAtATime(ModelHook):
-    """Before a network runs, it moves to the device and the others leave it."""
+    """Before a network runs, moves it to the device and the others to the CPU."""
 
     def __init__(self, networks: Sequence[nn.Module], device: torch.device) -> None:
         self.networks, self.execution_device = networks, device
@@ -418,7 +419,7 @@ class OneAtATime(ModelHook):
 
 
 def offload(networks: Sequence[nn.Module], device: torch.device | str) -> None:
-    """From here on at most one of the networks is on the device; all begin in the CPU's memory."""
+    """From here on at most one of the networks is on the device; all start on the CPU."""
     for network in networks:
         network.to("cpu")
         add_hook_to_module(network, OneAtATime(networks, torch.device(device)))

@@ -1,8 +1,8 @@
 """A checkpoint: AID's trained tensors and what is needed to use them again, as a folder.
 
-`train.py` saves, `predict.py` and `evaluate.py` load. The folder holds `trained.safetensors` and
-`config.json`; the backbone is not in it, only named and recognised by its hash. Nothing is pickled,
-nothing is half-written, and loading is strict.
+`train` saves, `predict` and `evaluate` load. The folder holds `trained.safetensors`, `config.json`
+and a model card; the backbone is not in it, only its name and hash. Nothing is pickled, a folder is
+written whole or not at all, and loading is strict.
 """
 
 import hashlib
@@ -44,10 +44,10 @@ MOST_CHARACTERS = 1000  # of a text in it
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
-    """All that a checkpoint knows besides its tensors.
+    """The contents of a checkpoint besides its tensors.
 
     `backbone_hash` is `models.backbone.backbone_hash` of the frozen weights; `backbone_name` is for
-    people. `sampler` holds the settings to predict with unless told otherwise. `state_writer` names
+    people. `sampler` holds the settings for predicting by default. `state_writer` names
     who wrote the states of the training data and `states_see` what they are made from (None: not
     known, an older checkpoint), `data_fingerprint` which data that was and `data_licence` what its
     source says of its licence (None: nothing), and `step` is the number of optimizer steps made.
@@ -75,7 +75,7 @@ class CheckpointInfo:
     aid_version: str = field(default_factory=lambda: version("aid-video"))
 
     def __post_init__(self) -> None:
-        """Refuses what no machine holds and what could steer a terminal."""
+        """Refuses sizes that fit no machine and texts with control characters."""
         require_size(self.height, self.width, self.model.num_frames)
         widths = dict.fromkeys(("text_dim", "image_dim"), (1, LARGEST_WIDTH))
         require(self, fps=(1e-6, 1e6), step=(0, 10**12), **widths)
@@ -138,7 +138,7 @@ def write_card(folder: Path | str, figures: str | None) -> Path:
 
 
 def trained_hash(tensors: Mapping[str, Tensor]) -> str:
-    """What a score card names trained tensors by; their float32 values and names decide."""
+    """The hash of trained tensors in a score card, from their names and float32 values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
@@ -218,7 +218,7 @@ def load_checkpoint(
 def _check_shapes(file: Path, unet: nn.Module, info: CheckpointInfo) -> None:
     """Compares the tensors that the settings ask for with those of the file, without making any.
 
-    So the settings of a stranger cannot ask for more memory than the file has bytes.
+    So settings of unknown origin cannot request more memory than the file has bytes.
 
     Raises:
         ValueError: the file is missing or damaged, or names or shapes differ.
@@ -347,10 +347,10 @@ def model_card(
         "LoRA": lora,
         "trained cross-attention": model.cross_attention.trained,
         "data": f"manifest `{info.data_fingerprint}`",
-        "licence of the data": info.data_licence or "not recorded: look where the data comes from",
+        "licence of the data": info.data_licence or "not recorded: see where the data comes from",
         "licence of the backbone": f"[Stability AI's]({licence})"
         if is_svd
-        else "its folder does not say; look where it comes from",
+        else "not recorded: see where it comes from",
         "states": "none"
         if info.state_writer == "none"
         else f"written by {info.state_writer}, which sees: {sees}",
@@ -370,7 +370,7 @@ def model_card(
 
 # AID: one frame and one instruction become the video of what happens next
 
-The trained part of AID on a frozen image-to-video model. It is of use only with its backbone.
+The trained part of AID on a frozen image-to-video model. It works only with its backbone.
 
 | | |
 |---|---|
@@ -386,11 +386,11 @@ The trained part of AID on a frozen image-to-video model. It is of use only with
 from aid import AIDPipeline
 
 pipeline = AIDPipeline.from_pretrained("THIS FOLDER"{told})
-videos = pipeline("frame.png", "what is to happen").frames
+videos = pipeline("frame.png", "INSTRUCTION").frames
 ```
 
 ## Licence and limits
 
-The backbone's licence holds for what is made with it, that of the data for what was learnt from it.
-The model predicts what its training data showed. Do not steer machines with it.
+The backbone's licence applies to videos made with it, the licence of the data to what was learned
+from them. The model predicts what its training data show. Do not control machines with it.
 """

@@ -1,7 +1,7 @@
-"""Everything the denoiser is told about a video, and how parts of it are taken away.
+"""All conditions of the denoiser, and how parts of them are dropped.
 
-`prepare/` and `predict.py` fill a `Conditions`; the training loop drops parts of it at random and
-classifier-free guidance drops them on purpose. Words never come here, only encoders' tokens.
+`train` and `predict` make a `Conditions`; training drops parts of it at random, classifier-free
+guidance systematically. It holds the encoders' tokens, never words.
 
 Reference: AID, dual classifier-free guidance; dropout as in InstructPix2Pix (Brooks et al. 2023).
 """
@@ -46,7 +46,7 @@ class TextTokens:
         return TextTokens(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
 
     def zeros(self) -> "TextTokens":
-        """Tokens of the same shape that say nothing: all zero, all padding."""
+        """Tokens of the same shape without content: all zero, all padding."""
         return self._map(torch.zeros_like)
 
     def expand(self, batch_size: int) -> "TextTokens":
@@ -92,8 +92,8 @@ class Conditions:
     `condition_latents` are the VAE's `mode()` of the given frames (the rest filled up), *not* times
     the scaling factor. `image_embedding` and `image_tokens` are the image encoder's pooled and
     patch outputs for the first frame. `fps`, `motion_bucket_id` and `noise_aug_strength` are SVD's
-    micro-conditions; `fps` is the video's own (the UNet is told `fps - 1`). `text` may be None for
-    a model that reads none.
+    micro-conditions; `fps` is the video's own (the UNet receives `fps - 1`). `text` may be None for
+    a model without a DQFormer.
     """
 
     condition_latents: Float[Tensor, "b f c h w"]
@@ -115,7 +115,7 @@ class Conditions:
 
     @property
     def added_time_ids(self) -> Float[Tensor, "b 3"]:
-        """SVD's micro-conditions in the UNet's order; SVD was trained on fps - 1."""
+        """SVD's micro-conditions in the UNet's order; SVD was trained with fps - 1."""
         return torch.stack([self.fps - 1, self.motion_bucket_id, self.noise_aug_strength], dim=1)
 
     def _all(self) -> Bool[Tensor, " b"]:

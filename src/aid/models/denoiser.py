@@ -1,6 +1,6 @@
 """The denoiser: frozen Stable Video Diffusion with AID's trained parts, in Karras's coordinates.
 
-The one object in which training and prediction meet. `train.py` calls `loss`; `predict.py` hands
+The one object that training and prediction share. `train` calls `loss`; `predict` passes
 `guided_denoise` to the sampler; `checkpoint.py` saves and loads the trained part.
 
 Reference: AID, method; Karras et al. 2022, Eq. 7; SVD for preconditioning and micro-conditions.
@@ -36,7 +36,7 @@ class Denoiser(nn.Module):
     "weights".
 
     Args:
-        unet: SVD's, from `load_backbone`; it carries AID's joins from here on.
+        unet: SVD's, from `load_backbone`; AID's trained parts are attached to it from here on.
         text_dim: width of the text encoder's tokens.
         image_dim: width of the image encoder's tokens.
         config: what AID's part looks like.
@@ -68,7 +68,7 @@ class Denoiser(nn.Module):
 
     @property
     def reads_text(self) -> bool:
-        """Whether a DQFormer exists; without one the UNet reads SVD's image token only."""
+        """Whether a DQFormer exists; without it the UNet reads SVD's image token only."""
         return self.config.dqformer.branches != "none"
 
     @property
@@ -97,7 +97,7 @@ class Denoiser(nn.Module):
         return self
 
     def context(self, conditions: Conditions) -> Context | None:
-        """What cross-attention reads; the same for all noise levels, so make it once per video."""
+        """MCondition, the keys and values of cross-attention; the same for all noise levels."""
         if not self.reads_text:
             return None
         text = conditions.text
@@ -132,12 +132,12 @@ class Denoiser(nn.Module):
         conditions: Conditions,
         context: Context | None = None,
     ) -> Float[Tensor, "b f c h w"]:
-        """The raw network F(c_in x; c_noise), trained to answer v.
+        """The output of the raw network, F(c_in x; c_noise), trained to predict v.
 
         Args:
             noisy_latents: x = x_0 + sigma n.
             sigma: noise level of each sample.
-            conditions: what the videos should show.
+            conditions: c_V and c_T of the videos.
             context: `self.context(conditions)` if already at hand.
         """
         context = self.context(conditions) if context is None else context
@@ -188,7 +188,7 @@ class Denoiser(nn.Module):
         return edm_loss(output, latents, noise, sigma, weights, places, huber_scale)
 
     def null_text(self, empty: TextTokens | None) -> TextTokens | None:
-        """What stands for "no instruction": `empty`, or None for zeros (`condition.null_text`).
+        """The tokens of a dropped instruction: `empty`, or None for zeros (`condition.null_text`).
 
         Raises:
             ValueError: the empty sentence's tokens are needed and were not given.
@@ -203,7 +203,7 @@ class Denoiser(nn.Module):
         return empty
 
     def enable_gradient_checkpointing(self, levels: int | None = None) -> None:
-        """Less memory, more time: the UNet's blocks run again in the backward pass.
+        """Saves memory for time: the backward pass recomputes the UNet's activations.
 
         Args:
             levels: only the first so many resolutions, whose activations are the largest.
@@ -220,7 +220,7 @@ class Denoiser(nn.Module):
         return self.trained.state_dict()
 
     def load_trained_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Puts trained tensors back.
+        """Loads trained tensors.
 
         Raises:
             ValueError: names or shapes differ from this model's in any way.
@@ -263,9 +263,9 @@ def guided_denoise(
 ) -> Callable[[Float[Tensor, "b f c h w"], Float[Tensor, " b"]], Float[Tensor, "b f c h w"]]:
     """The function `(noisy_latents, sigma) -> denoised` for the sampler, with dual guidance.
 
-    See `diffusion.guidance.guide` for the formula. The predictions run as one batch; those of
-    weight 0 are left out, and their contexts are made here, once for all steps. A denoiser that
-    reads no text has only the image to be guided by.
+    See `diffusion.guidance` for the formula. The predictions run as one batch; those of weight 0
+    are left out. Their contexts are computed here, once for all steps. A denoiser that reads no
+    text has guidance on the image only.
 
     Args:
         denoiser: makes the predictions.

@@ -1,7 +1,7 @@
-"""Which device computes, and how precisely: one choice for every command.
+"""The device and the precision of a computation, the same for every command.
 
-Precision is that of the frozen networks, which are most of a model: they are stored and compute in
-it. What is trained stays float32.
+The frozen networks, which are most of a model, are stored and compute in the precision. Trained
+weights stay float32.
 """
 
 import os
@@ -13,7 +13,7 @@ from aid.config import Precision
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The device that was asked for, if this machine has it.
+    """The requested device, if this machine has it.
 
     Args:
         device: "cpu", "cuda", "cuda:1", "mps", "xpu"; None takes an accelerator if there is one
@@ -21,7 +21,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
             launch`) a process that names no number takes the device of its `LOCAL_RANK`.
 
     Raises:
-        ValueError: there is no such device here. Nothing was put on any device.
+        ValueError: there is no such device here.
     """
     found = torch.accelerator.current_accelerator(check_available=True)
     number = 0 if found is None else torch.accelerator.device_count()

@@ -1,7 +1,7 @@
-"""Dual-Query Transformer: instruction, states and first frame become what each frame is told.
+"""Dual-Query Transformer: from instruction, states and first frame to one context per frame.
 
-`denoiser.py` calls it once per video; `insertion.py` lets the UNet's spatial cross-attention read
-the `Context` it makes. Text and image arrive as tokens of the frozen encoders.
+`denoiser.py` calls it once per video; the UNet's spatial cross-attention reads its `Context`
+(`insertion.py`). Its input are the tokens of the frozen encoders.
 
 Reference: AID, section on the DQFormer and the pipeline figure.
 """
@@ -20,10 +20,10 @@ from aid.models.attention import attend
 
 @dataclass(frozen=True)
 class Context:
-    """What cross-attention reads (AID's MCondition): tokens for all frames, then each frame's own.
+    """MCondition, the keys and values of cross-attention: shared tokens, then each frame's own.
 
-    Kept apart so that keys and values of the shared tokens are computed once per video, not once
-    per frame.
+    They are kept apart so that keys and values of the shared tokens are computed once per video,
+    not once per frame.
     """
 
     shared: Float[Tensor, "b n d"]
@@ -46,7 +46,7 @@ class Context:
 class Attention(nn.Module):
     """Multi-head attention behind layer norms: Softmax((W_Q x)(W_K y)^T / sqrt(d)) W_V y.
 
-    Positions that `mask` hides are not read; where it hides all of them, the answer is 0.
+    Positions where `mask` is False are ignored; where all are, the output is 0.
     """
 
     def __init__(self, dim: int, num_heads: int):
@@ -64,7 +64,7 @@ class Attention(nn.Module):
         y: Float[Tensor, "b m d"] | None = None,
         mask: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """What x reads in y (in itself if y is None), without a skip."""
+        """Attention of x to y (to itself if y is None), without a skip."""
         x = self.norm(x)
         y = x if y is None else y
         q, k, v = (
@@ -86,7 +86,7 @@ class FeedForward(nn.Sequential):
 
 
 class MultimodalBranch(nn.Module):
-    """The instruction looks at the first frame: one token per token of the instruction.
+    """The instruction attends to the first frame: one token per token of the instruction.
 
     Softmax((W_1Q SelfAttn(t_1)) (W_1K v)^T / sqrt(d_1)) (W_1V v)                            (AID)
     """
@@ -125,7 +125,7 @@ class MultimodalBranch(nn.Module):
 
 
 class DecomposedBranch(nn.Module):
-    """Learned queries of every frame collect their share of the instruction, then of the states.
+    """Learned queries of every frame attend to the instruction, then to the states.
 
     Q in R^{(N N_t) x C}; Q <- Q + CrossAttn(Q, t_1); Q <- Q + CrossAttn(Q, t_2)             (AID)
     """
@@ -184,7 +184,7 @@ class DecomposedBranch(nn.Module):
 
 
 class DQFormer(nn.Module):
-    """Both branches, with the projections in and out; its answer is the UNet's `Context`.
+    """Both branches, with the projections in and out; its output is the UNet's `Context`.
 
     Args:
         text_dim: width of the text encoder's tokens.

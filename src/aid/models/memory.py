@@ -1,7 +1,7 @@
-"""How much memory a computation takes, counted without doing it.
+"""The memory of a computation, counted without doing it.
 
 Tensors here have a shape and a device but no storage (PyTorch's fake tensors), so the full-size
-model is built and run in seconds. `plan.py` asks before anything is loaded.
+model is built and run in seconds. `train/forecast.py` uses it before anything is loaded.
 """
 
 import warnings
@@ -16,10 +16,10 @@ from torch.utils._pytree import tree_leaves
 
 
 class MemoryCount(TorchDispatchMode):
-    """Bytes of all tensors alive at once, as operations make them and Python lets go of them.
+    """Bytes of all live tensors, as operations create them and Python frees them.
 
-    `live` is the present sum and `peak` the highest since `restart`. What kernels allocate for
-    themselves is not seen.
+    `live` is the present sum and `peak` the highest since `restart`. Memory that kernels allocate
+    internally is not counted.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class MemoryCount(TorchDispatchMode):
 
 @contextmanager
 def counting() -> Iterator[MemoryCount]:
-    """While it lasts, tensors have no storage and their sizes are counted."""
+    """Within it, tensors have no storage and their sizes are counted."""
     with warnings.catch_warnings(), FakeTensorMode(), MemoryCount() as count:
         warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         yield count
@@ -63,11 +63,11 @@ def counting() -> Iterator[MemoryCount]:
 
 @contextmanager
 def with_storage() -> Iterator[None]:
-    """Within `counting`, tensors have storage while it lasts; for code that cannot do without."""
+    """Within it, tensors have storage even inside `counting`; for code that needs it."""
     with unset_fake_temporarily():
         yield
 
 
 def has_storage(tensor: Tensor) -> bool:
-    """Whether a tensor is more than counted."""
+    """Whether a tensor has storage, so is not only counted."""
     return not isinstance(tensor, FakeTensor)

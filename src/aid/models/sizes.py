@@ -133,7 +133,7 @@ def backbone_sizes(folder: Path) -> BackboneSizes:
 
 
 def usual_size(folder: Path) -> tuple[int, int]:
-    """Height and width in pixels for which a backbone's UNet was made, as its settings say.
+    """Height and width in pixels that a backbone's UNet was made for, from its settings.
 
     Raises:
         ValueError: as `backbone_sizes`.
@@ -145,6 +145,6 @@ def usual_size(folder: Path) -> tuple[int, int]:
         return int(height) * scaling, int(width) * scaling
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{str(folder)!r} does not say for which size its UNet was made ({error}). Say which "
-            "one to make: --frames.height 256 --frames.width 256"
+            f"{str(folder)!r} does not state the size that its UNet was made for ({error}). Set "
+            "the size: --frames.height 256 --frames.width 256"
         ) from None

@@ -1,6 +1,6 @@
-"""The training loop, once: the rate, the averaged weights, the counted randomness, the saved state.
+"""The training loop: learning rate, averaged weights, seeded randomness, saved state, report.
 
-`train` and `pretrain` say what the loss is; `fit` does the rest. A saved state is safetensors and
+The caller gives the loss; `fit` does the rest. A saved state is safetensors and
 JSON, never a pickle, and a resumed run is the same run (docs/reliability.md).
 """
 

@@ -1,4 +1,4 @@
-"""An accelerate `Accelerator` for one device and one precision, asked for as everywhere."""
+"""An accelerate `Accelerator` for one device and one precision."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""`fit`: the one training loop, called by `train` and by all stages of `pretrain`."""
+"""`fit`: the one training loop."""
 
 import functools
 import json
@@ -41,7 +41,7 @@ class Position:
     running: float = 0.0
     """Sum of the losses since the last line of the log."""
     changes: list[dict[str, Any]] = field(default_factory=list)
-    """Facts that were changed on the way, as somebody accepted."""
+    """Facts that were changed on resuming, by `accept`."""
     pieces: list[int] = field(default_factory=list)
     """The step at which each piece of the run began."""
 

@@ -35,7 +35,7 @@ def make_optimizer(
         rates: the peak rate of a parameter by name.
 
     Raises:
-        ValueError: the 8-bit one is asked for and its package is not installed.
+        ValueError: the 8-bit one needs a package that is not installed.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():

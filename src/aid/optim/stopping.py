@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether somebody asked the run to end."""
+    """Whether a signal has asked the run to end."""
 
     def __init__(self) -> None:
         self.is_made = False
@@ -24,7 +24,7 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """While it lasts, SIGTERM and ctrl-c are noted instead of obeyed.
+    """Within it, SIGTERM and ctrl-c are recorded and end the run after the present step.
 
     Only the main thread may handle signals; in another thread nothing changes.
     """

@@ -184,7 +184,7 @@ def load_backbone_only(
 
 
 def describe_trained(denoiser: Denoiser) -> list[str]:
-    """A line for each group of trained tensors, and how many adapters are no longer zero."""
+    """A line for each group of trained tensors, and the number of adapters without effect."""
     lines = []
     for group, parameters in denoiser.trainable_parameters().items():
         if parameters:
@@ -194,9 +194,8 @@ def describe_trained(denoiser: Denoiser) -> list[str]:
                 f"{group:<16} {len(parameters)} tensors, {numbers:,} numbers, norm {norm:.4g}"
             )
     ups = [p for name, p in denoiser.trained.named_parameters() if name.endswith(".up.weight")]
-    if ups:
-        active = sum(bool(p.detach().any()) for p in ups)
-        lines.append(f"                 {active} of {len(ups)} adapters have left their zero start")
+    if idle := sum(not p.detach().any() for p in ups):
+        lines.append(f"                 {idle} of {len(ups)} adapters are zero and have no effect")
     return lines
 
 

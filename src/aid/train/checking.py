@@ -1,7 +1,7 @@
-"""What is looked at on unseen videos while training, spread over all processes.
+"""Checks on unseen videos while training, distributed over all processes.
 
-Every process does its share and all meet again in `gather` and `reduce`: none waits for one that
-draws pictures alone, which is how a run of many devices dies of a timeout.
+Every process does its share, and `gather` and `reduce` join the results. If one process sampled
+alone, the others would wait for it until a timeout.
 """
 
 import math
@@ -35,9 +35,9 @@ NUM_DRAWN = 4
 DECODED_PIXELS = 2**18
 """At a time: 4 frames of 256 x 256, for which SVD's decoder takes 1.1 GB; 64 of 64 x 64."""
 SEED = -1
-"""Of every check, so that two checks differ by the weights alone."""
+"""Of every check, so that two checks differ in the weights only."""
 STILL = 0.5
-"""The motion ratio below which somebody is told."""
+"""The motion ratio below which the run warns."""
 
 
 def share_of(number: int, rank: int, num_processes: int) -> list[int]:
@@ -53,7 +53,7 @@ def share_of(number: int, rank: int, num_processes: int) -> list[int]:
 class Checker:
     """The checks of one run.
 
-    They see no more videos at once than a training step does, so that they need no more memory.
+    They process no more videos at once than a training step, so they need no more memory.
     """
 
     cache: Cache
@@ -80,10 +80,12 @@ class Checker:
                 )
         return values
 
-    def _told(self, indices: list[int]) -> tuple[Float[Tensor, "b f c h w"], dict[str, Conditions]]:
-        """Latents of held-out videos, and what the denoiser may be told of them.
+    def _conditions(
+        self, indices: list[int]
+    ) -> tuple[Float[Tensor, "b f c h w"], dict[str, Conditions]]:
+        """Latents of held-out videos, and their conditions by name.
 
-        With the true instruction, another of the same frame, and none.
+        With the true instruction ("true"), another one ("swap"), and none ("empty").
         """
         config, stride = self.denoiser.config.condition, self.train.frame_stride
         device = self.accelerator.device
@@ -92,14 +94,14 @@ class Checker:
         others = other_instruction(self.cache, indices)
         other = every(self.cache.batch(indices, text_of=others), stride)
         empty = self.denoiser.null_text(empty_text(self.cache).to(device))
-        told = {"true": true}
+        conditions = {"true": true}
         if self.has_other_words:
-            told["swap"] = conditions_of(other, config, stride).to(device)
-        return batch.latents.to(device), {**told, "empty": true.without_text(empty)}
+            conditions["swap"] = conditions_of(other, config, stride).to(device)
+        return batch.latents.to(device), {**conditions, "empty": true.without_text(empty)}
 
     @cached_property
     def has_other_words(self) -> bool:
-        """Whether any of the checked videos can be told another one's instruction."""
+        """Whether any of the checked videos has another instruction to swap with."""
         checked = range(min(NUM_CHECKED, len(self.cache)))
         return other_instruction(self.cache, checked) != list(checked)
 
@@ -121,13 +123,13 @@ class Checker:
         mine = share_of(number, rank, self.accelerator.num_processes)
         counted = torch.arange(rank * len(mine), (rank + 1) * len(mine)) < number
         compared = ("swap", "empty") if self.has_other_words else ("empty",)
-        names = [f"{told}_{sigma:g}" for told in ("true", *compared) for sigma in CHECKED_SIGMAS]
+        names = [f"{name}_{sigma:g}" for name in ("true", *compared) for sigma in CHECKED_SIGMAS]
         total = dict.fromkeys(names, 0.0)
         for start in range(0, len(mine), self.train.batch_size):
             indices = mine[start : start + self.train.batch_size]
-            latents, told = self._told(indices)
+            latents, by_name = self._conditions(indices)
             noise = self._noise(indices, latents.shape)
-            for name, conditions in told.items():
+            for name, conditions in by_name.items():
                 for sigma in CHECKED_SIGMAS:
                     level = torch.full((len(indices),), sigma, device=latents.device)
                     losses = self.denoiser.loss(latents, noise, level, conditions)
@@ -144,7 +146,7 @@ class Checker:
 
     @torch.no_grad()
     def sheet(self, step: int) -> float:
-        """Draws held-out videos with true, other and no instruction under the real ones.
+        """Samples held-out videos with the true, another and no instruction, below the real ones.
 
         Returns the motion ratio of those with the true one.
         """
@@ -157,9 +159,9 @@ class Checker:
         shown: dict[str, list[Tensor]] = {}
         for start in range(0, len(mine), each):
             indices = mine[start : start + each]
-            latents, told = self._told(indices)
+            latents, by_name = self._conditions(indices)
             videos = {"real": latents}
-            for name, conditions in told.items():
+            for name, conditions in by_name.items():
                 if name == "true" or self.denoiser.reads_text:
                     videos[name] = self._sample(indices, latents.shape, conditions)
             for name, all_of_them in videos.items():
