@@ -23,7 +23,7 @@ from aid.models.denoiser import Denoiser
 from aid.models.devices import dtype_of
 from aid.models.sizes import Configs, read_configs
 from aid.optim import AveragedWeights
-from aid.optim.rate import make_optimizer
+from aid.optim.optimizer import make_optimizer
 from aid.predict import find_backbone
 
 SIDES = {"small": 256, "tabletop": 64}

@@ -9,7 +9,7 @@ from parabola import CONFIG, Killed, log_of, run, weights
 from safetensors import safe_open
 from torch import nn
 
-from aid.optim.rate import make_optimizer, moments_bytes
+from aid.optim.optimizer import make_optimizer, moments_bytes
 
 EIGHT = replace(CONFIG, optimizer="adamw_8bit", learning_rate=0.01)
 LONGER = replace(

@@ -37,7 +37,7 @@ WEIGHTS, CONFIG, CARD = "trained.safetensors", "config.json", "README.md"
 SVD = "stabilityai/stable-video-diffusion-img2vid"
 NO_FIGURES = "None are recorded here. Measure them: `aid evaluate`, then `aid card`."
 OPTIONAL = {"states_see", "data_licence", "source", "frames"}
-"""What older checkpoints do not know."""
+"""What a checkpoint may lack."""
 MOST_BYTES = 1_000_000  # of config.json, which has some thousand
 MOST_CHARACTERS = 1000  # of a text in it
 
@@ -49,11 +49,11 @@ class CheckpointInfo:
     `backbone_hash` is `models.backbone.backbone_hash` of the frozen weights; `backbone_name` is for
     people. `sampler` holds the settings for predicting by default. `state_writer` names
     who wrote the states of the training data and `states_see` what they are made from (None: not
-    known, an older checkpoint), `data_fingerprint` which data that was and `data_licence` what its
+    known), `data_fingerprint` which data that was and `data_licence` what its
     source says of its licence (None: nothing), and `step` is the number of optimizer steps made.
     `height`, `width` (pixels) and `fps` are those of the training videos. `source` and `frames` are
     the `SourceConfig` and the `FrameConfig` that the training data was read with, as JSON values
-    (empty: an older checkpoint).
+    (empty: not known).
     """
 
     model: ModelConfig

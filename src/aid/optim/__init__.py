@@ -5,11 +5,10 @@ JSON, never a pickle, and a resumed run is the same run (docs/reliability.md).
 """
 
 from aid.optim.acceleration import make_accelerator, usable_device
-from aid.optim.average import AveragedWeights
 from aid.optim.draws import generator_for, sample_generators
 from aid.optim.log import JsonLog
 from aid.optim.loop import fit
-from aid.optim.rate import rate_factor
+from aid.optim.optimizer import AveragedWeights, rate_factor
 from aid.optim.state import flat
 
 __all__ = [

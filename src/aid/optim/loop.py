@@ -3,13 +3,16 @@
 import functools
 import json
 import math
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,17 +20,18 @@ from torch import Tensor, nn
 
 from aid.config import LoopConfig
 from aid.files import alone_in, check_free_space, restore, write_whole
-from aid.optim.average import AveragedWeights
 from aid.optim.log import JsonLog, progress_bar
-from aid.optim.rate import make_optimizer, set_rate
+from aid.optim.optimizer import AveragedWeights, make_optimizer, set_rate
 from aid.optim.report import write_report
 from aid.optim.state import flat, load_state, save_state, size_of, state_tensors
-from aid.optim.stopping import stop_request
 from aid.types import Stopped
 from aid.video import remove_leftovers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""They let the present step finish and be saved."""
 
 
 @dataclass
@@ -300,3 +304,34 @@ def _load_scaler(accelerator: "Accelerator", saved: Mapping[str, Any]) -> None:
     """What fp16 has learned about the size of gradients."""
     if accelerator.scaler is not None and "scaler" in saved:
         accelerator.scaler.load_state_dict(saved["scaler"])
+
+
+class StopRequest:
+    """Whether a signal has asked the run to end."""
+
+    def __init__(self) -> None:
+        self.is_made = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler; a second ctrl-c ends at once."""
+        if self.is_made and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.is_made = True
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Within it, SIGTERM and ctrl-c are recorded and end the run after the present step.
+
+    Only the main thread may handle signals; in another thread nothing changes.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, request) for number in SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aid.files import check_free_space, sha256_of, whole_folder
-from aid.optim.average import AveragedWeights
+from aid.optim.optimizer import AveragedWeights
 
 TENSORS, FACTS = "trainer.safetensors", "trainer.json"
 ANEW = "Put back a copy of that folder, or delete it to start anew."

@@ -22,7 +22,7 @@ from aid.models.devices import dtype_of
 from aid.models.insertion import weight_names
 from aid.models.memory import MemoryCount, counting
 from aid.models.sizes import BY_NAME, Configs, read_configs, sizes_of
-from aid.optim.rate import moments_bytes
+from aid.optim.optimizer import moments_bytes
 
 NUM_STATES = 4
 GB = 1e9

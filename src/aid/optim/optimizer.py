@@ -1,4 +1,4 @@
-"""The optimizer and its learning rate."""
+"""The optimizer, its learning rate, and the averaged weights, which are the ones saved."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -79,3 +79,32 @@ def set_rate(optimizer: torch.optim.Optimizer, step: int, config: LoopConfig) ->
     factor = rate_factor(step, config.steps, config.warmup_steps, config.schedule)
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
+
+
+class AveragedWeights:
+    """Exponential moving average of some parameters, kept in float32.
+
+    ema <- d ema + (1 - d) p,  d = min(decay, (1 + step) / (10 + step))
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: p.detach().clone().float() for name, p in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, parameters: Mapping[str, nn.Parameter], step: int) -> None:
+        """Moves the average towards the present weights."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(
+            [self.weights[name] for name in parameters],
+            [p.detach().float() for p in parameters.values()],
+            1 - decay,
+        )
+
+    @torch.no_grad()
+    def swap(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Exchanges the average and the present weights in place; call twice to come back."""
+        for name, p in parameters.items():
+            present = p.detach().clone()
+            p.copy_(self.weights[name])
+            self.weights[name].copy_(present)
