@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from aid.data.manifest import read_manifest
-from aid.evaluate.questions import MODES
-from aid.metrics.scorecard import wilson_interval
+from aid.evaluate.cases import MODES
+from aid.evaluate.judge import wilson_interval
 from aid.tabletop.language import parse
 from aid.tabletop.reader.instruction import MOVED
 from aid.types import VideoRow

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from aid.data.manifest import read_manifest
-from aid.metrics.scorecard import wilson_interval
+from aid.evaluate.judge import wilson_interval
 from aid.tabletop.language import Task
 from aid.tabletop.reader.instruction import (
     OutcomeReader,

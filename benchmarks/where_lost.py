@@ -18,7 +18,7 @@ from aid.data.cache import Cache
 from aid.data.manifest import read_manifest
 from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS
-from aid.metrics.scorecard import wilson_interval
+from aid.evaluate.judge import wilson_interval
 from aid.models.denoiser import guided_denoise
 from aid.optim import sample_generators
 from aid.predict import Predictor

@@ -74,19 +74,19 @@ def split(tmp_path):
 
 @pytest.fixture
 def obedient(split):
-    """A model that does what it is told; told nothing, it does nothing."""
+    """A model that follows the instruction; without one it repeats the frame."""
 
-    def predict(frames, told, seeds, fps):
-        assert len(frames) == len(told) == len(seeds)
+    def predict(frames, words, seeds, fps):
+        assert len(frames) == len(words) == len(seeds)
         return [
-            split[2].get((frame.tobytes(), words), np.repeat(frame[None], 4, 0))
-            for frame, words in zip(frames, told, strict=True)
+            split[2].get((frame.tobytes(), one), np.repeat(frame[None], 4, 0))
+            for frame, one in zip(frames, words, strict=True)
         ]
 
     return predict
 
 
-def test_an_obedient_model_is_scored_by_its_words(split, obedient, tmp_path):
+def test_a_model_that_follows_instructions_has_full_accuracy(split, obedient, tmp_path):
     rows, folder, _ = split
     out = tmp_path / "runs" / "report"
     steps = []
@@ -102,9 +102,9 @@ def test_an_obedient_model_is_scored_by_its_words(split, obedient, tmp_path):
     )
     accuracy = {name: scores.accuracy for name, scores in card.scores.items()}
     assert accuracy == {REAL: 1, COPIED: 0, TRUE: 1, OTHER: 0, EMPTY: 0}
-    assert card.scores[OTHER].obeys_told == 1 and card.scores[TRUE].obeys_told is None
-    assert card.scores[OTHER].bystander_displacement < 0.005
-    assert card.scores[TRUE].families == {"put": (4, 4)}
+    assert card.scores[OTHER].obeys_given == 1 and card.scores[TRUE].obeys_given is None
+    assert card.scores[OTHER].details["bystander_displacement"] < 0.005
+    assert card.scores[TRUE].details["families"] == {"put": (4, 4)}
     assert steps[-1] == (20, 20)
 
     names = ["features", "predictions", "real", "report.html", "report.json", "report.md"]
@@ -112,69 +112,75 @@ def test_an_obedient_model_is_scored_by_its_words(split, obedient, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == names
     report = json.loads((out / "report.json").read_text())
     assert report["scores"][TRUE]["num_obeyed"] == 4
+    assert report["scores"][TRUE]["families"] == {"put": [4, 4]}
     line = next(one for one in report["videos"] if one["set"] == OTHER)
-    assert line["asked"] == rows[0].instruction and line["told"] == rows[1].instruction
+    assert line["instruction"] == rows[0].instruction
+    assert line["given_instruction"] == rows[1].instruction
     assert line["shown"] == "put the green can in the blue bowl" and not line["is_obeyed"]
     assert (out / "report.md").read_text().startswith("# Obedient, forks\n")
     sheet = read_image(out / "sheet.png")
     assert sheet.shape[0] == 2 * len(rows) * (2 * 64 + 21)  # the real one and the first mode's
 
 
-def test_every_mode_draws_with_the_same_seeds(split, obedient, tmp_path):
+def test_every_mode_uses_the_same_seeds(split, obedient, tmp_path):
     rows, folder, _ = split
     calls = []
 
-    def predict(frames, told, seeds, fps):
-        calls.append((told, seeds))
-        return obedient(frames, told, seeds, fps)
+    def predict(frames, words, seeds, fps):
+        calls.append((words, seeds))
+        return obedient(frames, words, seeds, fps)
 
     evaluate(rows, folder, predict, out=tmp_path, modes=("true", "empty"), seed=5, batch_size=2)
     assert [seeds for _, seeds in calls] == [[5, 6], [5, 6], [7, 8], [7, 8]]
-    assert [told for told, _ in calls[1::2]] == [["", ""], ["", ""]]
+    assert [words for words, _ in calls[1::2]] == [["", ""], ["", ""]]
 
 
-def test_a_second_call_draws_only_what_is_missing_and_scores_the_same(split, obedient, tmp_path):
+def test_a_second_call_predicts_only_missing_videos_and_gives_the_same_scores(
+    split, obedient, tmp_path
+):
     rows, folder, _ = split
-    drawn = []
+    predicted = []
 
-    def predict(frames, told, seeds, fps):
-        if len(drawn) == 1:
-            drawn.append(())
+    def predict(frames, words, seeds, fps):
+        if len(predicted) == 1:
+            predicted.append(())
             raise RuntimeError("killed")
-        drawn.append(seeds)
-        return obedient(frames, told, seeds, fps)
+        predicted.append(seeds)
+        return obedient(frames, words, seeds, fps)
 
     settings = {"out": tmp_path, "batch_size": 2, "made_with": {"trained": "a"}}
     with pytest.raises(RuntimeError, match="killed"):
         evaluate(rows, folder, predict, **settings)
     resumed = evaluate(rows, folder, predict, **settings)
-    assert [seeds for seeds in drawn if seeds] == [[0, 1], [2, 3]]
+    assert [seeds for seeds in predicted if seeds] == [[0, 1], [2, 3]]
     whole = evaluate(rows, folder, obedient, **settings | {"out": tmp_path / "whole"})
     assert resumed.to_json() == whole.to_json()
     for path in (tmp_path / "predictions/true").iterdir():
         assert path.read_bytes() == (tmp_path / "whole/predictions/true" / path.name).read_bytes()
     # Another seed or other words are other videos; another model is refused.
     evaluate(rows, folder, predict, seed=9, modes=("empty",), **settings)
-    assert drawn[-1] == [11, 12]
-    with pytest.raises(ValueError, match=r"trained = .a., asked is .b.\. Choose another"):
+    assert predicted[-1] == [11, 12]
+    with pytest.raises(ValueError, match=r"trained = .a., but now it is .b.\. Choose another"):
         evaluate(rows, folder, predict, **settings | {"made_with": {"trained": "b"}})
 
 
-def test_the_textless_backbone_is_a_line_of_its_own(split, obedient, tmp_path):
+def test_the_textless_backbone_is_a_set_of_its_own(split, obedient, tmp_path):
     rows, folder, _ = split
-    told = []
+    given_words = []
 
     def textless(frames, words, seeds, fps):
-        told.extend(words)
+        given_words.extend(words)
         return obedient(frames, words, seeds, fps)
 
     card = evaluate(rows, folder, obedient, textless=textless, out=tmp_path)
     assert [*card.scores] == [REAL, COPIED, TRUE, "the backbone alone, without words"]
-    assert told == [""] * len(rows)
+    assert given_words == [""] * len(rows)
     assert card.scores["the backbone alone, without words"].accuracy == 0
 
 
-def test_with_an_extractor_the_card_says_how_like_and_what_the_words_do(split, obedient, tmp_path):
+def test_with_an_extractor_the_card_has_distances_and_the_instruction_lift(
+    split, obedient, tmp_path
+):
     rows, folder, _ = split
     torch.manual_seed(0)
     save_r3d(tmp_path / "r3d", R3D(R3DConfig(widths=(8, 8, 8), dim=6)), 1.0, {})
@@ -182,7 +188,7 @@ def test_with_an_extractor_the_card_says_how_like_and_what_the_words_do(split, o
     card = evaluate(
         rows, folder, obedient, out=tmp_path, modes=("true", "shuffled", "empty"),
         protocol=choose_protocol("strict", 4, 1), extractor=TabletopR3D(tmp_path / "r3d"),
-        on_read=lambda *told: read.append(told),
+        on_read=lambda *progress: read.append(progress),
     )  # fmt: skip
     like = card.comparison.likeness
     assert [*like] == [
@@ -194,7 +200,7 @@ def test_with_an_extractor_the_card_says_how_like_and_what_the_words_do(split, o
         "oracle blend",
         "mean video",
     ]
-    # It draws the real videos themselves, in another order if told other words.
+    # It predicts the real videos themselves, in another order if given other words.
     assert abs(like[TRUE].frechet.value) < 1e-6 and abs(like[OTHER].frechet.value) < 1e-6
     assert like[TRUE].psnr == [100] * 4 and like[OTHER].psnr_predicted.value < 100
     assert like[EMPTY].frechet == like[COPIED].frechet
@@ -217,7 +223,7 @@ def test_without_a_model_the_baselines_are_scored(split, tmp_path):
 
 def test_a_split_with_one_instruction_per_frame_cannot_be_shuffled(split, obedient, tmp_path):
     rows, folder, _ = split
-    with pytest.raises(ValueError, match=r"only one of its first frame.*forks"):
+    with pytest.raises(ValueError, match=r"no row has another instruction than row.*forks"):
         evaluate(rows[:1], folder, obedient, out=tmp_path / "out", modes=("shuffled",))
     assert not (tmp_path / "out").exists()
 
@@ -228,20 +234,20 @@ def test_rows_without_the_facts_are_scored_without_the_judge(split, obedient, tm
     rows[1] = replace(rows[1], world=world)
     card = evaluate(rows, folder, obedient, out=tmp_path / "some")
     assert card.scores[TRUE].num_videos == 3 and card.comparison.likeness[TRUE].num_videos == 4
-    assert any("1 of 4 rows do not say what the table-top's outcome" in n for n in card.notes)
+    assert any("1 of 4 rows do not state what the table-top's outcome" in n for n in card.notes)
     plain = [replace(row, world={}) for row in rows]
     card = evaluate(plain, folder, obedient, out=tmp_path / "none")
     assert card.scores == {} and card.comparison.likeness[TRUE].psnr_predicted.value == 100
     assert "instruction accuracy" not in card.to_markdown()
 
 
-def test_the_judge_leaves_parts_of_episodes_alone(split):
+def test_the_judge_cannot_judge_parts_of_episodes(split):
     rows, _, _ = split
     judge, frames = TabletopJudge(), FrameConfig(fps=2 * rows[0].fps)
     assert judge.can_judge(rows[0])
     for part in cut_windows(rows[:1], frames, rows[0].num_frames):
         assert part.num_frames < rows[0].num_frames
-        assert not judge.can_judge(part), "its items are where they are at the episode's start"
+        assert not judge.can_judge(part), "its facts describe the episode's first frame"
 
 
 def test_nothing_to_evaluate_and_unknown_modes_are_refused_before_anything_is_written(
@@ -255,7 +261,7 @@ def test_nothing_to_evaluate_and_unknown_modes_are_refused_before_anything_is_wr
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_returns_too_little_or_another_size_is_refused(split, tmp_path):
+def test_a_model_that_returns_too_few_videos_or_another_size_is_refused(split, tmp_path):
     rows, folder, _ = split
     with pytest.raises(ValueError, match="a video for each frame, 4, got 0"):
         evaluate(rows, folder, lambda *_: [], out=tmp_path)

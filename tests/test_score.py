@@ -128,7 +128,7 @@ def test_the_command_scores_two_folders_and_names_what_is_wrong(folders, tmp_pat
     assert aid.cli.main(["score", str(real), str(tmp_path), *map(str, flags)]) == 2
     assert "holds no video" in capsys.readouterr().err
     assert aid.cli.main(["score", str(real), str(made), "--weights", str(tmp_path)]) == 2
-    assert "holds no table-top extractor" in capsys.readouterr().err
+    assert "do not say which extractor" in capsys.readouterr().err
 
 
 def test_the_card_says_what_was_done_to_files_also_when_it_is_made_again(

@@ -13,7 +13,7 @@ from aid.metrics.card import html_page, markdown, to_json
 from aid.metrics.extractors import Extractor
 from aid.metrics.extractors.choice import WITHOUT
 from aid.metrics.likeness import CHECK_VIDEOS, Comparison, compare
-from aid.metrics.paired import Perceptual, refuse_other_size
+from aid.metrics.pairs import Perceptual, require_equal_size
 from aid.metrics.protocol import Protocol
 from aid.metrics.videos import VideoSet, find_videos
 from aid.video import NoteCounter, remove_leftovers, whole_file
@@ -113,7 +113,7 @@ def _refuse_unlike(
             frames = [protocol.sampled(videos.read(name)) for videos in (real, made)]
         except ValueError:
             continue  # named on the card
-        refuse_other_size(name, *frames)
+        require_equal_size(name, *frames)
         return
 
 

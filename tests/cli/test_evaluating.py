@@ -209,7 +209,7 @@ def refusals(tmp_path):
         "device": (["--device", "cuda:7"], "device 'cuda:7' is not on this machine"),
         "weights": (["--extractor", "i3d"], "'i3d' has no weights here"),
         "lpips": (["--lpips", tmp_path / "none.safetensors"], "none.safetensors"),
-        "shuffled": (["--limit", "1", "--shuffled"], "no other instruction to tell"),
+        "shuffled": (["--limit", "1", "--shuffled"], "cannot be given another one"),
         "number": (["--num_videos", "0"], "num_videos must be at least 1, got 0"),
         "states": (["--states_from", "none"], "reads no states"),
         "model": (["--model", tmp_path / "nowhere"], "nowhere"),

@@ -54,18 +54,18 @@ def rows(data):
 
 @pytest.fixture
 def obedient(data, rows, tmp_path):
-    """A model that shows what it is told: the real video of these words; told nothing, a still."""
-    told = {}
+    """A model that shows the real video of the given instruction; without one, a still."""
+    videos = {}
     evaluate(rows, data, None, out=tmp_path / "known", frames=SETTINGS)
     for row, path in zip(rows, sorted((tmp_path / "known/real").glob("*.mp4")), strict=True):
-        told[row.instruction] = read_video(path)
+        videos[row.instruction] = read_video(path)
 
     def predict(given, words, seeds, fps):
         assert all(frame.shape == (32, 48, 3) for frame in given)
         assert fps == pytest.approx([3 / (11 / 6)] * len(given))
         return [
-            told.get(said, np.repeat(frame[None], 4, 0))
-            for frame, said in zip(given, words, strict=True)
+            videos.get(one, np.repeat(frame[None], 4, 0))
+            for frame, one in zip(given, words, strict=True)
         ]
 
     return predict
@@ -95,42 +95,48 @@ def test_a_folder_of_videos_is_scored_without_a_judge(data, rows, obedient, tmp_
     assert len(shown) == 4 and read_video(shown[0]).shape[2] > 4 * 48  # real and three modes
 
 
-def test_the_words_effect_tells_an_obedient_model_from_a_deaf_one(data, rows, obedient, tmp_path):
-    def deaf(given, words, seeds, fps):
+def test_the_word_effect_separates_a_model_that_follows_words_from_one_that_ignores_them(
+    data, rows, obedient, tmp_path
+):
+    def ignoring(given, words, seeds, fps):
         return obedient(given, [""] * len(words), seeds, fps)
 
     card = evaluate(rows, data, obedient, out=tmp_path / "a", frames=SETTINGS, modes=MODES)
     other = card.words[OTHER]
     assert other.nearer.value == 1 and other.lift_psnr.low > 0
     assert other.change.value > 5 and other.change_of_real > 5
-    card = evaluate(rows, data, deaf, out=tmp_path / "b", frames=SETTINGS, modes=MODES)
+    card = evaluate(rows, data, ignoring, out=tmp_path / "b", frames=SETTINGS, modes=MODES)
     for effect in card.words.values():
         assert effect.nearer.value == 0.5 and effect.lift_psnr.value == 0
         assert effect.change.value < 0.01
 
 
-def test_a_sibling_is_told_before_any_other_row(data, rows, obedient, tmp_path):
+def test_the_other_instruction_is_first_taken_from_rows_with_the_same_frame(
+    data, rows, obedient, tmp_path
+):
     """The video of the last row is the first row's, with other words: they share a first frame."""
     (data / "Video 3.mp4").write_bytes((data / "Video 0.mp4").read_bytes())
     card = evaluate(rows, data, obedient, out=tmp_path, frames=SETTINGS, modes=("shuffled",))
-    told = {line["id"]: line["told"] for line in card.videos if line["set"] == OTHER}
-    assert [*told.values()] == ["go right fast", "stay", "go right fast", "go right"]
+    given = [line["given_instruction"] for line in card.videos if line["set"] == OTHER]
+    assert given == ["go right fast", "stay", "go right fast", "go right"]
 
 
-def test_all_rows_saying_the_same_are_no_test_of_the_words(data, rows, tmp_path):
+def test_rows_that_all_have_one_instruction_cannot_be_shuffled(data, rows, tmp_path):
     wordings = zip(rows, ["Go!", "go!", " go!", "GO!"], strict=True)
     same = [replace(row, instruction=words) for row, words in wordings]
     assert can_shuffle(rows) and not can_shuffle(same)
-    with pytest.raises(ValueError, match="there is no other instruction to tell"):
+    with pytest.raises(ValueError, match="cannot be given another one"):
         evaluate(same, data, lambda *_: [], out=tmp_path / "no", frames=SETTINGS, modes=MODES)
     assert not (tmp_path / "no").exists()
 
 
-def test_where_all_rows_say_the_same_words_of_training_rows_are_told(data, rows, tmp_path):
-    told = []
+def test_if_all_rows_have_one_instruction_the_other_one_comes_from_training_rows(
+    data, rows, tmp_path
+):
+    given_words = []
 
     def predict(given, words, seeds, fps):
-        told.extend(words)
+        given_words.extend(words)
         return [np.repeat(frame[None], 4, 0) for frame in given]
 
     wordless = replace(rows[2], instruction=" ")
@@ -138,10 +144,10 @@ def test_where_all_rows_say_the_same_words_of_training_rows_are_told(data, rows,
         rows[:1], data, predict, out=tmp_path, frames=SETTINGS, modes=MODES,
         more=[rows[0], wordless, rows[3]],
     )  # fmt: skip
-    assert told == ["go right", "go right fast", ""]
+    assert given_words == ["go right", "go right fast", ""]
 
 
-def test_a_row_is_no_part_of_its_own_mean_video(data, rows, tmp_path):
+def test_the_mean_video_of_a_row_leaves_the_row_out(data, rows, tmp_path):
     one = evaluate(rows[:1], data, None, out=tmp_path / "one", frames=SETTINGS)
     assert MEAN not in one.comparison.likeness and "no other video" in one.comparison.not_run[MEAN]
     two = evaluate(rows[:2], data, None, out=tmp_path / "two", frames=SETTINGS)
@@ -151,9 +157,7 @@ def test_a_row_is_no_part_of_its_own_mean_video(data, rows, tmp_path):
     assert two.comparison.likeness[MEAN].psnr_predicted.value == pytest.approx(psnr, abs=0.01)
 
 
-def test_the_mean_of_training_videos_and_the_autoencoder_are_lines_of_the_card(
-    data, rows, tmp_path
-):
+def test_the_mean_of_training_videos_and_the_autoencoder_are_sets_of_the_card(data, rows, tmp_path):
     mean, number = mean_of(data, rows[1:], SETTINGS)
     assert number == 3 and mean.shape == (4, 32, 48, 3)
     card = evaluate(
@@ -166,7 +170,7 @@ def test_the_mean_of_training_videos_and_the_autoencoder_are_lines_of_the_card(
     assert [path.suffix for path in sorted((tmp_path / "encoded").iterdir())] == [".json", ".mp4"]
 
 
-def test_given_frames_are_handed_over_and_left_out_of_the_scores(data, rows, tmp_path):
+def test_the_model_gets_the_given_frames_and_they_are_not_scored(data, rows, tmp_path):
     def predict(given, words, seeds, fps):
         assert all(frames.shape == (2, 32, 48, 3) for frames in given)
         return [np.concatenate([frames, 255 - frames]) for frames in given]
@@ -178,11 +182,11 @@ def test_given_frames_are_handed_over_and_left_out_of_the_scores(data, rows, tmp
     assert "2 given, predicted frames only" in card.to_markdown()
 
 
-def test_recorded_states_are_told_only_where_the_caller_says_so(data, rows, tmp_path):
-    told = []
+def test_the_model_gets_recorded_states_only_on_request(data, rows, tmp_path):
+    given_states = []
 
     def predict(given, words, seeds, fps, *states):
-        told.append(states)
+        given_states.append(states)
         return [np.repeat(frame[None], 4, 0) for frame in given]
 
     rows = [
@@ -193,7 +197,7 @@ def test_recorded_states_are_told_only_where_the_caller_says_so(data, rows, tmp_
     settings = {"frames": SETTINGS, "modes": MODES, "with_states": True}
     evaluate(rows, data, predict, out=tmp_path, **settings)
     own = [[f"state {n}"] for n in range(4)]
-    assert told == [(), (own,), ([*own[1:], own[0]],), ([[]] * 4,)]
+    assert given_states == [(), (own,), ([*own[1:], own[0]],), ([[]] * 4,)]
 
 
 def test_rows_that_cannot_be_read_are_named_and_the_others_scored(data, rows, obedient, tmp_path):
@@ -207,23 +211,23 @@ def test_rows_that_cannot_be_read_are_named_and_the_others_scored(data, rows, ob
         evaluate(rows[1:2], data, obedient, out=tmp_path / "none", frames=SETTINGS)
 
 
-def test_a_second_call_draws_nothing_and_changed_data_draws_anew(data, rows, obedient, tmp_path):
-    drawn = []
+def test_a_second_call_predicts_only_what_has_changed(data, rows, obedient, tmp_path):
+    predicted = []
 
     def predict(given, words, seeds, fps):
-        drawn.append(words)
+        predicted.append(words)
         return obedient(given, words, seeds, fps)
 
     first = evaluate(rows, data, predict, out=tmp_path / "out", frames=SETTINGS)
     again = evaluate(rows, data, predict, out=tmp_path / "out", frames=SETTINGS)
-    assert first.to_json() == again.to_json() and len(drawn) == 1
+    assert first.to_json() == again.to_json() and len(predicted) == 1
     (data / "Video 0.mp4").write_bytes((data / "Video 1.mp4").read_bytes())
     changed = evaluate(rows, data, predict, out=tmp_path / "out", frames=SETTINGS)
-    assert drawn[1:] == [["go right"]]  # its given frame is another one
+    assert predicted[1:] == [["go right"]]  # its given frame is another one
     assert changed.comparison.likeness[TRUE].psnr_predicted.value < 100
 
 
-def test_a_damaged_prediction_is_named_and_drawn_again(data, rows, obedient, tmp_path):
+def test_a_damaged_prediction_is_named_and_predicted_again(data, rows, obedient, tmp_path):
     first = evaluate(rows, data, obedient, out=tmp_path, frames=SETTINGS)
     path = sorted((tmp_path / "predictions/true").glob("*.mp4"))[2]
     content = bytearray(path.read_bytes())
@@ -235,24 +239,24 @@ def test_a_damaged_prediction_is_named_and_drawn_again(data, rows, obedient, tmp
 
 
 @pytest.mark.parametrize("is_dead", [False, True])
-def test_processes_share_the_rows_and_a_dead_one_is_replaced(
+def test_processes_share_the_rows_and_rank_0_does_the_work_of_a_dead_one(
     is_dead, data, rows, obedient, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(ranks_module, "PATIENCE", 0.2)
-    drawn = []
+    predicted = []
 
     def predict(given, words, seeds, fps):
-        drawn.append(words)
+        predicted.append(words)
         return obedient(given, words, seeds, fps)
 
     settings = {"frames": SETTINGS, "modes": ("true",), "batch_size": 1}
     if not is_dead:
         ranks = Ranks(rank=1, number=2)
         card = evaluate(rows, data, predict, out=tmp_path / "out", ranks=ranks, **settings)
-        assert card is None and drawn == [["go left"], ["go right fast"]]
+        assert card is None and predicted == [["go left"], ["go right fast"]]
     ranks = Ranks(rank=0, number=2)
     shared = evaluate(rows, data, predict, out=tmp_path / "out", ranks=ranks, **settings)
-    assert sorted(words for (words,) in drawn) == sorted(STEPS)  # none twice
+    assert sorted(words for (words,) in predicted) == sorted(STEPS)  # each once
     alone = evaluate(rows, data, obedient, out=tmp_path / "alone", **settings)
     assert shared.to_json() == alone.to_json()
 
@@ -276,7 +280,7 @@ def test_two_rows_with_one_id_are_refused(data, rows, tmp_path):
         evaluate([rows[0], rows[0]], data, None, out=tmp_path, frames=SETTINGS)
 
 
-def test_nothing_warns_on_good_data(data, rows, obedient, tmp_path):
+def test_good_data_causes_no_warning(data, rows, obedient, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         evaluate(rows, data, obedient, out=tmp_path, frames=SETTINGS, modes=MODES)

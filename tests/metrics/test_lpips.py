@@ -50,7 +50,9 @@ def test_the_distance_is_the_formula_written_out(weights):
 def test_a_file_with_other_names_is_refused(weights, tmp_path):
     state = {name: t for name, t in weights[1].items() if name != "lin4.model.1.weight"}
     save_file(state, tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match=r"1 tensors differ, first 'lin4\.model\.1\.weight'"):
+    with pytest.raises(
+        ValueError, match=r"1 tensors differ, the first is 'lin4\.model\.1\.weight'"
+    ):
         load_lpips(tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="cannot be read"):
         load_lpips(tmp_path / "nowhere")

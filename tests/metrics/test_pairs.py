@@ -6,7 +6,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from aid.metrics.pairs import motion, psnr, ssim
+from aid.metrics.pairs import motion, motion_ratio, psnr, ssim
 
 
 @pytest.fixture
@@ -15,13 +15,13 @@ def frames():
     return torch.rand(3, 3, 24, 20, generator=generator) * 2 - 1
 
 
-def test_psnr_has_its_closed_form_and_a_bound(frames):
+def test_psnr_matches_its_closed_form_and_has_a_bound(frames):
     assert psnr(frames, frames).tolist() == [100, 100, 100]
     zeros = torch.zeros_like(frames)
     assert psnr(zeros, zeros + 0.2) == pytest.approx(20, abs=1e-4)  # 0.1 of the range
 
 
-def test_ssim_is_the_papers_sum_over_windows(frames):
+def test_ssim_is_the_sum_over_windows_of_the_paper(frames):
     """Against the formula written out for one place of one colour, in numpy."""
     other = (frames + 0.3 * torch.randn(frames.shape, generator=torch.Generator())).clamp(-1, 1)
     at = np.arange(11) - 5
@@ -62,8 +62,15 @@ def test_psnr_and_ssim_are_those_of_torchmetrics_inside_the_picture(side):
     assert (inside - places.mean((1, 2, 3))).abs().max() > 1e-4  # the border matters
 
 
-def test_motion_is_the_mean_change_of_a_pixel(frames):
-    still = frames[:1].expand(4, -1, -1, -1)
-    assert motion(still) == 0
-    steps = torch.tensor([-1.0, -0.5, 0.0])[:, None, None, None].expand(3, 3, 4, 4)
-    assert motion(steps) == pytest.approx(0.25)
+def test_motion_is_the_mean_change_from_frame_to_frame():
+    frames = torch.zeros(2, 3, 3, 4, 4)
+    frames[1, 1] = 0.5  # up by a half, then down again
+    assert motion(frames).tolist() == [0, 0.5]
+
+
+def test_the_motion_ratio_of_a_still_is_0_of_a_copy_1_and_at_half_the_contrast_a_half():
+    real = torch.rand(2, 5, 3, 4, 4)
+    still = real[:, :1].expand(-1, 5, -1, -1, -1)
+    assert motion_ratio(still, real) == 0
+    assert motion_ratio(real, real) == 1
+    assert motion_ratio(real / 2, real) == pytest.approx(0.5)

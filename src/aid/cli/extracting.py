@@ -54,8 +54,8 @@ def frame_extractor(backbone: str | Path, device: str, precision: Precision = "f
     Raises:
         ValueError: there is no such backbone.
     """
-    from aid.metrics.extractors import file_hash
     from aid.metrics.extractors.frames import FrameExtractor
+    from aid.metrics.weights import file_hash
     from aid.models.backbone import load_backbone
     from aid.models.devices import dtype_of
     from aid.models.folder import weight_files

@@ -1,7 +1,7 @@
-"""The predicted videos of an evaluation as files, so that a killed one goes on where it stopped.
+"""The predicted videos of an evaluation as files, so that a killed evaluation can continue.
 
-`predictions.json` says what they were made with, and a folder made with anything else is refused.
-Every video has a record beside it: words, seed, given frames, and its checksum (`kept.py`).
+`predictions.json` records the model and the sampler; a folder of another model is refused. Every
+video has a record of its instruction, seed, given frames and checksum (`stored.py`).
 """
 
 import hashlib
@@ -13,31 +13,34 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from aid.evaluate.kept import KeptVideos, Wanted
-from aid.evaluate.questions import Question
+from aid.evaluate.cases import Case
+from aid.evaluate.stored import StoredVideos, VideoRequest
 from aid.video import whole_file
 
-Given = UInt8[np.ndarray, "..."]
 Video = UInt8[np.ndarray, "_ _ _ 3"]
 Predict = Callable[..., list[Video]]
 """(given frames, instructions, seeds, frames per second) -> a video for each.
 
-Given is one frame `H W 3`, or `k H W 3` where k frames are given. A fifth argument are the states
-of each video, where recorded ones are to be told.
+The given frames of a video are one frame `H W 3`, or `k H W 3` for k frames. If recorded states are
+used, the fifth argument is the list of states of each video.
 """
+Autoencode = Callable[[list[Video]], list[Video]]
+"""Encodes and decodes videos."""
+ENCODED = "encoded and decoded"
+"""The real videos through the backbone's autoencoder: the best that the backbone can show."""
 
 
 class Predictions:
-    """Predictions below one folder, a sub-folder for each set.
+    """Predictions in one folder, with a sub-folder for each set.
 
     Args:
         folder: made if it does not exist.
-        made_with: plain JSON values that say what the videos come from: model, sampler, seed.
-        num_given_frames: how many frames of the real video the model is given.
-        with_states: whether it is told the states that were recorded with the rows.
+        made_with: plain JSON values that identify the videos' origin: model, sampler, seed.
+        num_given_frames: number of frames of the real video that the model gets.
+        with_states: whether the model gets the states that were recorded with the rows.
 
     Raises:
-        ValueError: the folder holds predictions that were made with something else.
+        ValueError: the folder holds predictions with another origin.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Predictions:
             if changed := [n for n in names if made_with.get(n) != before.get(n)]:
                 raise ValueError(
                     f"{str(folder)!r} holds predictions with {changed[0]} = "
-                    f"{before.get(changed[0])!r}, asked is {made_with.get(changed[0])!r}. "
+                    f"{before.get(changed[0])!r}, but now it is {made_with.get(changed[0])!r}. "
                     "Choose another --out, or delete that folder to predict again."
                 )
             return
@@ -65,57 +68,56 @@ class Predictions:
         with whole_file(note) as temporary:
             temporary.write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
 
-    def path(self, name: str, question: Question, mode: str) -> Path:
-        """Where the video of one row of one set is, once made; told something else, elsewhere."""
-        return self._kept(name).path(_file_name(question, mode))
+    def path(self, name: str, case: Case, mode: str) -> Path:
+        """The file of one case's video in one set; each instruction and seed has its own file."""
+        return self._stored(name).path(_file_name(case, mode))
 
-    def has(self, name: str, question: Question, mode: str) -> bool:
-        """Whether some process has made it, from the same words, seed, rate, frame and states."""
-        known = self._known(question, mode)
+    def has(self, name: str, case: Case, mode: str) -> bool:
+        """Whether a process has made it from the same words, seed, rate, frame and states."""
+        known = self._known(case, mode)
         if self.num_given_frames == 1:
-            known["given"] = question.real.first_frame
-        return self._kept(name).has(_file_name(question, mode), **known)
+            known["given"] = case.real.first_frame
+        return self._stored(name).has(_file_name(case, mode), **known)
 
     def of_batch(
-        self, name: str, predict: Predict, batch: Sequence[Question], real: list[Video], mode: str
+        self, name: str, predict: Predict, batch: Sequence[Case], real: list[Video], mode: str
     ) -> list[Video]:
-        """The videos of a batch; those that are not there yet are made in one call of `predict`.
-
-        A kept one that is damaged is named in a warning and made again.
+        """The videos of a batch; those that are missing or damaged are made by one `predict` call.
 
         Args:
             name: of the set; becomes a folder.
-            predict: draws videos.
-            batch: the questions.
-            real: their real videos, which give the first frames.
-            mode: which of the instructions is told.
+            predict: predicts videos.
+            batch: the cases.
+            real: their real videos, which contain the given frames.
+            mode: which of the instructions the model gets.
 
         Raises:
             ValueError: `predict` returns another number of videos, or another size.
         """
         number = self.num_given_frames
         given = [video[0] if number == 1 else video[:number] for video in real]
-        wanted = [
-            Wanted(
-                name=_file_name(question, mode),
-                made_from=self._known(question, mode)
-                | {"given": hashlib.sha256(frames.tobytes()).hexdigest()[:32]},
-                fps=question.real.fps,
-                row_id=question.row.id,
+        requests = [
+            VideoRequest(
+                name=_file_name(case, mode),
+                made_from=self._known(case, mode) | {"given": _digest(frames)},
+                fps=case.real.fps,
+                row_id=case.row.id,
             )
-            for question, frames in zip(batch, given, strict=True)
-        ]  # fmt: skip
+            for case, frames in zip(batch, given, strict=True)
+        ]
 
-        def make(places: list[int]) -> list[Video]:
-            asked = [wanted[n].made_from for n in places]
-            told, seeds, fps = ([one[key] for one in asked] for key in ("told", "seed", "fps"))
-            states = [[one["states"] for one in asked]] if self.with_states else []
-            made = predict([given[n] for n in places], told, seeds, fps, *states)
-            if len(made) != len(places):
+        def make(indices: list[int]) -> list[Video]:
+            inputs = [requests[n].made_from for n in indices]
+            words, seeds, fps = (
+                [one[key] for one in inputs] for key in ("instruction", "seed", "fps")
+            )
+            states = [[one["states"] for one in inputs]] if self.with_states else []
+            made = predict([given[n] for n in indices], words, seeds, fps, *states)
+            if len(made) != len(indices):
                 raise ValueError(
-                    f"predict must return a video for each frame, {len(places)}, got {len(made)}."
+                    f"predict must return a video for each frame, {len(indices)}, got {len(made)}."
                 )
-            for n, video in zip(places, made, strict=True):
+            for n, video in zip(indices, made, strict=True):
                 if video.shape[1:] != real[n].shape[1:]:
                     (height, width), (h, w) = video.shape[1:3], real[n].shape[1:3]
                     raise ValueError(
@@ -124,18 +126,48 @@ class Predictions:
                     )
             return made
 
-        return self._kept(name).ensure(wanted, make)
+        return self._stored(name).get(requests, make)
 
-    def _known(self, question: Question, mode: str) -> dict[str, Any]:
+    def _known(self, case: Case, mode: str) -> dict[str, Any]:
         """What a video is made from besides the given frames."""
-        states = {"states": question.states(mode)} if self.with_states else {}
-        told, fps = question.told[mode], question.real.fps
-        return {"told": told, "seed": question.seed, "fps": fps, **states}
+        states = {"states": case.states(mode)} if self.with_states else {}
+        words, fps = case.instructions[mode], case.real.fps
+        return {"instruction": words, "seed": case.seed, "fps": fps, **states}
 
-    def _kept(self, name: str) -> KeptVideos:
-        return KeptVideos(self.folder / name)
+    def _stored(self, name: str) -> StoredVideos:
+        return StoredVideos(self.folder / name)
 
 
-def _file_name(question: Question, mode: str) -> str:
-    words = f"{question.seed} {question.told[mode]}".encode()
-    return f"{question.real.name}-{hashlib.sha256(words).hexdigest()[:8]}"
+def encoded_videos(
+    folder: Path, autoencode: Autoencode, batch: Sequence[Case], real: list[Video], backbone: str
+) -> list[Video]:
+    """The real videos of a batch after encoding and decoding, stored in `folder`.
+
+    Args:
+        folder: of the stored files.
+        autoencode: encodes and decodes.
+        batch: the cases.
+        real: their real videos.
+        backbone: identifies the autoencoder; videos of another one are made again.
+    """
+    requests = [
+        VideoRequest(
+            name=case.real.name,
+            made_from={"real": _digest(video), "by": backbone},
+            fps=case.real.fps,
+            row_id=case.row.id,
+        )
+        for case, video in zip(batch, real, strict=True)
+    ]
+    return StoredVideos(folder).get(
+        requests, lambda indices: autoencode([real[n] for n in indices])
+    )
+
+
+def _digest(pixels: UInt8[np.ndarray, "..."]) -> str:
+    return hashlib.sha256(pixels.tobytes()).hexdigest()[:32]
+
+
+def _file_name(case: Case, mode: str) -> str:
+    words = f"{case.seed} {case.instructions[mode]}".encode()
+    return f"{case.real.name}-{hashlib.sha256(words).hexdigest()[:8]}"

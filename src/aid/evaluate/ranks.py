@@ -1,7 +1,7 @@
-"""The processes that a launcher started share the rows of an evaluation; files say what is done.
+"""The processes of a launcher share the rows of an evaluation; they communicate through files.
 
-`torchrun` and `accelerate launch` tell each process its rank. No process waits for another one for
-ever: what a dead process left undone is done by whoever needs it.
+`torchrun` and `accelerate launch` set each process's rank. No process waits for ever: rank 0 does
+the work that a dead process has left.
 """
 
 import os
@@ -10,19 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 PATIENCE = 60.0
-"""Seconds without a new file after which the other processes count as dead."""
+"""Seconds without a new file until the other processes count as dead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """Which of how many processes this one is."""
+    """The rank of this process and the number of processes."""
 
     rank: int = 0
     number: int = 1
 
     @classmethod
     def from_launcher(cls) -> "Ranks":
-        """As the launcher's environment says; alone without one."""
+        """The values in the launcher's environment variables; one process without a launcher."""
         return cls(rank=int(os.environ.get("RANK", 0)), number=int(os.environ.get("WORLD_SIZE", 1)))
 
     @property
@@ -31,7 +31,7 @@ class Ranks:
         return self.rank == 0
 
     def share(self, items: Sequence) -> Sequence:
-        """This process's part of some items."""
+        """The items that this process works on."""
         return items[self.rank :: self.number]
 
     def wait(
@@ -41,24 +41,24 @@ class Ranks:
         slowest: float = 0.0,
         on_done: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Waits until everything is there, or nothing new has come for too long.
+        """Waits until all items are done, or until no new item was done for too long.
 
         Args:
-            count: how much is there.
-            total: how much there will be.
+            count: returns the number of items that are done.
+            total: number of all items.
             slowest: seconds that this process's slowest item took; others may need as long.
-            on_done: told (there, total) while waiting.
+            on_done: called with (items done, total) while waiting.
         """
         if self.number == 1:
             return
         patience = max(PATIENCE, 4 * slowest)
-        there, changed = count(), time.monotonic()
-        while there < total and time.monotonic() - changed < patience:
+        done, changed = count(), time.monotonic()
+        while done < total and time.monotonic() - changed < patience:
             time.sleep(min(1.0, patience / 10))
-            if (now := count()) != there:
-                there, changed = now, time.monotonic()
+            if (now := count()) != done:
+                done, changed = now, time.monotonic()
                 if on_done is not None:
-                    on_done(there, total)
+                    on_done(done, total)
 
 
 ALONE = Ranks()

@@ -1,4 +1,4 @@
-"""Predicts every row of a split, batch by batch, scores that, and writes the score card."""
+"""Predicts the rows of a split batch by batch, scores the videos, and writes the score card."""
 
 import json
 import time
@@ -11,19 +11,25 @@ from typing import Any
 import numpy as np
 
 from aid.config import FrameConfig
-from aid.evaluate.baselines import ENCODED, Autoencode, encoded_videos, trivial_videos
 from aid.evaluate.card import ScoreCard
-from aid.evaluate.judge import Judge, Verdict
-from aid.evaluate.predictions import Predict, Predictions, Video
-from aid.evaluate.questions import Question, check_modes, questions_of, titles_of
+from aid.evaluate.cases import Case, check_modes, make_cases, mode_titles
+from aid.evaluate.judge import Judge, Scores, Verdict
+from aid.evaluate.pictures import write_sheet, write_side_by_side
+from aid.evaluate.predictions import (
+    ENCODED,
+    Autoencode,
+    Predict,
+    Predictions,
+    Video,
+    encoded_videos,
+)
 from aid.evaluate.ranks import ALONE, Ranks
 from aid.evaluate.real import FrameSettings, OnVideo, read_real_videos
-from aid.evaluate.showing import write_sheet, write_side_by_side
 from aid.evaluate.words import effects_of, lift_in_features
-from aid.metrics.baselines import COPIED
+from aid.metrics.baselines import COPIED, baselines
 from aid.metrics.extractors import Extractor
 from aid.metrics.likeness import compare
-from aid.metrics.paired import Perceptual
+from aid.metrics.pairs import Perceptual
 from aid.metrics.protocol import Protocol, choose_protocol
 from aid.metrics.videos import VideoSet
 from aid.types import VideoRow
@@ -33,12 +39,12 @@ REAL = "real videos"
 TEXTLESS = "the backbone alone, without words"
 NUM_PICTURES = 12
 FEWEST_FOR_DISTANCES = 4
-"""Videos from which on sets can be compared with each other: two halves of two."""
+"""Fewest videos that sets can be compared with: two halves of two."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """One set of predictions: who predicts, told what."""
+class _PredictedSet:
+    """One set of predictions: its title and folder, what predicts it, and in which mode."""
 
     title: str
     folder: str
@@ -74,49 +80,49 @@ def evaluate(
 ) -> ScoreCard | None:
     """The score card of a model on any rows; also written as report.json, .md and .html.
 
-    Of every row the given frames of its real video and an instruction go in. Row number i is
-    predicted with seed `seed` + i in every mode, so that only the words differ. Everything that is
-    made stays in `out` (real videos in `real`, predictions in `predictions`, each beside a record
-    with its checksum), and is not made again by a second call. sheet.png and the folder `videos`
-    show the first rows.
+    The model gets the given frames of each row's real video and an instruction. Row number i is
+    predicted with seed `seed` + i in every mode, so that only the words differ. All videos stay in
+    `out` (real videos in `real`, predictions in `predictions`, each with a record that holds its
+    checksum), and a second call does not make them again. sheet.png and the folder `videos` show
+    the first rows.
 
     Args:
         rows: windows of a data set, in any order.
         folder: folder or URL that the rows' videos are in.
         predict: the model; None scores only the real videos and trivial ones.
-        out: where the report goes; made if it does not exist.
-        frames: which frames of the rows, in which size; None takes each whole video of the first
+        out: the folder of the report; made if it does not exist.
+        frames: which frames of the rows, at which size; None takes whole videos with the first
             row's number of frames and size.
-        textless: the model's backbone without words, as one more line.
-        autoencode: the backbone's autoencoder, as one more line: encodes and decodes.
-        judge: reads what a video shows, of the rows that it can judge.
-        modes: what the model is told: the row's instruction; another one, of a row with the same
-            first frame where there is one (both are judged by the row's own); nothing.
-        mean: the mean of the training videos; None takes, for each row, the mean of the others.
-        more: rows that are not evaluated, whose words are told in the mode "shuffled" where all
-            evaluated rows say the same.
+        textless: the model's backbone without words, as a further set.
+        autoencode: encodes and decodes with the backbone's autoencoder, as a further set.
+        judge: reads what a video shows, for the rows that it can judge.
+        modes: the instructions that the model gets: "true", the row's; "shuffled", that of another
+            row, with the same first frame if possible (both are judged by the row's own); "empty".
+        mean: the mean of the training videos; None takes for each row the mean of the other rows.
+        more: rows that are not evaluated; their instructions are used in the mode "shuffled" if all
+            evaluated rows have the same instruction.
         seed: of the first row.
-        batch_size: rows that are handed to `predict` at once.
+        batch_size: number of rows in one call of `predict`.
         made_with: plain values that identify model and sampler; predictions in `out` that were made
             with others are refused.
         title: heading of the report, such as the model's name and the split.
         protocol: which frames are compared, and how many were given; None compares all but the
             first.
-        extractor: what videos are compared with; None leaves all distances out.
-        perceptual: LPIPS, if its weights are at hand.
-        notes: sentences for the card that the caller knows: what was left out before.
-        with_states: whether `predict` is also given the states recorded with each row (of the mode
-            "shuffled" the other row's). They must not know more than the first frame and the words.
+        extractor: computes the features for the distances; None leaves all distances out.
+        perceptual: LPIPS, if its weights were given.
+        notes: the caller's sentences for the card, such as what it left out.
+        with_states: whether `predict` also gets the states recorded with each row (in the mode
+            "shuffled" the other row's). They must be written from the first frame or the words.
         ranks: the processes of a launcher, which share the rows.
-        on_video: called with (videos scored, all of them).
-        on_read: called with (what is compared, videos done, all of them).
+        on_video: called with (videos scored, number of videos).
+        on_read: called with (task, videos done, number of videos).
 
     Returns:
-        The card; None in the processes that only draw their share.
+        The card; None in the processes that only predict their share.
 
     Raises:
-        ValueError: there are no rows, none can be read, "shuffled" is asked where all rows say the
-            same, `predict` returns something else, or `out` holds other predictions.
+        ValueError: there are no rows, none can be read, "shuffled" is given and all rows have one
+            instruction, `predict` returns something else, or `out` holds other predictions.
     """
     if not rows:
         raise ValueError("there are no videos to evaluate. Give the rows of a split.")
@@ -129,84 +135,90 @@ def evaluate(
     real, unreadable = read_real_videos(
         folder, rows, out / "real", frames, ranks=ranks, on_video=on_read
     )
-    questions, notes = questions_of(real, modes, seed, more), list(notes)
-    of_files = NoteCounter()
+    cases, notes = make_cases(real, modes, seed, more), list(notes)
+    file_notes = NoteCounter()
     for one in real:
-        of_files.add(one.row.id, one.notes)
-    notes += of_files.lines()
+        file_notes.add(one.row.id, one.notes)
+    notes += file_notes.lines()
     notes += [f"Left out: {row_id}: {reason}" for row_id, reason in unreadable.items()]
-    titles = titles_of(questions)
-    asked = [_Asked(title=titles[m], folder=m, predict=predict, mode=m) for m in modes if predict]
+    titles = mode_titles(cases)
+    sets = [
+        _PredictedSet(title=titles[mode], folder=mode, predict=predict, mode=mode)
+        for mode in modes
+        if predict is not None
+    ]
     if textless is not None:
-        asked.append(_Asked(title=TEXTLESS, folder="textless", predict=textless, mode="empty"))
+        sets.append(
+            _PredictedSet(title=TEXTLESS, folder="textless", predict=textless, mode="empty")
+        )
     predictions = None
-    if asked:
+    if sets:
         given = protocol.num_given_frames
         predictions = Predictions(out / "predictions", made_with or {}, given, with_states)
-    by = str((made_with or {}).get("backbone"))
+    backbone = str((made_with or {}).get("backbone"))
 
-    def show(batch: Sequence[Question]) -> dict[str, list[Video]]:
-        """All videos of a batch, made where they are not there yet."""
-        videos = [question.real.read() for question in batch]
-        shown = {REAL: videos, COPIED: [np.repeat(video[:1], len(video), 0) for video in videos]}
-        for one in asked:
-            shown[one.title] = predictions.of_batch(
+    def videos_of(batch: Sequence[Case]) -> dict[str, list[Video]]:
+        """All videos of a batch by their sets; missing ones are made."""
+        videos = [case.real.read() for case in batch]
+        found = {REAL: videos, COPIED: [np.repeat(video[:1], len(video), 0) for video in videos]}
+        for one in sets:
+            found[one.title] = predictions.of_batch(
                 one.folder, one.predict, batch, videos, one.mode
             )
         if autoencode is not None:
-            shown[ENCODED] = encoded_videos(out / "encoded", autoencode, batch, videos, by)
-        return shown
+            found[ENCODED] = encoded_videos(out / "encoded", autoencode, batch, videos, backbone)
+        return found
 
-    names = [REAL, COPIED, *(one.title for one in asked), *([ENCODED] if autoencode else [])]
-    if ranks.number > 1 and asked:
-        _draw_share(show, questions, asked, predictions, batch_size, ranks, on_video)
+    names = [REAL, COPIED, *(one.title for one in sets), *([ENCODED] if autoencode else [])]
+    if ranks.number > 1 and sets:
+        _predict_share(videos_of, cases, sets, predictions, batch_size, ranks, on_video)
     if not ranks.is_first:
         return None
     tally = _Tally(names=names, titles=titles, judge=judge)
-    for start in range(0, len(questions), batch_size):
-        batch = questions[start : start + batch_size]
-        shown = show(batch)
-        for index, question in enumerate(batch):
-            tally.add(question, {name: shown[name][index] for name in names})
+    for start in range(0, len(cases), batch_size):
+        batch = cases[start : start + batch_size]
+        found = videos_of(batch)
+        for index, case in enumerate(batch):
+            tally.add(case, {name: found[name][index] for name in names})
         if on_video is not None:
-            on_video((start + len(batch)) * len(names), len(questions) * len(names))
-    if judge is not None and (unjudged := len(questions) - tally.num_judged):
+            on_video((start + len(batch)) * len(names), len(cases) * len(names))
+    if judge is not None and (unjudged := len(cases) - tally.num_judged):
         notes.append(
-            f"{unjudged} of {len(questions)} rows do not say what {judge.name} needs, so they are "
+            f"{unjudged} of {len(cases)} rows do not state what {judge.name} needs, so they are "
             "scored without it."
         )
 
-    def video_set(title: str, path_of: Callable[[Question], Path]) -> VideoSet:
-        return VideoSet(title=title, paths={q.row.id: path_of(q) for q in questions})
+    def video_set(title: str, path_of: Callable[[Case], Path]) -> VideoSet:
+        return VideoSet(title=title, paths={case.row.id: path_of(case) for case in cases})
 
-    real_set = video_set(REAL, lambda q: q.real.path)
+    real_set = video_set(REAL, lambda case: case.real.path)
     made = {
-        one.folder: video_set(one.title, lambda q, o=one: predictions.path(o.folder, q, o.mode))
-        for one in asked
+        one.folder: video_set(one.title, lambda c, o=one: predictions.path(o.folder, c, o.mode))
+        for one in sets
     }
-    trivial, not_run = trivial_videos(real_set, protocol, mean)
+    trivial, not_run = baselines(real_set, protocol, mean=mean, leave_one_out=True)
     if autoencode is not None:
-        trivial.append(video_set(ENCODED, lambda q: out / "encoded" / q.real.path.name))
-    if extractor is not None and len(questions) < FEWEST_FOR_DISTANCES:
+        trivial.append(video_set(ENCODED, lambda case: out / "encoded" / case.real.path.name))
+    if extractor is not None and len(cases) < FEWEST_FOR_DISTANCES:
         not_run["distances"] = (
             f"sets of at least {FEWEST_FOR_DISTANCES} videos can be compared, there are "
-            f"{len(questions)}"
+            f"{len(cases)}"
         )
         extractor = None
-    kept = out / "features"
+    features = out / "features"
     comparison = compare(
-        real_set, [*made.values(), *trivial], protocol, extractor, kept, perceptual=perceptual,
-        not_run=not_run, on_video=on_read,
+        real_set, [*made.values(), *trivial], protocol, extractor, features,
+        perceptual=perceptual, not_run=not_run, on_video=on_read,
     )  # fmt: skip
-    of_words = {mode: made[mode] for mode in modes if mode in made}
+    by_mode = {mode: made[mode] for mode in modes if mode in made}
     words, lift = {}, None
-    if "true" in of_words:
-        others = [videos for mode, videos in of_words.items() if mode != "true"]
-        true = of_words["true"]
-        words = effects_of(real_set, trivial[0], true, others, protocol, kept, perceptual)
+    if "true" in by_mode:
+        others = [videos for mode, videos in by_mode.items() if mode != "true"]
+        true = by_mode["true"]
+        words = effects_of(real_set, trivial[0], true, others, protocol, features, perceptual)
     if extractor is not None and made and not comparison.unreadable:
-        siblings = [question.real.first_frame for question in questions]
-        lift = lift_in_features(real_set, made, siblings, protocol, extractor, kept)
+        first_frames = [case.real.first_frame for case in cases]
+        lift = lift_in_features(real_set, made, first_frames, protocol, extractor, features)
     card = ScoreCard(
         title=title, seed=seed, comparison=comparison, words=words, lift=lift,
         scores=tally.scores(), videos=tally.videos, notes=notes,
@@ -216,34 +228,34 @@ def evaluate(
 
 
 def _whole_videos(row: VideoRow) -> FrameSettings:
-    """All frames of videos like this one, as they are."""
+    """All frames of videos that have this row's number of frames and size."""
     if not (row.num_frames and row.height and row.width):
         raise ValueError(
-            f"row {row.id!r} does not say how many frames of which size it has. Say which to take."
+            f"row {row.id!r} does not state its number of frames and its size. Give `frames`."
         )
     return FrameSettings(
         frames=FrameConfig(), num_frames=row.num_frames, height=row.height, width=row.width
     )
 
 
-def _draw_share(
-    show: Callable[[Sequence[Question]], Any],
-    questions: Sequence[Question],
-    asked: Sequence[_Asked],
+def _predict_share(
+    videos_of: Callable[[Sequence[Case]], Any],
+    cases: Sequence[Case],
+    sets: Sequence[_PredictedSet],
     predictions: Predictions,
     batch_size: int,
     ranks: Ranks,
     on_video: Callable[[int, int], None] | None,
 ) -> None:
-    """Draws this process's rows; the first one then waits for the others, not for ever."""
-    own, slowest, total = ranks.share(questions), 0.0, len(questions) * len(asked)
+    """Predicts this process's rows; rank 0 then waits for the others, for a limited time."""
+    own, slowest, total = ranks.share(cases), 0.0, len(cases) * len(sets)
 
     def count() -> int:
-        return sum(predictions.has(o.folder, q, o.mode) for o in asked for q in questions)
+        return sum(predictions.has(one.folder, case, one.mode) for one in sets for case in cases)
 
     for start in range(0, len(own), batch_size):
         before = time.monotonic()
-        show(own[start : start + batch_size])
+        videos_of(own[start : start + batch_size])
         slowest = max(slowest, time.monotonic() - before)
         if on_video is not None:
             on_video(count(), total)
@@ -253,7 +265,7 @@ def _draw_share(
 
 @dataclass(kw_only=True)
 class _Tally:
-    """The verdicts so far, and the videos of the first rows."""
+    """Collects the verdicts, a record of each video, and the videos of the first rows."""
 
     names: list[str]
     titles: dict[str, str]
@@ -261,70 +273,70 @@ class _Tally:
     num_judged: int = 0
     verdicts: dict[str, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
     videos: list[dict[str, Any]] = field(default_factory=list)
-    pictures: list[tuple[Question, list[tuple[str, str, Video]]]] = field(default_factory=list)
-    """Of the first rows the videos with their captions and short labels, the real one first."""
+    pictures: list[tuple[Case, list[tuple[str, str, Video]]]] = field(default_factory=list)
+    """For each of the first rows its videos with captions and short labels, the real one first."""
 
-    def add(self, question: Question, shown: dict[str, Video]) -> None:
-        """Judges every video of one row, if there is a judge for it."""
-        row, given_frame = question.row, shown[REAL][0]
+    def add(self, case: Case, videos: dict[str, Video]) -> None:
+        """Records every video of one row, with a verdict if the judge can judge the row."""
+        row, given_frame = case.row, videos[REAL][0]
         is_judged = self.judge is not None and self.judge.can_judge(row)
         self.num_judged += is_judged
         panels = []
-        for name, video in shown.items():
+        for name, video in videos.items():
             verdict = None
             if is_judged:
-                told = question.other if name == self.titles["shuffled"] else None
-                verdict = self.judge.judge(row, given_frame, video, told)
+                other_row = case.other_row if name == self.titles["shuffled"] else None
+                verdict = self.judge.judge(row, given_frame, video, other_row)
                 self.verdicts[name].append(verdict)
-            self.videos.append(self._record(name, question, verdict))
+            self.videos.append(self._record(name, case, verdict))
             if name != COPIED:
-                label = self._label(name, question, verdict)
+                label = self._label(name, case, verdict)
                 caption = f"real: {row.instruction}" if name == REAL else label
                 if verdict is not None and name != REAL:
-                    caption += f": it shows {verdict.shown or 'none of the tasks'}"
+                    caption += f"; it shows: {verdict.shown or 'none of the tasks'}"
                 panels.append((caption, label, video))
         if len(self.pictures) < NUM_PICTURES:
-            self.pictures.append((question, panels))
+            self.pictures.append((case, panels))
 
-    def scores(self) -> dict[str, Any]:
-        """The judge's numbers of each set."""
+    def scores(self) -> dict[str, Scores]:
+        """The judge's figures of each set."""
         if self.judge is None or not self.num_judged:
             return {}
         return {name: self.judge.scores(self.verdicts[name]) for name in self.names}
 
-    def _told(self, name: str, question: Question) -> str | None:
-        """What the model was told for a video of this set; None if there was no model."""
-        told = {self.titles[mode]: text for mode, text in question.told.items()}
-        return told.get(name)
+    def _given_instruction(self, name: str, case: Case) -> str | None:
+        """The instruction that the model got for a video of this set; None without a model."""
+        given = {self.titles[mode]: words for mode, words in case.instructions.items()}
+        return given.get(name)
 
-    def _record(self, name: str, question: Question, verdict: Verdict | None) -> dict[str, Any]:
-        """One line about one video for report.json."""
-        line = {
+    def _record(self, name: str, case: Case, verdict: Verdict | None) -> dict[str, Any]:
+        """The entry of one video in report.json."""
+        entry = {
             "set": name,
-            "id": question.row.id,
-            "asked": question.row.instruction,
-            "told": self._told(name, question),
-            "seed": question.seed,
-            "fps": question.real.fps,
+            "id": case.row.id,
+            "instruction": case.row.instruction,
+            "given_instruction": self._given_instruction(name, case),
+            "seed": case.seed,
+            "fps": case.real.fps,
         }
         if verdict is not None:
-            line |= {"shown": verdict.shown, "is_obeyed": verdict.is_obeyed, **verdict.facts}
-        return line
+            entry |= {"shown": verdict.shown, "is_obeyed": verdict.is_obeyed, **verdict.facts}
+        return entry
 
-    def _label(self, name: str, question: Question, verdict: Verdict | None) -> str:
-        """What a video is, in a few words; with a judge, whether it shows what was asked."""
-        told = self._told(name, question)
+    def _label(self, name: str, case: Case, verdict: Verdict | None) -> str:
+        """A short label of a video; with a judge, whether it follows the row's instruction."""
+        given = self._given_instruction(name, case)
         if name == REAL:
             label = "real"
-        elif told is None:
+        elif given is None:
             label = name
         elif name == self.titles["true"]:
             label = "predicted"
         else:
-            label = f"told {told!r}" if told else "told nothing"
+            label = f"given {given!r}" if given else "no instruction"
         if verdict is None or name == REAL:
             return label
-        return f"{'yes' if verdict.is_obeyed else 'no'}, {label}"
+        return f"{'followed' if verdict.is_obeyed else 'not followed'}, {label}"
 
 
 def _write(out: Path, card: ScoreCard, tally: _Tally) -> None:
@@ -341,7 +353,7 @@ def _write(out: Path, card: ScoreCard, tally: _Tally) -> None:
     ]
     write_sheet(out / "sheet.png", pictures)
     (out / "videos").mkdir(exist_ok=True)
-    for question, panels in tally.pictures:
-        path = out / "videos" / f"{question.real.name}.mp4"
-        shown = [(label, video) for _, label, video in panels]
-        write_side_by_side(path, question.row.instruction, shown, question.real.fps)
+    for case, panels in tally.pictures:
+        path = out / "videos" / f"{case.real.name}.mp4"
+        labelled = [(label, video) for _, label, video in panels]
+        write_side_by_side(path, case.row.instruction, labelled, case.real.fps)

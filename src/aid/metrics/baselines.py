@@ -1,4 +1,4 @@
-"""Trivial predictions, made from the real videos: whoever is no better has done nothing."""
+"""Trivial predictions, made from the real videos: a model that scores no better is useless."""
 
 import hashlib
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from aid.metrics.protocol import Protocol
 from aid.metrics.videos import VideoSet
@@ -17,46 +18,76 @@ COPIED, BLENDED, MEAN = "first frame, repeated", "oracle blend", "mean video"
 
 
 def copied(video: Video) -> Video:
-    """Its first frame, again and again."""
+    """The first frame in place of every frame."""
     return np.repeat(video[:1], len(video), 0)
 
 
 def blended(video: Video) -> Video:
-    """From its first frame to its last by cross-fading: an oracle, for it has seen the end."""
+    """A cross-fade from the first frame to the last: an oracle, because it reads the last frame."""
     share = np.linspace(0, 1, len(video))[:, None, None, None]
     return ((1 - share) * video[:1] + share * video[-1:]).round().astype(np.uint8)
 
 
-def mean_video(videos: VideoSet, protocol: Protocol) -> Video:
-    """The mean of all readable videos, frame by frame.
+def baselines(
+    real: VideoSet, protocol: Protocol, *, mean: Video | None = None, leave_one_out: bool = False
+) -> tuple[list[VideoSet], dict[str, str]]:
+    """The trivial sets, and the reason for each that is missing.
+
+    Args:
+        real: the real videos.
+        protocol: which frames are compared.
+        mean: the mean video; None computes it from the real videos.
+        leave_one_out: whether the mean for each video is the mean of all others.
+    """
+
+    def derive(title: str, derived: Callable[[Video], Video], derived_from: str = "") -> VideoSet:
+        return replace(real, title=title, derived=derived, derived_from=derived_from)
+
+    sets = [derive(COPIED, copied), derive(BLENDED, blended)]
+    try:
+        if mean is None:
+            total, number = _sum(real, protocol)
+            if leave_one_out:
+                mean_of_others = _mean_of_others(total, number, protocol)
+                return [*sets, derive(MEAN, mean_of_others, _digest(total.numpy()))], {}
+            mean = to_uint8((total / number).to(torch.float32))
+    except ValueError as error:
+        return sets, {MEAN: str(error)}
+    return [*sets, derive(MEAN, lambda _: mean, _digest(mean))], {}
+
+
+def _sum(videos: VideoSet, protocol: Protocol) -> tuple[Float[Tensor, "f 3 H W"], int]:
+    """The sum of all readable videos, frame by frame, and their number.
 
     Raises:
-        ValueError: they differ in size, so that there is no mean, or none can be read.
+        ValueError: the videos differ in size, or none can be read.
     """
-    total, count = None, 0
+    total, number = None, 0
     for name in videos.paths:
         try:
             frames = protocol.sampled(videos.read(name)).double()
         except ValueError:
-            continue  # named with the features
+            continue  # the card names unreadable videos
         if total is not None and total.shape != frames.shape:
             raise ValueError("the videos differ in size, so they have no mean")
-        total, count = frames if total is None else total + frames, count + 1
+        total, number = frames if total is None else total + frames, number + 1
     if total is None:
         raise ValueError("no video can be read")
-    return to_uint8((total / count).to(torch.float32))
+    return total, number
 
 
-def baselines(real: VideoSet, protocol: Protocol) -> tuple[list[VideoSet], dict[str, str]]:
-    """The trivial sets, and the reasons why some are missing."""
+def _mean_of_others(
+    total: Float[Tensor, "f 3 H W"], number: int, protocol: Protocol
+) -> Callable[[Video], Video]:
+    if number < 2:
+        raise ValueError("there is no other video to take the mean of")
 
-    def made(title: str, derived: Callable[[Video], Video], derived_from: str = "") -> VideoSet:
-        return replace(real, title=title, derived=derived, derived_from=derived_from)
+    def mean_of_others(video: Video) -> Video:
+        own = protocol.sampled(video).double()
+        return to_uint8(((total - own) / (number - 1)).float())
 
-    sets, missing = [made(COPIED, copied), made(BLENDED, blended)], {}
-    try:
-        mean = mean_video(real, protocol)
-        sets.append(made(MEAN, lambda _: mean, hashlib.sha256(mean.tobytes()).hexdigest()))
-    except ValueError as error:
-        missing[MEAN] = str(error)
-    return sets, missing
+    return mean_of_others
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()

@@ -20,8 +20,7 @@ from aid.metrics.distances import (
 from aid.metrics.extractors import Extractor
 from aid.metrics.extractors.choice import WITHOUT
 from aid.metrics.features import Balance, FeatureFile, features_of
-from aid.metrics.paired import Paired, Perceptual, paired
-from aid.metrics.pairs import psnr, ssim
+from aid.metrics.pairs import PairFigures, Perceptual, compare_pairs, psnr, ssim
 from aid.metrics.probes import VERSION
 from aid.metrics.protocol import Protocol
 from aid.metrics.trust import (
@@ -190,7 +189,7 @@ def compare(
         if names and common <= set(of_set.names):
             path = pairs_path(folder, videos, protocol)
             tell = None if on_video is None else lambda n, m, t=videos.title: on_video(t, n, m)
-            pairs = paired(
+            pairs = compare_pairs(
                 real, videos, protocol, path, names=names, perceptual=perceptual, on_video=tell
             )
             of_pairs = _of_pairs(pairs, protocol.num_given_frames, num_resamples, seed)
@@ -355,7 +354,7 @@ def likeness_of(
     )
 
 
-def _of_pairs(pairs: Paired, given: int, num_resamples: int, seed: int) -> dict[str, Any]:
+def _of_pairs(pairs: PairFigures, given: int, num_resamples: int, seed: int) -> dict[str, Any]:
     num = len(pairs.psnr)
     weights = draws(num, num_resamples, np.random.default_rng(seed + 1)) / num
 

@@ -1,11 +1,23 @@
-"""A predicted video against the real one it should have been, frame by frame."""
+"""Compares each predicted video with the real video of the same name, frame by frame."""
 
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from aid.metrics.protocol import Protocol
+from aid.metrics.videos import VideoSet
+
 LARGEST_PSNR = 100.0
-"""What equal frames are worth, in dB; without a bound one of them makes every mean infinite."""
+"""PSNR of equal frames, in dB; without a bound one equal frame makes every mean infinite."""
+Perceptual = Callable[[Float[Tensor, "f 3 H W"], Float[Tensor, "f 3 H W"]], Float[Tensor, " f"]]
+"""A perceptual distance of every frame, such as LPIPS; smaller is better."""
 
 
 def psnr(a: Float[Tensor, "f 3 H W"], b: Float[Tensor, "f 3 H W"]) -> Float[Tensor, " f"]:
@@ -15,10 +27,10 @@ def psnr(a: Float[Tensor, "f 3 H W"], b: Float[Tensor, "f 3 H W"]) -> Float[Tens
 
 
 def ssim(a: Float[Tensor, "f 3 H W"], b: Float[Tensor, "f 3 H W"]) -> Float[Tensor, " f"]:
-    """Structural similarity of every frame (Wang et al. 2004), a mean over colours and places.
+    """Structural similarity of every frame (Wang et al. 2004), the mean over channels and pixels.
 
-    A Gaussian window of 11 pixels with sigma 1.5; places whose window leaves the picture are left
-    out. Variances are the window's, without the n - 1 correction.
+    The window is Gaussian, 11 pixels wide, with sigma 1.5. Pixels whose window crosses the border
+    are left out. Variances are those of the window, without the n - 1 correction.
 
     Raises:
         ValueError: the frames are smaller than the window.
@@ -35,9 +47,9 @@ def ssim(a: Float[Tensor, "f 3 H W"], b: Float[Tensor, "f 3 H W"]) -> Float[Tens
     x, y = (a.double() + 1) / 2, (b.double() + 1) / 2
     mean_x, mean_y = mean(x), mean(y)
     var_x, var_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
-    both = mean(x * y) - mean_x * mean_y
+    covariance = mean(x * y) - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
-    value = (2 * mean_x * mean_y + c1) * (2 * both + c2)
+    value = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     value = value / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
     return value.mean((1, 2, 3)).float()
 
@@ -52,6 +64,118 @@ def _window(size: int) -> Float[Tensor, "m n"]:
     return rows
 
 
-def motion(frames: Float[Tensor, "f 3 H W"]) -> float:
-    """Mean absolute change from a frame to the next, in [0, 1] of the grey range."""
-    return float((frames[1:] - frames[:-1]).abs().mean() / 2)
+def motion(frames: Float[Tensor, "b f 3 H W"]) -> Float[Tensor, " b"]:
+    """Mean absolute change from a frame to the next, in [0, 2] for frames in [-1, 1]."""
+    return (frames[:, 1:] - frames[:, :-1]).abs().mean(dim=(1, 2, 3, 4))
+
+
+def motion_ratio(predicted: Float[Tensor, "b f 3 H W"], real: Float[Tensor, "b f 3 H W"]) -> float:
+    """Motion of the predicted videos over that of the real ones; 1 is right, 0 is a still.
+
+    It shows conditional image leakage: a model that repeats the given frame.
+    """
+    return float(motion(predicted).sum() / motion(real).sum().clamp(min=1e-8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairFigures:
+    """Figures of n pairs. Frames are all of the protocol, the given ones first.
+
+    `psnr` in dB, `ssim` in [-1, 1], `lpips` from 0 (None without its weights); `motion` and
+    `real_motion` in [0, 1].
+    """
+
+    psnr: Float[np.ndarray, "n f"]
+    ssim: Float[np.ndarray, "n f"]
+    lpips: Float[np.ndarray, "n f"] | None
+    motion: Float[np.ndarray, " n"]
+    real_motion: Float[np.ndarray, " n"]
+
+
+def compare_pairs(
+    real: VideoSet,
+    made: VideoSet,
+    protocol: Protocol,
+    path: Path,
+    *,
+    names: Sequence[str],
+    perceptual: Perceptual | None = None,
+    on_video: Callable[[int, int], None] | None = None,
+) -> PairFigures:
+    """The figures of all pairs; those in the file at `path` are not computed again.
+
+    Args:
+        real: the real videos.
+        made: the videos to compare with them.
+        protocol: which frames are compared.
+        path: JSON lines, one line for each pair.
+        names: the pairs; both videos of each must be readable.
+        perceptual: LPIPS, if its weights were given.
+        on_video: called with (pairs done, number of pairs).
+
+    Raises:
+        ValueError: the two videos of a pair differ in size.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = _read_lines(path)
+    with path.open("a", encoding="utf-8") as file:
+        for count, name in enumerate(names, 1):
+            stamps = [real.stamp(name), made.stamp(name), perceptual is not None]
+            if name not in known or known[name]["stamps"] != stamps:
+                line = {"name": name, "stamps": stamps}
+                line |= _figures(name, real, made, protocol, perceptual)
+                known[name] = line
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+            if on_video is not None:
+                on_video(count, len(names))
+    lines = [known[name] for name in names]
+    columns = {
+        key: np.array([line[key] for line in lines])
+        for key in ("psnr", "ssim", "motion", "real_motion")
+    }
+    lpips = None if perceptual is None else np.array([line["lpips"] for line in lines])
+    return PairFigures(lpips=lpips, **columns)
+
+
+def _figures(
+    name: str, real: VideoSet, made: VideoSet, protocol: Protocol, perceptual: Perceptual | None
+) -> dict[str, Any]:
+    a, b = protocol.sampled(real.read(name)), protocol.sampled(made.read(name))
+    require_equal_size(name, a, b)
+    figures = {
+        "psnr": psnr(a, b).tolist(),
+        "ssim": ssim(a, b).tolist(),
+        "motion": float(motion(b[None])) / 2,
+        "real_motion": float(motion(a[None])) / 2,
+    }
+    return figures | ({"lpips": perceptual(a, b).tolist()} if perceptual else {})
+
+
+def require_equal_size(
+    name: str, real: Float[Tensor, "n 3 H W"], made: Float[Tensor, "n 3 h w"]
+) -> None:
+    """Refuses a pair whose frames cannot be compared pixel by pixel.
+
+    Raises:
+        ValueError: the two videos of this name differ in size.
+    """
+    if real.shape != made.shape:
+        sizes = " and ".join(f"{x.shape[3]}x{x.shape[2]}" for x in (real, made))
+        raise ValueError(
+            f"the two videos named {name!r} are {sizes} pixels. Frames can only be compared at one "
+            "size; resize one set, or rename its videos to compare them as sets only."
+        )
+
+
+def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
+    """The lines of a file of pairs, by the pair's name."""
+    lines = {}
+    if path.is_file():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:  # the run was killed while it wrote the line
+                continue
+            lines[line["name"]] = line
+    return lines

@@ -1,6 +1,6 @@
 """The table-top's judge: reads from the pixels of a video which task it shows.
 
-Called by the command line where rows state what the simulator knows of the first frame.
+`aid evaluate` uses it for rows that state what the simulator knows about the first frame.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from aid.evaluate.judge import Verdict
-from aid.metrics.scorecard import Scores, wilson_interval
+from aid.evaluate.judge import Scores, Verdict, wilson_interval
 from aid.tabletop.language import FAMILIES, Task, instructions
 from aid.tabletop.reader.instruction import Judgement, judge
 from aid.tabletop.reader.reading import OutcomeReader
 from aid.types import VideoRow
 
 NEEDED = {"items", "camera", "task", "alternatives", "scene"}
-"""What a row's `world` must say; its splits test, forks and combos do."""
+"""Facts that a row's `world` must state; those of the splits test, forks and combos do."""
 
 
 class TabletopJudge:
@@ -30,9 +29,9 @@ class TabletopJudge:
         self._known: tuple[VideoRow, bytes, OutcomeReader] | None = None
 
     def can_judge(self, row: VideoRow) -> bool:
-        """Whether the row says which items the frame shows and which tasks it allows.
+        """Whether the row states which items the frame shows and which tasks it allows.
 
-        A part of an episode does not: its items are where they are at the episode's start.
+        A part of an episode does not: its facts describe the episode's first frame.
         """
         return row.world.keys() >= NEEDED and "window" not in row.world
 
@@ -41,7 +40,7 @@ class TabletopJudge:
         row: VideoRow,
         given_frame: UInt8[np.ndarray, "H W 3"],
         video: UInt8[np.ndarray, "f H W 3"],
-        told: VideoRow | None = None,
+        other_row: VideoRow | None = None,
     ) -> Verdict:
         """The verdict on one video; see `evaluate.judge.Judge`.
 
@@ -49,27 +48,27 @@ class TabletopJudge:
             ValueError: the frame does not show the row's items, or the video has another size.
         """
         reading = self._reader(row, given_frame).read(video)
-        asked, alternatives = task_of(row), alternatives_of(row)
-        finding, by_told = judge(reading, asked, alternatives), None
-        if told is not None and told.world.get("scene") == row.world["scene"]:
-            by_told = judge(reading, task_of(told), alternatives)
+        alternatives = alternatives_of(row)
+        judgement, by_given = judge(reading, task_of(row), alternatives), None
+        if other_row is not None and other_row.world.get("scene") == row.world["scene"]:
+            by_given = judge(reading, task_of(other_row), alternatives)
         left_out = ("asked", "shown", "num_items")
-        facts = {key: value for key, value in asdict(finding).items() if key not in left_out}
+        facts = {key: value for key, value in asdict(judgement).items() if key not in left_out}
         return Verdict(
-            is_obeyed=finding.is_obeyed,
-            shown=None if finding.shown is None else instructions(finding.shown)[0],
-            obeys_told=None if by_told is None else by_told.is_obeyed,
+            is_obeyed=judgement.is_obeyed,
+            shown=None if judgement.shown is None else instructions(judgement.shown)[0],
+            obeys_given=None if by_given is None else by_given.is_obeyed,
             facts=facts,
-            finding=(finding, by_told),
+            finding=(judgement, by_given),
         )
 
     def scores(self, verdicts: Sequence[Verdict]) -> Scores:
-        """Instruction accuracy and what stands beside it."""
-        by_told = [one for _, one in (v.finding for v in verdicts) if one is not None]
-        return scores_of([v.finding[0] for v in verdicts], by_told or None)
+        """Instruction accuracy and the table-top's further figures."""
+        by_given = [one for _, one in (v.finding for v in verdicts) if one is not None]
+        return scores_of([v.finding[0] for v in verdicts], by_given or None)
 
     def _reader(self, row: VideoRow, frame: UInt8[np.ndarray, "H W 3"]) -> OutcomeReader:
-        """A reader for one given frame; several videos of a row share it."""
+        """The reader for one given frame, which all videos of a row share."""
         pixels = frame.tobytes()
         if self._known is not None and self._known[0] is row and self._known[1] == pixels:
             return self._known[2]
@@ -83,7 +82,7 @@ class TabletopJudge:
 
 
 def require_facts(rows: Sequence[VideoRow]) -> Sequence[VideoRow]:
-    """The rows, if the table-top's judge can judge all of them.
+    """Returns the rows if the table-top's judge can judge all of them.
 
     Raises:
         ValueError: a row lacks facts about the world.
@@ -91,8 +90,8 @@ def require_facts(rows: Sequence[VideoRow]) -> Sequence[VideoRow]:
     for row in rows:
         if missing := sorted(NEEDED - row.world.keys()):
             raise ValueError(
-                f"row {row.id!r} does not say {', '.join(missing)}, which judging it needs. "
-                "Give a table-top split with a closed list of tasks: test, forks or combos."
+                f"row {row.id!r} does not state {', '.join(missing)}, which the judge needs. "
+                "Give a table-top split that lists the possible tasks: test, forks or combos."
             )
     return rows
 
@@ -112,33 +111,49 @@ def _task(facts: dict[str, Any]) -> Task:
 
 
 def scores_of(
-    judgements: Sequence[Judgement], by_told: Sequence[Judgement] | None = None
+    judgements: Sequence[Judgement], by_given: Sequence[Judgement] | None = None
 ) -> Scores:
-    """The numbers of one set of videos.
+    """The figures of one set of videos.
+
+    `details` are `families` (for each family of tasks the number of videos that obey, and of all),
+    `outcome_holds` and `right_object` (shares), `bystander_displacement` (metres; None if all other
+    items are lost) and `items_lost` (a share).
 
     Args:
-        judgements: one for each video, against the asked instruction.
-        by_told: the same videos against the instruction that the model was told, if that was
-            another; then those not asked to move are judged by it, too.
+        judgements: one for each video, by the row's instruction.
+        by_given: the same videos, judged by the given instruction if that is another one. It then
+            also decides which items should not have moved.
     """
     assert judgements
     number, obeyed = len(judgements), sum(one.is_obeyed for one in judgements)
     families = {}
     for family in FAMILIES:
-        if ours := [one for one in judgements if one.asked.family == family]:
-            families[family] = (sum(one.is_obeyed for one in ours), len(ours))
-    ways = [one.bystander_displacement for one in by_told or judgements]
-    known = [way for way in ways if way is not None]
+        if members := [one for one in judgements if one.asked.family == family]:
+            families[family] = (sum(one.is_obeyed for one in members), len(members))
+    found = [one.bystander_displacement for one in by_given or judgements]
+    displacements = [one for one in found if one is not None]
+    displacement = float(np.mean(displacements)) if displacements else None
+    holds = float(np.mean([one.holds for one in judgements]))
+    right_object = float(np.mean([one.is_right_object for one in judgements]))
+    lost = sum(one.num_lost for one in judgements) / sum(one.num_items for one in judgements)
     return Scores(
         num_videos=number,
         num_obeyed=obeyed,
         accuracy=obeyed / number,
         interval=wilson_interval(obeyed, number),
-        outcome_holds=float(np.mean([one.holds for one in judgements])),
-        right_object=float(np.mean([one.is_right_object for one in judgements])),
-        families=families,
-        bystander_displacement=float(np.mean(known)) if known else None,
-        items_lost=sum(one.num_lost for one in judgements)
-        / sum(one.num_items for one in judgements),
-        obeys_told=None if by_told is None else float(np.mean([o.is_obeyed for o in by_told])),
+        obeys_given=None if by_given is None else float(np.mean([o.is_obeyed for o in by_given])),
+        details={
+            "outcome_holds": holds,
+            "right_object": right_object,
+            "families": families,
+            "bystander_displacement": displacement,
+            "items_lost": lost,
+        },
+        columns={
+            **{family: f"{yes}/{all_}" for family, (yes, all_) in families.items()},
+            "outcome holds": f"{100 * holds:.1f} %",
+            "right object": f"{100 * right_object:.1f} %",
+            "bystanders moved": "" if displacement is None else f"{1000 * displacement:.1f} mm",
+            "items lost": f"{100 * lost:.1f} %",
+        },
     )

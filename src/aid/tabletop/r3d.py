@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from aid.metrics.distances import CUBIC
-from aid.metrics.extractors import file_hash
+from aid.metrics.weights import file_hash
 from aid.tabletop import ASSETS, EXTRACTOR
 from aid.tabletop.language import COLOURS, CONTAINERS, DIRECTIONS, FAMILIES, OBJECTS
 from aid.types import VideoRow

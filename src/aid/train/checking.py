@@ -20,7 +20,7 @@ from aid.config import SamplerConfig, TrainConfig
 from aid.data.cache import Cache
 from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS
-from aid.metrics.motion import motion_ratio
+from aid.metrics.pairs import motion_ratio
 from aid.models.backbone import load_backbone
 from aid.models.conditions import Conditions
 from aid.models.denoiser import Denoiser, guided_denoise

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from blobs import camera_facts, video
 
-from aid.metrics.scorecard import wilson_interval
+from aid.evaluate.judge import wilson_interval
 from aid.tabletop.language import Task
 from aid.tabletop.reader.instruction import (
     DIRECTION_VECTORS,

@@ -13,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from aid.metrics.distances import CUBIC
-from aid.metrics.extractors import file_hash
-from aid.metrics.fitting import load_exactly
+from aid.metrics.weights import file_hash, load_exactly
 
 MIXED = {
     "Mixed_3b": (192, (64, 96, 128, 16, 32, 32)),

@@ -1,4 +1,4 @@
-"""Real videos beside predicted ones, to look at: a contact sheet, and videos side by side."""
+"""A contact sheet of real and predicted videos, and videos that show all modes side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from aid.video import contact_sheet, write_mp4, write_png
 
 Video = UInt8[np.ndarray, "_ H W 3"]
 GAP, SHOWN_HEIGHT = 4, 192
-"""Pixels between two videos, and how high each is shown at least."""
+"""Pixels between two videos, and the least height of a shown video in pixels."""
 
 
 def write_sheet(path: Path, pictures: Sequence[tuple[str, Video]]) -> None:
-    """A row of frames for each video, its caption above."""
+    """Writes a row of frames for each video, with its caption above."""
     scale = max(1, 128 // pictures[0][1].shape[1])
     write_png(path, contact_sheet(pictures, scale=scale))
 
@@ -23,7 +23,7 @@ def write_sheet(path: Path, pictures: Sequence[tuple[str, Video]]) -> None:
 def write_side_by_side(
     path: Path, title: str, panels: Sequence[tuple[str, Video]], fps: float
 ) -> None:
-    """One video with several beside each other, each under its label, all under the title."""
+    """Writes one video that shows several side by side, each with its label, below a title."""
     number = min(len(video) for _, video in panels)
     height, width = panels[0][1].shape[1:3]
     scale = max(1, SHOWN_HEIGHT // height)
@@ -37,7 +37,7 @@ def write_side_by_side(
 
 
 def _band(text: str, width: int, number: int) -> UInt8[np.ndarray, "f h W 3"]:
-    """A line of text on white, in each of `number` frames."""
+    """A line of text on white in each of `number` frames."""
     band = Image.new("RGB", (width, 18), "white")
     font = ImageFont.load_default(size=12)
     ImageDraw.Draw(band).text((2, 2), text, fill="black", font=font)

@@ -1,7 +1,7 @@
-"""Videos that are kept as files, each beside a record of what it was made from.
+"""Videos that are stored as files, each with a record of what it was made from.
 
-A killed evaluation goes on where it stopped: a video counts as there once its record is written,
-and a record names the SHA-256 of the file, so damage is found before a damaged video is scored.
+A killed evaluation continues where it stopped: a video counts as stored when its record is written.
+The record holds the SHA-256 of the file, so a damaged video is found before it is scored.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ LONGEST_NAME = 120
 
 
 def safe_name(row_id: str) -> str:
-    """A row's id as the name of a file; equal names only for equal ids.
+    """A row's id as the name of a file; different ids give different names.
 
-    Small letters, digits and ". _ - @" stay. An id with anything else gets digits of its hash, and
-    so does a long one, and one with capitals, which some disks do not tell from small letters.
+    Lower-case letters, digits and ". _ - @" stay. Digits of a hash are added to ids with other
+    characters, to long ids, and to ids with capitals, because some file systems ignore case.
     """
     if re.fullmatch(r"[a-z0-9_-][a-z0-9._@-]*", row_id) and len(row_id) <= LONGEST_NAME:
         return row_id
@@ -36,8 +36,8 @@ def safe_name(row_id: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A video that is to be there: its file's name, what it is made from, its rate and its row."""
+class VideoRequest:
+    """A video that is needed: the name of its file, what it is made from, its rate and its row."""
 
     name: str
     made_from: dict[str, Any]
@@ -45,18 +45,18 @@ class Wanted:
     row_id: str
 
 
-class KeptVideos:
-    """Lossless videos below one folder. Nothing is read or written before it is asked for."""
+class StoredVideos:
+    """Lossless videos in one folder. Nothing is read or written until a method needs it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, name: str) -> Path:
-        """Where a video is, once made."""
+        """The file of a video."""
         return self.folder / f"{name}.mp4"
 
     def has(self, name: str, **known: Any) -> bool:
-        """Whether a record is there that was made from what is known; the video is not read."""
+        """Whether there is a record whose `made_from` has these values; the video is not read."""
         try:
             record = json.loads(self._record_path(name).read_text(encoding="utf-8"))
             return json.loads(json.dumps(known)).items() <= record["made_from"].items()
@@ -64,9 +64,9 @@ class KeptVideos:
             return False
 
     def find(self, name: str, made_from: dict[str, Any]) -> dict[str, Any] | None:
-        """The record of a video that is whole and was made from the same; None if there is none.
+        """The record of an undamaged video that was made from these values; None if there is none.
 
-        A damaged file is named in a warning.
+        A warning names a damaged file.
         """
         if not self._record_path(name).is_file():
             return None
@@ -81,7 +81,7 @@ class KeptVideos:
             return None
         if known != json.loads(json.dumps(made_from)):
             return None
-        if digest is None:  # nothing could be made, and the record says why
+        if digest is None:  # the video could not be made, and the record contains the reason
             return record
         path = self.path(name)
         if not path.is_file() or sha256_of(path) != digest:
@@ -101,7 +101,7 @@ class KeptVideos:
         made_from: dict[str, Any],
         **facts: Any,
     ) -> dict[str, Any]:
-        """Writes a video and then its record, each whole or not at all; returns the record."""
+        """Writes a video and then its record, each atomically; returns the record."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_mp4(self.path(name), pixels, fps, lossless=True)
         digest = sha256_of(self.path(name))
@@ -112,23 +112,23 @@ class KeptVideos:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self._write_record(name, made_from, sha256=None, reason=reason)
 
-    def ensure(
+    def get(
         self,
-        wanted: Sequence[Wanted],
+        requests: Sequence[VideoRequest],
         make: Callable[[list[int]], list[UInt8[np.ndarray, "_ _ _ 3"]]],
     ) -> list[UInt8[np.ndarray, "_ _ _ 3"]]:
-        """All these videos; those that are not there yet, or damaged, are made in one call.
+        """All requested videos; those that are missing or damaged are made in one call.
 
         Args:
-            wanted: the videos.
-            make: makes those with these places in `wanted`.
+            requests: the videos.
+            make: makes the videos with these indices in `requests`.
         """
-        missing = [n for n, one in enumerate(wanted) if self.find(one.name, one.made_from) is None]
+        missing = [n for n, one in enumerate(requests) if not self.find(one.name, one.made_from)]
         if missing:
             for n, video in zip(missing, make(missing), strict=True):
-                one = wanted[n]
+                one = requests[n]
                 self.write(one.name, video, one.fps, one.made_from, id=one.row_id)
-        return [read_video(self.path(one.name)) for one in wanted]
+        return [read_video(self.path(one.name)) for one in requests]
 
     def _record_path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
