@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from aid.config import SamplerConfig
 from aid.files import whole_folder
+from aid.models import checkpoint
 from aid.models.backbone import backbone_hash, load_backbone
 from aid.models.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
 
@@ -38,9 +40,13 @@ def saved(build, info, tmp_path):
 
 
 def rewrite(folder, change):
-    tensors = load_file(folder / "trained.safetensors")
+    """Other tensors, with the hashes that belong to them."""
+    file = folder / "trained.safetensors"
+    with safe_open(file, "pt") as opened:
+        known = opened.metadata()
+    tensors = load_file(file)
     change(tensors)
-    save_file(tensors, folder / "trained.safetensors")
+    save_file(tensors, file, metadata=known | {"sha256": checkpoint._digest(tensors)})
 
 
 def test_loaded_model_says_the_same(saved, build, unet, info, conditions, latents, sigma):

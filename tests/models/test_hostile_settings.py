@@ -157,11 +157,11 @@ def test_settings_within_bounds_take_no_more_memory_than_the_file_has(
     assert after == before, "the UNet is given back as it was"
 
 
-def test_tensors_without_their_hash_are_not_taken_silently(folder, tiny_backbone):
+def test_tensors_without_their_hash_are_refused(folder, tiny_backbone):
     file = folder / "trained.safetensors"
     save_file(load_file(file), file)
     unet = load_backbone(tiny_backbone, ["unet"]).unet
-    with pytest.warns(UserWarning, match="does not name its sha256 and model hash"):
+    with pytest.raises(ValueError, match="does not name its sha256 and model hash"):
         load_checkpoint(folder, unet, backbone_hash(tiny_backbone))
 
 

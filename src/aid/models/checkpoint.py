@@ -8,7 +8,6 @@ written whole or not at all, and loading is strict.
 import hashlib
 import json
 import reprlib
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -268,18 +267,17 @@ def _read_tensors(file: Path, model: str) -> dict[str, Tensor]:
         known = opened.metadata() or {}
         tensors = load_file(file)
     if lost := [name for name in ("sha256", "model") if name not in known]:
-        # Another program has rewritten it; names and shapes are compared all the same.
-        warnings.warn(
-            f"{str(file)!r} does not name its {' and '.join(lost)} hash, so damage and other "
-            "settings would not be noticed. Load it only if you know who wrote it.",
-            stacklevel=4,
+        raise ValueError(
+            f"{str(file)!r} does not name its {' and '.join(lost)} hash, which every checkpoint of "
+            "aid does: another program has written it, and damage could not be noticed. Take the "
+            "file as it was saved."
         )
-    if known.get("sha256", found := _digest(tensors)) != found:
+    if known["sha256"] != _digest(tensors):
         raise ValueError(
             f"{str(file)!r} is damaged: its tensors do not have the SHA-256 that it names. Copy "
             "the checkpoint again."
         )
-    if known.get("model", model) != model:
+    if known["model"] != model:
         raise ValueError(
             f"{str(file)!r} was saved with other `model` settings than {CONFIG} has. Copy both "
             "files of the checkpoint again."
