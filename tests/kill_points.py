@@ -4,6 +4,8 @@ A helper for tests. As a program it is the process that runs the commands: it im
 once, and forks a child for each run, because a start of its own would cost half a minute each.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -11,6 +13,7 @@ import signal
 import subprocess
 import sys
 import traceback
+import types
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -112,13 +115,15 @@ def kill_everywhere(runner, command, template, root, sample=None, skip=(), refus
 
 def watch(root: str, kill_at: int, counter: int) -> None:
     """Counts the operations below `root` in a file handle, and kills this process at one."""
-    number = 0
+    number, this = 0, os.getpid()
 
     def count():
         nonlocal number
+        if os.getpid() != this:
+            return  # a command that this one started, which is killed in a test of its own
         number += 1
         if number == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(this, signal.SIGKILL)
         os.pwrite(counter, f"{number:9}".encode(), 0)
 
     def is_below(path):
@@ -148,20 +153,71 @@ def watch(root: str, kill_at: int, counter: int) -> None:
 
 
 def child(request: dict, counter: int) -> int:
-    """Runs one command as `aid` does, in this process."""
-    from aid.cli import main
-
+    """Runs one command as `aid` does, in this process, which is killed at an operation."""
     handle = os.open(request["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
+    before = set(sys.modules)
     watch(request["root"], request["kill_at"], counter)
+    code = finish(request["command"])
+    more = [name for name in sys.modules if name not in before]
+    Path(request["said"] + ".modules").write_text(json.dumps(more))
+    return code
+
+
+def finish(command: list[str]) -> int:
+    """The exit code of one command, run in this process."""
+    from aid.cli import main
+
     try:
-        return main(request["command"])
+        return main(command)
     except SystemExit as left:
         return left.code or 0
     except BaseException:
         traceback.print_exc()
         return 1
+
+
+def read_here() -> None:
+    """Has files read by this process: starting another one takes longer than most commands."""
+    from aid.video import confined
+
+    def ask(self, function, arguments, **limits):
+        module, _, name = function.partition(":")
+        value, arrays = getattr(importlib.import_module(module), name)(**arguments)
+        return confined.Answer(json.loads(json.dumps(value)), list(arrays))
+
+    confined.Readers.ask = ask
+
+
+def fork_commands() -> None:
+    """Has `ablate` run its commands in forks of itself.
+
+    Their operations are not counted: each of those commands is killed by itself.
+    """
+    from aid.ablate import run as ablating
+
+    def run(command, stdout, stderr, env):
+        if (pid := os.fork()) == 0:
+            os.dup2(stdout.fileno(), 1)
+            os.dup2(stderr.fileno(), 2)
+            code = finish(command[3:])
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(status))
+
+    ablating.subprocess = types.SimpleNamespace(run=run)
+
+
+def import_likewise(file: Path) -> None:
+    """Imports what a command imported while it ran, so that the next one need not."""
+    if file.exists():
+        for name in json.loads(file.read_text()):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        file.unlink()
 
 
 def serve(setup: str) -> None:
@@ -170,6 +226,7 @@ def serve(setup: str) -> None:
 
     import torch
 
+    import aid.ablate
     import aid.cli
     import aid.evaluate
     import aid.predict
@@ -177,6 +234,8 @@ def serve(setup: str) -> None:
     import aid.train  # noqa: F401
 
     torch.set_num_threads(1)
+    read_here()
+    fork_commands()
     exec(setup)
     sys.path.pop(0)
     for line in sys.stdin:
@@ -189,6 +248,7 @@ def serve(setup: str) -> None:
                 os._exit(code)
             _, status = os.waitpid(pid, 0)
             number = int(os.pread(counter.fileno(), 9, 0) or 0)
+            import_likewise(Path(request["said"] + ".modules"))
         print(json.dumps([os.waitstatus_to_exitcode(status), number]), flush=True)
 
 

@@ -72,7 +72,7 @@ def score(template, root, **_):
     ]  # fmt: skip
 
 
-def train(template, root, backbone, config):
+def train(template, root, backbone, config, **_):
     make(template / "data", template / "cache", backbone, GREY)
     few = choose_state_writer("replay", read_manifest(template / "data")[:2])
     make(template / "data", template / "held_out", backbone, GREY, states=few, limit=2)
@@ -88,7 +88,7 @@ def train(template, root, backbone, config):
     ]  # fmt: skip
 
 
-def evaluate(template, root, backbone, config):
+def evaluate(template, root, backbone, config, **_):
     rows = read_manifest(template / "data")[:4]
     write_manifest(template / "data", rows)
     write_tiny_model(template / "aid", backbone, config)
@@ -122,10 +122,35 @@ def pretrain(template, root, **_):
     ]  # fmt: skip
 
 
+def ablate(template, root, backbone, config, runner):
+    weights = template / "r3d"
+    shutil.rmtree(template / "data")
+    made = ["tabletop", "--out", template / "data", "--scenes.train", "1", "--scenes.forks", "2"]
+    made += ["--num_workers", "1", "--num_frames", "3"]
+    code, _, said = runner.run(made, template)
+    assert code == 0, said
+    save_r3d(weights, R3D(R3DConfig(widths=(8, 8, 8), dim=6)), 1.0, {})
+    recipe = {
+        "model": to_json(config),
+        "train": to_json(replace(LOOP, steps=1)),
+        "sampler": {"num_steps": 1, "sigma_max": 20.0, "text_guidance": 2.0},
+    }
+    (template / "recipes").mkdir()
+    (template / "recipes/aid.yaml").write_text(json.dumps(recipe))
+    (template / "recipes/conditions_full.yaml").write_text("{}")
+    return [
+        "ablate", "--data", root / "data", "--out", root / "out", "--backbone", backbone,
+        "--recipe", root / "recipes/aid.yaml", "--recipes", root / "recipes", "--rows",
+        '["conditions_full"]', "--steps", "1", "--limit", "4", "--seeds", "1", "--weights",
+        root / "r3d", "--device", "cpu",
+    ]  # fmt: skip
+
+
 TIMES = ("log.jsonl", "trainer.json", "tokenizer.json")
 """Files that differ between equal runs: by their times, and by the order of a new vocabulary."""
-MORE_TIMES = {evaluate: ("*-????????????.jsonl", "*.pairs.jsonl", "*.words.jsonl")}
+MEASURED = ("*-????????????.jsonl", "*.pairs.jsonl", "*.words.jsonl")
 """Likewise: what was measured of videos that the command itself wrote, by the time of each."""
+MORE_TIMES = {evaluate: MEASURED, ablate: (*MEASURED, "*.log")}
 REFUSALS = {states: "has states of its own"}
 COMMANDS = [
     prepare,
@@ -135,11 +160,14 @@ COMMANDS = [
     evaluate,
     pytest.param(tabletop, marks=pytest.mark.gl),
     pretrain,
+    pytest.param(ablate, marks=pytest.mark.gl),
 ]
 
 
 def kill(command, runner, template, root, backbone, config, sample):
-    arguments = command(template=template, root=root, backbone=backbone, config=config)
+    arguments = command(
+        template=template, root=root, backbone=backbone, config=config, runner=runner
+    )
     refusal = REFUSALS.get(command)
     skip = (*TIMES, *MORE_TIMES.get(command, ()))
     return kill_everywhere(runner, arguments, template, root, sample, skip, refusal)
