@@ -100,6 +100,37 @@ def test_one_address_never_has_all_processes(readers, tmp_path):
     assert sorted(ended) == [0, 1, 2, 3]
 
 
+def test_an_address_whose_files_took_long_waits_behind_the_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+    readers, stop, order = Readers(1), threading.Event(), []
+
+    def hold():
+        with pytest.raises(Cancelled):
+            readers.ask(
+                "confined_functions:spin", {"path": str(tmp_path / "started")}, seconds=PATIENCE,
+                owner=("hostile", "1"), is_cancelled=stop.is_set,
+            )  # fmt: skip
+
+    def add(address):
+        ask(readers, "sum_of", owner=(address, "2"), numbers=[1])
+        order.append(address)
+
+    threads = [threading.Thread(target=hold)]
+    threads[0].start()
+    while not (tmp_path / "started").exists():
+        time.sleep(0.05)
+    for number, address in enumerate(("hostile", "good"), 1):
+        threads.append(threading.Thread(target=add, args=(address,)))
+        threads[-1].start()
+        while len(readers._waiting) < number:
+            time.sleep(0.01)
+    stop.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    readers.close()
+    assert order == ["good", "hostile"]
+
+
 PARENT = """
 from aid.video.confined import Readers
 import sys

@@ -68,9 +68,10 @@ class _Late(Exception):
 class Readers:
     """A few processes that read files, started when they are needed.
 
-    Those who wait take turns: first the address that has the fewest files read, then the session.
-    One address never has all processes, so one is free for another at any time; the program itself
-    may have all of them.
+    Those who wait take turns: first the address that has the fewest files read, then the one whose
+    files have taken the least time since it last had none, then the session.
+    The last free process goes to an address that has no file read, so one address never has all of
+    them; the program itself may.
 
     Args:
         size: how many processes.
@@ -81,6 +82,7 @@ class Readers:
         self._idle: list[_Reader] = []
         self._busy: set[_Reader] = set()
         self._running: Counter[Owner] = Counter()
+        self._spent: Counter[str] = Counter()
         self._waiting: list[_Place] = []
         self._changed = threading.Condition()
         self._is_closed = False
@@ -172,12 +174,18 @@ class Readers:
             finally:
                 self._waiting.remove(place)
                 self._changed.notify_all()
+        started = time.monotonic()
         try:
             yield reader
         finally:
             with self._changed:
                 self._running[owner] -= 1
                 self._running += Counter()  # drops owners without a file
+                self._spent[owner[0]] += time.monotonic() - started
+                addresses = {one.owner[0] for one in self._waiting}
+                addresses |= {address for address, _ in self._running}
+                for address in self._spent.keys() - addresses:
+                    del self._spent[address]
                 self._busy.discard(reader)
                 self._changed.notify_all()
                 if not reader.is_usable:
@@ -189,18 +197,25 @@ class Readers:
 
     def _next(self) -> "_Place | None":
         """Who may begin now."""
-        if sum(self._running.values()) >= self.size:
+        number = sum(self._running.values())
+        if number >= self.size:
             return None
         addresses: Counter[str] = Counter()
-        for (address, _), number in self._running.items():
-            addresses[address] += number
-        most = max(1, self.size - 1)
+        for (address, _), files in self._running.items():
+            addresses[address] += files
+        is_last = number == self.size - 1
         free = [
-            one for one in self._waiting if one.owner == PROGRAM or addresses[one.owner[0]] < most
+            one
+            for one in self._waiting
+            if one.owner == PROGRAM or not (is_last and addresses[one.owner[0]])
         ]
         return min(
             free,
-            key=lambda one: (addresses[one.owner[0]], self._running[one.owner]),
+            key=lambda one: (
+                addresses[one.owner[0]],
+                self._spent[one.owner[0]],
+                self._running[one.owner],
+            ),
             default=None,
         )
 
