@@ -4,7 +4,6 @@ A helper for tests. As a program it is the process that runs the commands: it im
 once, and forks a child for each run, because a start of its own would cost half a minute each.
 """
 
-import contextlib
 import importlib
 import json
 import os
@@ -157,12 +156,8 @@ def child(request: dict, counter: int) -> int:
     handle = os.open(request["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    before = set(sys.modules)
     watch(request["root"], request["kill_at"], counter)
-    code = finish(request["command"])
-    more = [name for name in sys.modules if name not in before]
-    Path(request["said"] + ".modules").write_text(json.dumps(more))
-    return code
+    return finish(request["command"])
 
 
 def finish(command: list[str]) -> int:
@@ -211,15 +206,6 @@ def fork_commands() -> None:
     ablating.subprocess = types.SimpleNamespace(run=run)
 
 
-def import_likewise(file: Path) -> None:
-    """Imports what a command imported while it ran, so that the next one need not."""
-    if file.exists():
-        for name in json.loads(file.read_text()):
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
-        file.unlink()
-
-
 def serve(setup: str) -> None:
     """Reads requests, a line each, and answers with the end of each run."""
     import tempfile
@@ -248,7 +234,6 @@ def serve(setup: str) -> None:
                 os._exit(code)
             _, status = os.waitpid(pid, 0)
             number = int(os.pread(counter.fileno(), 9, 0) or 0)
-            import_likewise(Path(request["said"] + ".modules"))
         print(json.dumps([os.waitstatus_to_exitcode(status), number]), flush=True)
 
 

@@ -14,7 +14,7 @@ from aid.ablate.rows import ROWS, Run, choose_rows, plan
 from aid.ablate.tables import Result, result_of, write_tables
 from aid.config import Precision
 from aid.models.devices import choose_device
-from aid.video import whole_file
+from aid.video import remove_leftovers, whole_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +143,7 @@ def _command(log: Path, *, jobs: int, arguments: Sequence[Any]) -> None:
 
 def _same_budget(out: Path, told: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out, "*")
     note = out / "ablation.json"
     if note.is_file():
         before = json.loads(note.read_text(encoding="utf-8"))
