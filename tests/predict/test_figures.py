@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 import yaml
 from checkpoints import write_tiny_model
 
@@ -102,3 +103,13 @@ def test_the_card_names_the_licences_of_data_and_backbone(run):
     bare = model_card(info, tensors)
     assert "| licence of the data | not recorded" in bare
     assert "license_name" not in yaml.safe_load(bare.split("---")[1])
+
+
+def test_the_card_says_how_the_trained_numbers_are_divided(run):
+    info, tensors = read_info(run / "checkpoint"), read_trained(run / "checkpoint")
+    lora = replace(info.model.lora, rank=32, layers="attention_and_feed_forward")
+    tensors = {"dqformer.a": torch.ones(60), "lora.b": torch.ones(30), "lora.c": torch.ones(10)}
+    text = model_card(replace(info, model=replace(info.model, lora=lora)), tensors)
+    assert "| 100 in 3 tensors (safetensors): dqformer 60 (60%), lora 40 (40%) |" in text
+    assert "rank 32 on attention and feed forward of the spatial and temporal blocks" in text
+    assert "a folder named `tiny`, hash `" in text

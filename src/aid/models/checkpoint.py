@@ -8,6 +8,7 @@ written whole or not at all, and loading is strict.
 import hashlib
 import json
 import reprlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -335,14 +336,21 @@ def model_card(
     kinds = [
         k for k in ("spatial", "short_term", "long_term") if getattr(model.adapter, f"use_{k}")
     ]
-    lora = f"rank {model.lora.rank}, {model.lora.blocks} blocks" if model.lora.rank else "none"
+    layers = model.lora.layers.replace("_", " ")
+    blocks = model.lora.blocks.replace("both", "spatial and temporal")
+    lora = f"rank {model.lora.rank} on {layers} of the {blocks} blocks"
+    parts = Counter[str]()
+    for name, tensor in tensors.items():
+        parts[name.split(".")[0]] += tensor.numel()
+    shares = ", ".join(f"{name} {n:,} ({n / numbers:.0%})" for name, n in parts.most_common())
+    folder = base or f"a folder named `{info.backbone_name}`"
     rows = {
-        "backbone (not in this folder)": f"{base or info.backbone_name}, `{info.backbone_hash}`",
-        "trained tensors": f"{len(tensors)}, {numbers:,} numbers, safetensors",
+        "backbone (not in this folder)": f"{folder}, hash `{info.backbone_hash}`",
+        "trained numbers": f"{numbers:,} in {len(tensors)} tensors (safetensors): {shares}",
         "branches of the DQFormer": model.dqformer.branches,
         "queries": f"{model.dqformer.queries_per_frame} queries per frame",
         "adapters": ", ".join(kinds) or "none",
-        "LoRA": lora,
+        "LoRA": lora if model.lora.rank else "none",
         "trained cross-attention": model.cross_attention.trained,
         "data": f"manifest `{info.data_fingerprint}`",
         "licence of the data": info.data_licence or "not recorded: see where the data comes from",
