@@ -1,11 +1,11 @@
-# `make demo` shows the model, `make test` proves the code, `make check` is what CI and people run.
+# `make demo` predicts videos, `make test` runs the tests, `make check` is what CI runs.
 # Needed: Python 3.11 or newer with pip. Everything else is installed into .venv.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 TORCH  := torch==2.13.0
-# Two processes share the tests, file by file; PYTEST_OPTIONS="-n 0" runs them in one.
+# Tests run in two processes, whole files each; PYTEST_OPTIONS="-n 0" runs them in one.
 PYTEST_OPTIONS ?=
 TESTS  := $(BIN)/python -m pytest -n 2 --dist loadfile
 CODE   := src tests benchmarks examples
@@ -14,8 +14,8 @@ CODE   := src tests benchmarks examples
 
 help:
 	@echo "make setup    install everything into $(VENV), for development"
-	@echo "make demo     install what running needs, then predict videos with the shipped model"
-	@echo "make test     setup, then the tests; without a GL library or Chromium those are skipped"
+	@echo "make demo     install what prediction needs, then predict videos with the shipped model"
+	@echo "make test     setup, then the tests; those that need a GL library or Chromium are skipped without it"
 	@echo "make check    setup, then formatting, lint, import rules and tests: what CI runs"
 	@echo "make format   setup, then let ruff format and tidy the code"
 	@echo "make clean    remove $(VENV) and every cache"
@@ -42,8 +42,8 @@ clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp is written last, so a broken installation is tried again, and a changed pyproject.toml
-# installs anew. Some systems ship Python without ensurepip: there pip of the system fills the venv.
+# The stamp is written last, so a broken installation is repeated; so is one after pyproject.toml
+# changed. Some systems ship Python without ensurepip: there the system's pip installs into the venv.
 $(VENV)/core.stamp: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed. Say which: make PYTHON=python3.12 ..."; exit 1; }
