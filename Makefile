@@ -23,7 +23,7 @@ help:
 setup: $(VENV)/dev.stamp
 
 demo: $(VENV)/core.stamp
-	$(BIN)/aid demo
+	$(BIN)/aid tabletop demo
 
 test: $(VENV)/dev.stamp
 	$(TESTS) $(PYTEST_OPTIONS)

@@ -1,4 +1,4 @@
-"""What `aid plan` says against what a real step takes, each in a process of its own."""
+"""What `aid train --dry_run` says against what a real step takes, each in a process of its own."""
 
 import json
 import os

@@ -57,7 +57,16 @@ def states(template, root, **_):
         for row in read_manifest(template / "data")
     ]
     write_manifest(template / "data", rows)
-    return ["states", "--data", root / "data", "--writer", "column:seen", "--into_manifest", "true"]
+    return [
+        "data",
+        "states",
+        "--data",
+        root / "data",
+        "--writer",
+        "column:seen",
+        "--into_manifest",
+        "true",
+    ]
 
 
 def score(template, root, **_):
@@ -94,14 +103,14 @@ def evaluate(template, root, backbone, config, **_):
     write_tiny_model(template / "aid", backbone, config)
     return [
         "evaluate", "--data", root / "data", "--out", root / "out", "--model", root / "aid",
-        "--backbone", backbone, "--steps", "1", "--limit", "4", "--num_videos", "2", "--empty",
+        "--backbone", backbone, "--num_steps", "1", "--limit", "4", "--num_videos", "2", "--empty",
         "true", "--batch_size", "1", "--states_from", "none", "--extractor", "none",
     ]  # fmt: skip
 
 
 def tabletop(template, root, **_):
     return [
-        "tabletop", "--out", root / "made", "--scenes.combos", "2", "--num_workers", "1",
+        "tabletop", "make", "--out", root / "made", "--scenes.combos", "2", "--num_workers", "1",
         "--num_frames", "2",
     ]  # fmt: skip
 
@@ -117,7 +126,7 @@ def pretrain(template, root, **_):
     write_manifest(template / "data", rows)
     (template / "recipe.yaml").write_text(json.dumps({"pretrain": to_json(TINY)}))
     return [
-        "pretrain", "--config", root / "recipe.yaml", "--data", root / "data",
+        "tabletop", "pretrain", "--config", root / "recipe.yaml", "--data", root / "data",
         "--out", root / "backbone",
     ]  # fmt: skip
 

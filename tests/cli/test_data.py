@@ -93,7 +93,7 @@ def test_a_sample_of_a_published_backbone_needs_nothing_and_says_what_it_is(vide
     ("arguments", "words"),
     [
         (["inspect"], "source"),
-        (["look", "set"], "action"),
+        (["look", "set"], "invalid choice: 'look'"),
         (["inspect", "nowhere"], "is not a folder"),
         (["inspect", "set", "--sample", "0"], "at least 1, or all, got 0"),
         (["inspect", "set", "--sample", "some"], "sample"),

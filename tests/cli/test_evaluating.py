@@ -122,7 +122,7 @@ def test_the_bare_backbone_beside_a_model_of_two_given_frames_is_given_the_first
 ):
     condition = replace(tiny_config.condition, num_given_frames=2, frame_condition="grey_pixels")
     model = write_run(tmp_path / "two", tiny_backbone, replace(tiny_config, condition=condition))
-    more = ["--limit", 2, "--with_backbone", "--steps", 1, "--extractor", "none"]
+    more = ["--limit", 2, "--with_backbone", "--num_steps", 1, "--extractor", "none"]
     code, said, report = evaluate(write_set(tmp_path / "set"), *more, model=model)
     assert code == 0, said
     like = report["comparison"]["likeness"]["the backbone alone, without words"]
@@ -142,7 +142,7 @@ def test_a_flag_about_time_replaces_all_that_the_checkpoint_says_about_time(
     trained, flags, evaluate, tiny_backbone, tiny_config, tmp_path
 ):
     model = write_run(tmp_path / "timed", tiny_backbone, tiny_config, frames=trained)
-    flags = [*flags, "--limit", 1, "--steps", 1, "--shuffled", "false", "--extractor", "none"]
+    flags = [*flags, "--limit", 1, "--num_steps", 1, "--shuffled", "false", "--extractor", "none"]
     code, said, report = evaluate(write_set(tmp_path / "set"), *flags, model=model)
     assert code == 0, said
     assert "as trained" not in said
@@ -160,7 +160,7 @@ def test_a_training_split_that_cannot_be_read_is_named_on_the_card(
     for row, split in zip(rows, splits, strict=True):
         if split == "train":
             (data / row.video).write_bytes(b"no video")
-    flags = ["--split", "test", "--limit", 1, "--steps", 1, "--shuffled", "false"]
+    flags = ["--split", "test", "--limit", 1, "--num_steps", 1, "--shuffled", "false"]
     code, said, report = evaluate(data, *flags, "--extractor", "none")
     assert code == 0, said
     assert "None of 3 videos of the split 'train' can be read." in report["notes"]
@@ -279,7 +279,7 @@ def test_any_format_that_prepare_reads_is_evaluated(
     write, more, number, evaluate, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    flags = ["--steps", 1, "--shuffled", "false", "--extractor", "none", *more]
+    flags = ["--num_steps", 1, "--shuffled", "false", "--extractor", "none", *more]
     code, said, report = evaluate(write(tmp_path / "set"), *flags)
     assert code == 0, said
     assert report["comparison"]["likeness"]["the instruction"]["num_videos"] == number
@@ -332,7 +332,7 @@ def test_recorded_states_that_do_not_know_the_video_may_be_told(
     write_manifest(data, rows)
     model = write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config, state_writer="replay")
     flags = ["--data", data, "--model", model, "--backbone", tiny_backbone, "--limit", 2]
-    flags += ["--out", tmp_path / "card", "--steps", 1, "--empty", "false"]
+    flags += ["--out", tmp_path / "card", "--num_steps", 1, "--empty", "false"]
     assert aid.cli.main(["evaluate", *map(str, flags)]) == 2
     said = capsys.readouterr().err
     assert "recorded states" in said and not (tmp_path / "card").exists()
@@ -362,7 +362,7 @@ def test_without_the_model_the_same_rows_are_evaluated(
     model = write_run(tmp_path / "held", tiny_backbone, config, source=source)
     data, seen = write_set(tmp_path / "set"), {}
     for kind in ("model", "backbone", "none"):
-        flags = ["--predictor", kind, "--steps", 1, "--extractor", "none"]
+        flags = ["--predictor", kind, "--num_steps", 1, "--extractor", "none"]
         code, said, report = evaluate(data, *flags, model=model, out=tmp_path / kind)
         assert code == 0, said
         real = [(v["id"], v["fps"]) for v in report["videos"] if v["set"] == "real videos"]

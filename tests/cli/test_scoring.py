@@ -29,8 +29,26 @@ def test_evaluate_hands_rows_and_predictor_on(
         return SimpleNamespace(to_markdown=lambda: "the table")
 
     monkeypatch.setattr(aid.evaluate, "evaluate", score)
-    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--limit", 2, "--steps", 1]
-    flags += ["--data", tiny_manifest, "--out", tmp_path / "r", f"--{mode}", "--with_backbone"]
+    flags = [
+        "--model",
+        tmp_path / "aid",
+        "--backbone",
+        tiny_backbone,
+        "--limit",
+        2,
+        "--num_steps",
+        1,
+    ]
+    flags += [
+        "--num_steps",
+        1,
+        "--data",
+        tiny_manifest,
+        "--out",
+        tmp_path / "r",
+        f"--{mode}",
+        "--with_backbone",
+    ]
     flags += ["--precision", "bfloat16"]
     assert aid.cli.main(["evaluate", "--predictor", kind, *map(str, flags)]) == 0
     assert [video.shape[1:] for video in seen["videos"]] == [(64, 64, 3)] * 2
@@ -58,8 +76,17 @@ def test_evaluate_takes_the_states_from_whom_it_is_told(
         return SimpleNamespace(to_markdown=lambda: "")
 
     monkeypatch.setattr(aid.evaluate, "evaluate", score)
-    flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone, "--limit", 1, "--steps", 1]
-    flags += ["--data", tiny_manifest, "--out", tmp_path / "r"]
+    flags = [
+        "--model",
+        tmp_path / "aid",
+        "--backbone",
+        tiny_backbone,
+        "--limit",
+        1,
+        "--num_steps",
+        1,
+    ]
+    flags += ["--num_steps", 1, "--data", tiny_manifest, "--out", tmp_path / "r"]
     for more in ([], ["--states_from", "none"], ["--states_from", "tabletop-rules"]):
         assert aid.cli.main(["evaluate", *map(str, flags), *more]) == 0
     (own, usual), (none, without), (rules, as_usual) = seen

@@ -7,7 +7,6 @@ import parabola
 import pytest
 from PIL import Image
 
-import aid.cli
 from aid.optim.report import Run, smoothed, write_report
 
 
@@ -31,9 +30,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_page_holds_everything_and_asks_for_nothing(folder, capsys):
-    assert aid.cli.main(["report", str(folder)]) == 0
-    assert capsys.readouterr().out.strip() == str(folder / "report.html")
+def test_the_page_holds_everything_and_asks_for_nothing(folder):
     page = (folder / "report.html").read_text()
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page), "nothing is fetched"
     assert "<script" not in page
@@ -61,9 +58,9 @@ def test_a_run_that_has_only_begun_has_a_page_too(tmp_path):
     assert page.count("<figure>") == 1
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
-    assert aid.cli.main(["report", str(tmp_path)]) == 2
-    assert "it has no log.jsonl" in capsys.readouterr().err
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"it has no log\.jsonl"):
+        write_report(tmp_path)
 
 
 def test_smoothing_looks_back_only():

@@ -7,11 +7,20 @@ import yaml
 from checkpoints import write_tiny_model
 
 import aid
-import aid.cli
 import aid.predict.loading
+import aid.worlds
+from aid.cli.evaluating import update_model_card
 from aid.models.backbone import backbone_hash, load_backbone
-from aid.models.checkpoint import load_checkpoint, model_card, read_info, read_trained, trained_hash
+from aid.models.checkpoint import (
+    load_checkpoint,
+    model_card,
+    read_info,
+    read_trained,
+    trained_hash,
+    write_card,
+)
 from aid.predict.figures import figures_of
+from aid.worlds import World
 
 REPORT = "# Ours on forks\n\n| | accuracy |\n|---|---|\n| the model | 61.0 % |\n\n## How like\n"
 
@@ -44,8 +53,8 @@ def no_shipped_model(monkeypatch):
     monkeypatch.setattr(aid.predict.loading, "installed_worlds", dict)
 
 
-def test_a_score_card_beside_a_checkpoint_goes_into_its_model_card(run, tiny_backbone, capsys):
-    assert aid.cli.main(["card", str(run / "checkpoint")]) == 0
+def test_a_score_card_beside_a_checkpoint_goes_into_its_model_card(run, tiny_backbone):
+    update_model_card(run / "checkpoint", run / "score")
     text = (run / "checkpoint" / "README.md").read_text()
     assert "### Ours on forks\n" in text and "| the model | 61.0 % |" in text
     assert "#### How like" in text
@@ -66,28 +75,38 @@ def test_whose_states_were_told_is_said_with_the_figures(run):
     assert "precision: bfloat16; states by none." in figures_of(run / "checkpoint")
 
 
-def test_another_models_figures_are_never_taken(run, capsys):
+def test_another_models_figures_are_never_taken(run):
     made_with = json.loads((run / "score" / "predictions" / "predictions.json").read_text())
     write_score(run / "other", made_with | {"trained": "0123456789abcdef"})
     assert figures_of(run / "checkpoint").count("61.0 %") == 1
     with pytest.raises(ValueError, match="another model's: its trained tensors"):
         figures_of(run / "checkpoint", run / "other")
     (run / "score" / "predictions" / "predictions.json").unlink()
-    assert aid.cli.main(["card", str(run / "checkpoint"), "--score", str(run / "score")]) == 2
-    assert "is no score card of a model" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="is no score card of a model"):
+        figures_of(run / "checkpoint", run / "score")
 
 
-def test_a_card_keeps_its_figures_where_there_are_no_others(run, capsys):
-    card = run / "checkpoint" / "README.md"
-    assert aid.cli.main(["card", str(run / "checkpoint")]) == 0
+def test_a_card_keeps_its_figures_where_there_are_no_others(run):
+    checkpoint, card = run / "checkpoint", run / "checkpoint" / "README.md"
+    update_model_card(checkpoint, run / "score")
     (run / "score").rename(run.parent / "elsewhere")
-    assert aid.cli.main(["card", str(run / "checkpoint")]) == 2
-    assert "its model card stays as it is. Name one: --score FOLDER." in capsys.readouterr().err
+    with pytest.raises(ValueError, match="its model card stays as it is"):
+        write_card(checkpoint, figures_of(checkpoint))
     assert "| the model | 61.0 % |" in card.read_text()
     card.unlink()
     for _ in range(2):  # a card without figures may be written again
-        assert aid.cli.main(["card", str(run / "checkpoint")]) == 0
+        write_card(checkpoint, figures_of(checkpoint))
         assert "None are recorded here" in card.read_text()
+    update_model_card(checkpoint, run.parent / "elsewhere")
+    assert "| the model | 61.0 % |" in card.read_text()
+
+
+def test_the_card_of_an_installed_worlds_model_stays_as_it_is(run, monkeypatch):
+    shipped = {"world": World(name="world", model=run)}
+    monkeypatch.setattr(aid.worlds, "installed_worlds", lambda: shipped)
+    before = (run / "checkpoint" / "README.md").read_bytes()
+    update_model_card(run / "checkpoint", run / "score")
+    assert (run / "checkpoint" / "README.md").read_bytes() == before
 
 
 def test_the_card_names_the_licences_of_data_and_backbone(run):

@@ -141,7 +141,7 @@ def test_the_command_takes_them_too(way, two_folder, tiny_backbone, clip, pictur
         "folder": [pictures],
         "pictures": [pictures / "frame_0.png", "--next_frames", f"[{pictures / 'frame_2.png'}]"],
     }[way]
-    flags = ["--model", two_folder, "--backbone", tiny_backbone, "--steps", 1]
+    flags = ["--model", two_folder, "--backbone", tiny_backbone, "--num_steps", 1]
     command = ["predict", frames[0], SAID, *frames[1:], *flags, "--out", tmp_path / "x.mp4"]
     assert aid.cli.main(list(map(str, command))) == 0
     assert read_video(tmp_path / "x.mp4").shape == (3, 64, 64, 3)
@@ -181,7 +181,7 @@ def test_the_recipe_of_two_given_frames_works_from_prepare_to_predict(
     for command in (
         ["prepare", *common, "--data", tiny_manifest, *reading, "--out", cache],
         ["train", *common, "--cache", cache, "--out", run],
-        ["predict", *frame, "--states_from", "none", "--out", tmp_path / "x.mp4", "--steps", 2],
+        ["predict", *frame, "--states_from", "none", "--out", tmp_path / "x.mp4", "--num_steps", 2],
     ):
         assert aid.cli.main(list(map(str, command))) == 0, capsys.readouterr().err
     info = json.loads((run / "checkpoint/config.json").read_text())

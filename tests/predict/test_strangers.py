@@ -90,7 +90,7 @@ def test_what_a_checkpoint_names_is_not_asked_by_any_entry_point(
     model = ["--model", str(folder), "--backbone", str(tiny_backbone)]
     commands = [
         ["predict", str(picture), SAID, "--out", str(tmp_path / "x.mp4"), *model],
-        ["demo", "--out", str(tmp_path / "demo"), *model],
+        ["tabletop", "demo", "--out", str(tmp_path / "demo"), *model],
         ["evaluate", "--data", str(tiny_manifest), "--out", str(tmp_path / "r"), *model],
     ]
     for command in commands:
@@ -99,7 +99,6 @@ def test_what_a_checkpoint_names_is_not_asked_by_any_entry_point(
         assert told.startswith("error: ")
         assert "Give the states" in told and "--states_from" in told
     assert not (tmp_path / "x.mp4").exists()
-    assert aid.cli.main(["card", str(folder)]) == 0
     predictor = Predictor.from_pretrained(folder, tiny_backbone, "cpu")
     pipeline = AIDPipeline.from_pretrained(folder, tiny_backbone)
     studio = Studio([Model.load(str(folder), str(tiny_backbone), "cpu")], Limits())
@@ -118,7 +117,7 @@ def test_the_users_own_word_is_what_asks(listener, checkpoint, tiny_backbone, pi
     """Without this the test above would pass for a program that can ask nobody."""
     url, connections = listener
     name = f"server:{url}/v1#m"
-    flags = ["--model", str(checkpoint(name)), "--backbone", str(tiny_backbone), "--steps", "1"]
+    flags = ["--model", str(checkpoint(name)), "--backbone", str(tiny_backbone), "--num_steps", "1"]
     command = ["predict", str(picture), SAID, "--out", str(picture.with_suffix(".mp4")), *flags]
     assert aid.cli.main([*command, "--states_from", name]) == 2
     assert "has no chat completions" in capsys.readouterr().err

@@ -116,23 +116,24 @@ def shown_to(server, model):
     return [np.array(Image.open(file).convert("RGB")) for file in files]
 
 
-@pytest.mark.parametrize("command", ["states", "prepare", "predict"])
+@pytest.mark.parametrize("command", ["data states", "prepare", "predict"])
 def test_a_language_model_is_shown_the_frame_that_training_sees(
     command, turned, server, tiny_backbone, tiny_config, tmp_path, request
 ):
     folder, expected, picture = turned
-    model = f"shown_{command}"
+    model = f"shown_{command.split()[-1]}"
     name = f"server:{server}/v1#{model}?states=2"
     size = ["--frames.height", "64", "--frames.width", "64", "--model.num_frames", "3"]
     flags = {
-        "states": ["--data", str(folder), "--writer", name, *size],
+        "data states": ["--data", str(folder), "--writer", name, *size],
         "prepare": ["--data", str(folder), "--states", name, "--out", str(tmp_path / "cache"),
                     "--backbone", str(tiny_backbone), *size],
-        "predict": [str(picture), "push the red ball left", "--states_from", name, "--steps", "1",
-                    "--out", str(tmp_path / "x.mp4"), "--backbone", str(tiny_backbone), "--model",
+        "predict": [str(picture), "push the red ball left", "--states_from", name,
+                    "--num_steps", "1", "--out", str(tmp_path / "x.mp4"),
+                    "--backbone", str(tiny_backbone), "--model",
                     str(write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config))],
     }  # fmt: skip
-    assert aid.cli.main([command, *flags[command]]) == 0
+    assert aid.cli.main([*command.split(), *flags[command]]) == 0
     shown = shown_to(server, model)
     assert len(shown) == 1, "asked once, by the command and by what it calls"
     assert np.array_equal(shown[0], expected)
@@ -195,7 +196,7 @@ def test_a_state_repeats_the_instruction_if_it_has_its_words(state, is_repetitio
 
 
 def states_command(data, *flags):
-    return aid.cli.main(["states", "--data", str(data), *flags])
+    return aid.cli.main(["data", "states", "--data", str(data), *flags])
 
 
 def test_the_command_writes_report_and_sheet_from_a_column(data, capsys):

@@ -1,3 +1,5 @@
+import re
+
 from aid.cli import main
 from aid.config import DQFormerConfig, LoraConfig, ModelConfig, TrainConfig
 from aid.data.cache import cache_size
@@ -59,12 +61,14 @@ def test_the_cache_of_svd_has_the_size_of_its_tensors():
     assert size.total == expected
 
 
-def test_plan_prints_what_a_recipe_takes_and_what_to_change(tmp_path, capsys, tiny_backbone):
+def test_a_dry_run_prints_what_a_recipe_takes_and_what_to_change(tmp_path, capsys, tiny_backbone):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "model: {num_frames: 3, dqformer: {num_heads: 2}}\ntrain: {steps: 10, batch_size: 2}\n"
     )
-    arguments = ["plan", str(recipe), "--backbone", str(tiny_backbone), "--height=64", "--width=64"]
+    size = ["--frames.height=64", "--frames.width=64"]
+    flags = ["--config", str(recipe), "--backbone", str(tiny_backbone), *size]
+    arguments = ["train", "--dry_run", "--out", str(tmp_path / "run"), *flags]
     assert main([*arguments, "--memory=1000"]) == 0
     out = capsys.readouterr().out
     assert "it fits." in out
@@ -79,12 +83,25 @@ def test_plan_prints_what_a_recipe_takes_and_what_to_change(tmp_path, capsys, ti
     ]
     assert len(peaks) == 3
     assert peaks == sorted(peaks, reverse=True), "every change helps, on top of the others"
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"], "nothing is written"
+    assert main([*arguments[:1], *arguments[2:], "--memory=24"]) == 2
+    assert "--memory 24 is only for --dry_run" in capsys.readouterr().err
+
+
+def test_a_dry_run_counts_the_videos_and_sentences_of_the_data(
+    tiny_manifest, tiny_backbone, cache, capsys
+):
+    flags = ["--backbone", str(tiny_backbone), "--model.num_frames", "3", "--dry_run"]
+    flags += ["--model.dqformer.num_heads", "2"]
+    for place in (["--data", str(tiny_manifest)], ["--cache", str(cache)]):
+        assert main(["train", *flags, *place]) == 0
+        assert re.search(r"GB for [246] videos, \d+ sentences", capsys.readouterr().out)
 
 
 def test_a_size_that_the_networks_cannot_halve_is_refused(tmp_path, capsys, tiny_backbone):
     (tmp_path / "recipe.yaml").write_text("model: {num_frames: 3}\n")
-    arguments = ["plan", str(tmp_path / "recipe.yaml"), "--backbone", str(tiny_backbone)]
-    assert main([*arguments, "--height=60"]) == 2
+    flags = ["--config", str(tmp_path / "recipe.yaml"), "--backbone", str(tiny_backbone)]
+    assert main(["train", *flags, "--dry_run", "--frames.height=72"]) == 2
     assert "multiples of 16" in capsys.readouterr().err
 
 

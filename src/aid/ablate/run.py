@@ -77,7 +77,7 @@ def ablate(
         if not (data / name / "manifest.jsonl").is_file():
             raise ValueError(
                 f"{str(data)!r} has no split {name!r}. Make it: "
-                f"aid tabletop --out {data} --scenes.{name} 100"
+                f"aid tabletop make --out {data} --scenes.{name} 100"
             )
     told = {**vars(budget), "backbone": backbone, "recipe": recipe.read_text(), "split": split}
     _same_budget(out, told)
@@ -104,7 +104,7 @@ def ablate(
         scored += ["--model", room / "train/checkpoint", "--backbone", backbone]
         scored += ["--limit", budget.limit, "--precision", budget.precision, *on]
         if budget.sampling_steps is not None:
-            scored += ["--steps", budget.sampling_steps]
+            scored += ["--num_steps", budget.sampling_steps]
         if extractor is not None:
             scored += ["--weights", extractor]
         if not (room / "report/report.json").is_file():

@@ -1,4 +1,4 @@
-"""Commands that look before anything is loaded: what a run will take, and whether this machine can.
+"""What a training run will take (`aid train --dry_run`), and what this machine has (`aid doctor`).
 
 Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
@@ -9,44 +9,40 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
-from aid.config import FrameConfig, ModelConfig, Precision, SamplerConfig, TrainConfig
+from aid.config import ModelConfig, Precision, TrainConfig
 
 GB = 1e9
 EXTRAS = {"mujoco": "tabletop", "pyarrow": "data", "matplotlib": "report", "ray": "ray"}
 
 
-def plan(
+def print_forecast(
     model: ModelConfig,
     train: TrainConfig,
-    sampler: SamplerConfig | None = None,
-    frames: FrameConfig | None = None,
-    backbone: str = "tabletop",
-    height: int | None = None,
-    width: int | None = None,
-    videos: int = 10_000,
-    sentences: int = 1_000,
-    memory: float | None = None,
-    device: Literal["cpu", "cuda"] | None = None,
-    precision: Precision = "float32",
+    *,
+    backbone: str | Path,
+    height: int | None,
+    width: int | None,
+    num_videos: int,
+    num_sentences: int,
+    memory: float | None,
+    device: str | None,
+    precision: Precision,
 ) -> None:
-    """Says what training will take before anything is loaded: parameters, memory, cache, steps.
+    """Prints what training will take: parameters, memory, cache, steps. Nothing is loaded.
 
     Args:
         model: shape of the trained part.
         train: the training loop.
-        sampler: not used; here so that a recipe serves all commands.
-        frames: the recipe's; its height and width, where no flag says otherwise.
-        backbone: "tabletop", a folder, or a published name, which need not be downloaded.
-        height: of the videos, in pixels; by default 256, or what the backbone was
-            made for if that is less.
+        backbone: a folder, or a published name, which need not be downloaded.
+        height: of the videos, in pixels; None takes 256, or what the backbone was made for if that
+            is less.
         width: likewise.
-        videos: how many the cache will hold.
-        sentences: how many distinct instructions and states it will hold.
-        memory: of the device in GB; by default this machine's.
-        device: what it is; by default this machine's, and a GPU where `memory` is given.
-        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+        num_videos: that the cache holds.
+        num_sentences: distinct instructions and states that it holds.
+        memory: of the device in GB; None takes this machine's.
+        device: None takes this machine's, and a GPU where `memory` is given.
+        precision: arithmetic of the networks.
     """
     import torch
 
@@ -54,20 +50,19 @@ def plan(
     from aid.predict import find_backbone
     from aid.train.forecast import configs_of, forecast_lines
 
-    published = backbone.partition("+")[0].partition("@")[0]
+    published = str(backbone).partition("+")[0].partition("@")[0]
     found = published if published in BY_NAME else find_backbone(backbone)
     configs = configs_of(found)
     side = 256 if isinstance(found, str) else min(256, *usual_size(found))
-    frames = frames or FrameConfig()
     lines = forecast_lines(
         backbone,
         configs,
         model,
         train,
-        height or frames.height or side,
-        width or frames.width or side,
-        num_videos=videos,
-        num_sentences=sentences,
+        height or side,
+        width or side,
+        num_videos=num_videos,
+        num_sentences=num_sentences,
         available=memory * GB if memory else device_memory(),
         process=resident_bytes(),
         is_cpu=device == "cpu" if device else not memory and not torch.cuda.is_available(),

@@ -12,9 +12,7 @@ from aid.config import (
     FrameConfig,
     ModelConfig,
     Precision,
-    SamplerConfig,
     SourceConfig,
-    TrainConfig,
 )
 
 GB, NUM_NAMED = 1e9, 5
@@ -22,8 +20,19 @@ MOST_VIDEOS, MOST_SECONDS = 500, 20.0
 """Videos that are looked at if nobody says, and about how long."""
 
 
-def data(
-    action: Literal["inspect", "verify"],
+def verify(cache: Path) -> None:
+    """Reads all of a cache and compares it with the checksums that were written with it.
+
+    Args:
+        cache: a folder that `aid prepare` or `aid train --data` wrote.
+    """
+    from aid.data.cache import verify as verify_cache
+
+    number, size = verify_cache(cache)
+    print(f"{number} files, {size / GB:.2f} GB: all are as they were written")
+
+
+def inspect(
     source: str,
     asked: SourceConfig,
     sample: int | Literal["all"] | None = None,
@@ -33,18 +42,14 @@ def data(
     model: ModelConfig | None = None,
     frames: FrameConfig | None = None,
     num_workers: int | None = None,
-    train: TrainConfig | None = None,
-    sampler: SamplerConfig | None = None,
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Says what is in a data set before it is prepared, or whether a cache is undamaged.
+    """Says what is in a data set before it is prepared.
 
     Args:
-        action: "inspect" looks at a data set; "verify" reads all of a cache of `aid prepare` and
-            compares it with what was written.
         source: a data set in any format of docs/data.md, or the URL of a folder with a
-            manifest.jsonl; for "verify" the folder of a cache.
+            manifest.jsonl.
         asked: which of its videos.
         sample: how many videos are decoded and looked at, or "all"; by default at most 500, and as
             many as 20 seconds allow. Lists are counted whole.
@@ -54,18 +59,10 @@ def data(
         model: the recipe's; how many frames a cache holds, and which are given.
         frames: at which size.
         num_workers: threads that decode; by default one per core.
-        train: not used; here so that a recipe serves all commands.
-        sampler: not used; likewise.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
-    if action == "verify":
-        from aid.data.cache import verify
-
-        number, size = verify(Path(source))
-        print(f"{number} files, {size / GB:.2f} GB: all are as they were written")
-        return
-    from aid.data.inspection import inspect
+    from aid.data.inspection import inspect as inspect_videos
     from aid.data.sources import list_source
     from aid.models.devices import choose_device
     from aid.models.sizes import BY_NAME
@@ -84,7 +81,7 @@ def data(
     listing = list_source(source, asked)
     sizes = _sizes(folder, published)
     with step_bars() as on_step:
-        report, shown = inspect(
+        report, shown = inspect_videos(
             listing, frames=frames, num_frames=model.num_frames,
             sample={"all": None, None: MOST_VIDEOS}.get(sample, sample),
             seconds=MOST_SECONDS if sample is None else None, count_tokens=count_tokens,
@@ -106,11 +103,11 @@ def data(
 
 
 def join(folder: Path, names: list[str]) -> None:
-    """Makes data sets that lie in one folder one: `aid join data/tabletop '[train, twins]'`.
+    """Makes data sets that lie in one folder one: `aid data join data/tabletop train twins`.
 
     Args:
         folder: holds them; gets a manifest.jsonl that names the videos of all, none is copied.
-        names: two or more folders in it, each with a manifest.jsonl, such as '[train, twins]'.
+        names: two or more folders in it, each with a manifest.jsonl.
     """
     from aid.data.manifest import join as join_sets
 

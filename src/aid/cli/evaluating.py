@@ -4,6 +4,7 @@ Imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
 
 import json
+import os
 import sys
 from collections.abc import Set
 from dataclasses import dataclass, fields, replace
@@ -49,7 +50,7 @@ def evaluate(
     with_backbone: bool = False,
     num_videos: int | None = None,
     frames: FrameConfig | None = None,
-    steps: int | None = None,
+    num_steps: int | None = None,
     image_guidance: float | None = None,
     text_guidance: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
@@ -87,7 +88,7 @@ def evaluate(
             windows are cut; --limit takes the first videos, before.
         frames: which frames of a video, at which rate; what is not said is as the checkpoint was
             trained.
-        steps: sampling steps.
+        num_steps: sampling steps.
         image_guidance: s_V.
         text_guidance: s_T.
         guidance_interval: as for `aid predict`.
@@ -187,7 +188,7 @@ def evaluate(
             offload=offload,
         )  # fmt: skip
         loaded = make(predictor)
-        sampler = loaded.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
+        sampler = loaded.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
         if ranks.is_first:
             print(loaded.describe(sampler))
         timed = _Timed(loaded, sampler, batch_size)
@@ -224,6 +225,25 @@ def evaluate(
             print(f"{one.seconds / one.num_videos:.2f} s per video of {name}, {one.num_videos} new")
     print(out / "sheet.png")
     print(out / "report.json")
+    if predictor == "model":
+        update_model_card(find_checkpoint(model), out)
+
+
+def update_model_card(checkpoint: Path, out: Path) -> None:
+    """Writes the figures of the score card `out` into the checkpoint's model card.
+
+    The cards that lie beside the checkpoint are listed together. An installed world's model and a
+    folder that cannot be written keep the card that they have.
+    """
+    from aid.models.checkpoint import write_card
+    from aid.predict.figures import figures_of
+    from aid.worlds import installed_worlds
+
+    shipped = [w.model.resolve() for w in installed_worlds().values() if w.model is not None]
+    if checkpoint.resolve().parent in shipped or not os.access(checkpoint, os.W_OK):
+        return
+    beside = out.resolve().parent == checkpoint.resolve().parent
+    print(write_card(checkpoint, figures_of(checkpoint, None if beside else out)))
 
 
 @dataclass(frozen=True, kw_only=True)

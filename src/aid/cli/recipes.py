@@ -4,7 +4,8 @@ A recipe is YAML that may be handed around. It may set any number; whom a comman
 network and which model it downloads is said with a flag, by whoever runs the command.
 """
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Container, Iterable, Iterator, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,25 @@ MODELS_AND_DATA = ("backbone", "model", "rival", "rival_backbone", "start", "dat
 LOCAL_TRACKERS = ("tensorboard", "trackio")
 
 
+GROUPS = frozenset({"model", "train", "sampler", "frames"})
+"""Groups of a recipe that several commands share: prepare reads some of them, train all."""
+_left_out: set[str] = set()
+
+
+@contextmanager
+def left_out_but(own: Container[str] | None) -> Iterator[None]:
+    """Within, recipes are read without the shared groups that a command does not have.
+
+    Args:
+        own: the command's; None for a command that shares no recipe.
+    """
+    _left_out.update(() if own is None else {name for name in GROUPS if name not in own})
+    try:
+        yield
+    finally:
+        _left_out.clear()
+
+
 def read_within_bounds() -> None:
     """From now on jsonargparse reads YAML with a limit on size, depth and aliases."""
     plain = get_loader("yaml")
@@ -26,7 +46,10 @@ def read_within_bounds() -> None:
 
     def bounded(text: str) -> Any:
         check_bounds(text)
-        return plain(text)
+        values = plain(text)
+        if isinstance(values, dict) and _left_out:
+            return {key: value for key, value in values.items() if key not in _left_out}
+        return values
 
     bounded.is_bounded = True
     set_loader("yaml", bounded, (yaml.YAMLError,))

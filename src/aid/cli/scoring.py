@@ -74,19 +74,3 @@ def score(
         )  # fmt: skip
     print(markdown(comparison))
     print(out / "score.html")
-
-
-def card(model: str, score: Path | None = None) -> None:
-    """Writes the model card of a checkpoint again, with the figures of its score cards.
-
-    Args:
-        model: "tabletop" or a checkpoint's folder.
-        score: folder that `aid evaluate` wrote; by default all that lie beside the checkpoint and
-            were made with its weights. Without any a card that is there stays as it is.
-    """
-    from aid.models.checkpoint import write_card
-    from aid.predict import find_checkpoint
-    from aid.predict.figures import figures_of
-
-    folder = find_checkpoint(model)
-    print(write_card(folder, figures_of(folder, score)))

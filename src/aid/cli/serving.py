@@ -32,8 +32,8 @@ def web(
         backbone: as for `aid predict`.
         rival: a second checkpoint to compare with, given like the model.
         rival_backbone: its backbone, if it is not its own.
-        frames: example frames to pick from, a folder with a frames.json as for `aid demo`; by
-            default those of the shipped backbone, for models that stand on it.
+        frames: example frames to pick from, a folder with a frames.json; by default those of the
+            world whose backbone the model uses.
         host: address to listen at; 127.0.0.1 is this machine only.
         port: to listen at; 0 takes a free one.
         password_file: a file whose first line is the password that visitors need.

@@ -9,9 +9,6 @@ from aid.config import (
     AskingConfig,
     FrameConfig,
     ModelConfig,
-    Precision,
-    SamplerConfig,
-    TrainConfig,
 )
 
 if TYPE_CHECKING:
@@ -31,10 +28,7 @@ def states(
     asking: AskingConfig | None = None,
     model: ModelConfig | None = None,
     frames: FrameConfig | None = None,
-    train: TrainConfig | None = None,
-    sampler: SamplerConfig | None = None,
     device: str | None = None,
-    precision: Precision = "float32",
 ) -> None:
     """Has the states of all videos written, once. Run again, it goes on where it stopped.
 
@@ -49,10 +43,7 @@ def states(
         model: the recipe's; a language model is shown the first frame that training sees of each
             window of `num_frames`.
         frames: as for `aid prepare`: which frames training sees, at which size.
-        train: not used; here so that one recipe serves all commands.
-        sampler: not used; likewise.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
-        precision: not used; likewise. A language model has its own (docs/states.md).
     """
     from aid.conditioning.states import choose_state_writer
     from aid.data.manifest import read_manifest, write_manifest

@@ -1,12 +1,11 @@
-"""Commands that make data and models.
+"""`aid prepare` and `aid train`.
 
 Each imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
 
 import os
-import shutil
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,119 +22,6 @@ from aid.config import (
     tuned,
 )
 from aid.config.data import HELD_OUT, TRAIN
-from aid.files import whole_folder
-from aid.tabletop.pretrain.config import PretrainConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenes:
-    """Number of scenes of each split of a table-top data set; 0 leaves the split out."""
-
-    play: int = 0
-    """Without instructions, in many looks, for pretraining; up to 2 videos a scene."""
-    train: int = 0
-    """To learn instructions from; 4 videos a scene."""
-    test: int = 0
-    """Unseen scenes; 4 videos a scene."""
-    forks: int = 0
-    """Unseen scenes for comparing instructions on one frame; 4 videos a scene."""
-    combos: int = 0
-    """Combinations of words that `train` never asks for; 1 video a scene."""
-    twins: int = 0
-    """To learn shapes from: two objects of one colour, asked in pairs; 4 videos a scene."""
-
-
-def tabletop(
-    out: Path,
-    scenes: Scenes,
-    size: int = 64,
-    num_frames: int = 16,
-    seed: int = 0,
-    num_workers: int | None = None,
-    shadows: bool = False,
-) -> None:
-    """Makes videos of the built-in table-top world. Run again, it goes on where it stopped.
-
-    Args:
-        out: folder of the data set; each split becomes a folder in it.
-        scenes: how many of each split.
-        size: height and width in pixels, a multiple of 8 from 64 to 256.
-        num_frames: frames of a video.
-        seed: data sets of different seeds share no scene.
-        num_workers: processes; by default one per core.
-        shadows: cast shadows, several times slower.
-    """
-    from aid.tabletop.world.generate import generate
-
-    splits = {name: number for name, number in asdict(scenes).items() if number}
-    if not splits:
-        raise ValueError("no split was asked for. Say how many scenes: --scenes.train 1000")
-    generate(
-        out, splits=splits, size=size, num_frames=num_frames, seed=seed,
-        num_workers=num_workers, shadows=shadows,
-    )  # fmt: skip
-    print(out)
-
-
-def pretrain(
-    data: Path,
-    out: Path,
-    pretrain: PretrainConfig,
-    stage: Literal["all", "autoencoder", "clip", "unet", "words"] = "all",
-    run: Path | None = None,
-    start: Path | None = None,
-    device: str | None = None,
-    precision: Precision = "float32",
-) -> None:
-    """Trains a small image-to-video backbone from nothing. Run again, it goes on where it stopped.
-
-    Args:
-        data: the `play` split of a table-top data set.
-        out: folder of the backbone.
-        pretrain: sizes and training of the parts.
-        stage: which part; the UNet needs the other two. "words", which "all" leaves out, has the
-            text tower of `start` go on until words for things and directions are told apart.
-        run: folder of logs and saved states; by default `runs` in the backbone's folder.
-        start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
-            for the UNet's first level: a narrower one is widened.
-        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
-        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
-    """
-    from aid.models.devices import choose_device
-
-    choose_device(device)  # refuses one that is not there, before anything is written
-    run = run or out / "runs"
-    if start is not None and not start.is_dir():
-        raise ValueError(f"start {str(start)!r} does not exist. Give the folder of a backbone.")
-    if start is not None and not out.exists():
-        from aid.models.backbone import load_backbone
-
-        load_backbone(start, parts=())  # refuses what is none, before it is copied
-        without = shutil.ignore_patterns("runs")
-        with whole_folder(out) as copy:
-            shutil.copytree(start, copy, ignore=without, dirs_exist_ok=True)
-    if stage in ("all", "autoencoder"):
-        from aid.tabletop.pretrain.autoencoder import train_autoencoder
-
-        loop = pretrain.autoencoder_loop
-        train_autoencoder(
-            data, out, run / "autoencoder", pretrain.autoencoder, loop, start, device, precision
-        )
-    if stage in ("all", "clip"):
-        from aid.tabletop.pretrain.clip import train_clip
-
-        train_clip(data, out, run / "clip", pretrain.clip, pretrain.clip_loop, device, precision)
-    if stage in ("all", "unet"):
-        from aid.tabletop.pretrain.image_to_video import train_unet
-
-        train_unet(data, out, run / "unet", pretrain, start, device, precision)
-    if stage == "words":
-        from aid.tabletop.pretrain.words import train_words
-
-        if start is None:
-            raise ValueError("--stage words goes on from a backbone. Give it with --start.")
-        train_words(out, run / "words", pretrain.words, start, device, precision)
-    print(out)
 
 
 def prepare(
@@ -153,8 +39,6 @@ def prepare(
     device: str | None = None,
     precision: Precision = "float32",
     batch_size: int = 16,
-    train: TrainConfig | None = None,
-    sampler: SamplerConfig | None = None,
 ) -> None:
     """Encodes videos and instructions once, into a cache. Run again, it goes on where it stopped.
 
@@ -176,8 +60,6 @@ def prepare(
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
         batch_size: frames that are encoded at once; fewer take less of the device's memory.
-        train: not used; here so that one recipe serves prepare and train.
-        sampler: not used; likewise.
     """
     _encode(
         data, out, model, asked, backbone, states, frames=frames or FrameConfig(),
@@ -257,11 +139,11 @@ def _encode(
 
 
 def train(
-    out: Path,
     model: ModelConfig,
     train: TrainConfig,
     sampler: SamplerConfig,
     asked: SourceConfig,
+    out: Path = Path("run"),
     data: str | None = None,
     cache: Path | None = None,
     held_out: Path | None = None,
@@ -272,6 +154,8 @@ def train(
     skip_corrupt: bool = False,
     tuning: Tuning = "aid",
     accept: list[str] | None = None,
+    dry_run: bool = False,
+    memory: float | None = None,
     device: str | None = None,
     precision: Precision = "float32",
     said: frozenset[str] = frozenset(),
@@ -279,11 +163,11 @@ def train(
     """Trains AID on a data set or a cache. Run again, it goes on where it stopped, exactly.
 
     Args:
-        out: folder of the run: checkpoint, log, sheets.
         model: shape of the trained part; left at its defaults, that of `start`.
         train: the training loop.
         sampler: how sheets are drawn, and the checkpoint's defaults; likewise.
         asked: which videos of `data`.
+        out: folder of the run: checkpoint, log, report, sheets.
         data: a data set in any format of docs/data.md, which is encoded into a cache first, in
             float32 whatever the run's precision, because it is kept.
         cache: a folder that `aid prepare` wrote; with `data` where to write one, by default
@@ -301,10 +185,22 @@ def train(
             temporal layers or all its weights instead.
         accept: facts in which the run may differ from the state that it goes on from, by name;
             "backbone" also lets `start` come from another backbone of the same sizes.
+        dry_run: only say what the run will take: parameters, memory, cache, steps. Nothing is
+            written; without data or cache it counts with 10,000 videos.
+        memory: with `dry_run`, of the GPU that is meant, in GB; by default this machine's device.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
         said: names of the settings that flags and recipes give.
     """
+    if memory is not None and not dry_run:
+        raise ValueError(f"--memory {memory:g} is only for --dry_run. Leave it out, or add that.")
+    if dry_run:
+        _forecast(
+            model=tuned(model, tuning), train=train, asked=asked, data=data, cache=cache,
+            start=start, backbone=backbone, frames=frames or FrameConfig(), memory=memory,
+            device=device, precision=precision,
+        )  # fmt: skip
+        return
     from aid.optim import usable_device
     from aid.predict import find_backbone, find_model
     from aid.train import model_of
@@ -373,6 +269,48 @@ def _check_frames(cache: Path, frames: FrameConfig, num_frames: int, given: froz
             )
 
 
+ASSUMED_VIDEOS, ASSUMED_SENTENCES = 10_000, 1_000
+
+
+def _forecast(
+    *, model: ModelConfig, train: TrainConfig, asked: SourceConfig, data: str | None,
+    cache: Path | None, start: str | None, backbone: str | None, frames: FrameConfig,
+    memory: float | None, device: str | None, precision: Precision,
+) -> None:  # fmt: skip
+    """Prints what `aid train` would take with the same arguments."""
+    from aid.cli.checking import print_forecast
+    from aid.data.cache import Cache
+    from aid.data.sources import read_source
+    from aid.data.windows import cut_windows, suited_frames
+    from aid.models.devices import choose_device
+    from aid.predict import find_model
+    from aid.train import model_of
+
+    if memory is None:
+        device = str(choose_device(device))
+    frozen = backbone or "tabletop"
+    if start is not None:
+        checkpoint, frozen = find_model(start, backbone)
+        model = model_of(checkpoint) if model == ModelConfig() else model
+    height, width = frames.height, frames.width
+    num_videos, num_sentences = ASSUMED_VIDEOS, ASSUMED_SENTENCES
+    if data is not None:
+        rows = read_source(data, asked).rows
+        rows = cut_windows(rows, suited_frames(rows, frames, model.num_frames), model.num_frames)
+        num_videos = len(rows)
+        texts = [[row.instruction, *row.wordings, *(s.text for s in row.states)] for row in rows]
+        num_sentences = len({text for of_row in texts for text in of_row})
+    elif cache is not None:
+        made = Cache(cache)
+        num_videos = len(made)
+        height, width = (made.settings["fingerprint"][side] for side in ("height", "width"))
+        num_sentences = len({text for row in made.wordings() for text in row})
+    print_forecast(
+        model, train, backbone=frozen, height=height, width=width, num_videos=num_videos,
+        num_sentences=num_sentences, memory=memory, device=device, precision=precision,
+    )  # fmt: skip
+
+
 PAPER_SIDE = 256
 """Pixels; the paper's size, used if a backbone was made for more."""
 
@@ -408,15 +346,3 @@ def _suited(
             file=sys.stderr,
         )
     return frames
-
-
-def report(run: Path, out: Path | None = None) -> None:
-    """Shows a training run as one HTML page: curves, sheets, settings.
-
-    Args:
-        run: folder of the run, also while it is going on.
-        out: the page; by default report.html in that folder.
-    """
-    from aid.optim.report import write_report
-
-    print(write_report(run, out))

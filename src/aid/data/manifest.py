@@ -35,9 +35,7 @@ def manifest_rows(folder: Path) -> Iterator[VideoRow]:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise ValueError(
-            f"{str(folder)!r} has no {MANIFEST}. Make a data set first: aid tabletop --out data"
-        )
+        raise ValueError(f"{str(folder)!r} has no {MANIFEST}. docs/data.md says how to make one.")
     is_empty = True
     for number, values in read_json_lines(folder, MANIFEST):
         row = VideoRow.from_json(values)
@@ -75,7 +73,7 @@ def join(folder: Path, names: Sequence[str]) -> int:
     if len(set(paths)) < max(len(paths), 2) or folder.resolve() in paths:
         raise ValueError(
             f"{', '.join(names)!r} are not two or more different folders in {str(folder)!r}. "
-            "Try: aid join data/tabletop '[train, twins]'"
+            "Try: aid data join data/tabletop train twins"
         )
     rows: list[VideoRow] = []
     owners: dict[str, str] = {}
@@ -106,7 +104,7 @@ def join(folder: Path, names: Sequence[str]) -> int:
     if len(states) > 1:
         raise ValueError(
             f"{states[False]!r} has videos without states, others have them. Write them first: "
-            "aid states --into_manifest true"
+            "aid data states --into_manifest true"
         )
     if (folder / MANIFEST).exists() and read_manifest(folder) != rows:
         raise ValueError(

@@ -35,7 +35,7 @@ from aid.models.denoiser import Denoiser
 
 WEIGHTS, CONFIG, CARD = "trained.safetensors", "config.json", "README.md"
 SVD = "stabilityai/stable-video-diffusion-img2vid"
-NO_FIGURES = "None are recorded here. Measure them: `aid evaluate`, then `aid card`."
+NO_FIGURES = "None are recorded here. `aid evaluate` measures them and writes them here."
 OPTIONAL = {"states_see", "data_licence", "source", "frames"}
 """What a checkpoint may lack."""
 MOST_BYTES = 1_000_000  # of config.json, which has some thousand
@@ -130,7 +130,7 @@ def write_card(folder: Path | str, figures: str | None) -> Path:
     if figures is None and card.is_file() and NO_FIGURES not in card.read_text(encoding="utf-8"):
         raise ValueError(
             f"no score card of these weights lies beside {str(folder)!r}, so its model card stays "
-            "as it is. Name one: --score FOLDER."
+            "as it is. Run aid evaluate on it."
         )
     info, tensors = read_info(folder), read_trained(folder)
     write_whole(card, model_card(info, tensors, figures))

@@ -1,6 +1,6 @@
 """Trains tabletop-r3d, the feature extractor of the table-top world, on real videos.
 
-Called by `aid extractor`. What comes out is a folder that `aid score --extractor` takes.
+Called by `aid tabletop extractor`. What comes out is a folder that `aid score --extractor` takes.
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
 """tabletop-r3d: a small network that reads table-top videos, so that a distance exists offline.
 
-Trained by `aid extractor` to name the task of a real video; what it computes before the answer are
-the features. A distance between them is never called FVD: it is named after this extractor.
+Trained by `aid tabletop extractor` to name the task of a real video; what it computes before the
+answer are the features. A distance between them is never called FVD: it is named after this
+extractor.
 """
 
 import hashlib
@@ -149,7 +150,7 @@ def load_r3d(folder: Path) -> tuple[R3D, float]:
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise ValueError(
             f"{str(folder)!r} holds no table-top extractor ({WEIGHTS}, {CONFIG}). Make one: "
-            "aid extractor --data data/tabletop/train --out runs/r3d"
+            "aid tabletop extractor --data data/tabletop/train --out runs/r3d"
         )
     told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     network = R3D(R3DConfig(widths=tuple(told["widths"]), dim=told["dim"]))

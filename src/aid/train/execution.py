@@ -66,7 +66,8 @@ def enough_memory(device: torch.device) -> Iterator[None]:
         raise ValueError(
             f"a training step does not fit into the memory of {str(device)!r}. Change, one on top "
             "of the other: --precision bfloat16, --train.use_gradient_checkpointing true, "
-            "--train.batch_size 1, --train.optimizer adamw_8bit. `aid plan` prints what each saves."
+            "--train.batch_size 1, --train.optimizer adamw_8bit. `aid train --dry_run` prints what "
+            "each saves."
         ) from None
 
 

@@ -163,7 +163,9 @@ def test_a_copied_start_leaves_its_runs_behind(forgetful, tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text(f"pretrain: {{words: {{loop: {{{loop}}}}}}}")
     flags = ["--config", "recipe.yaml", "--data", ".", "--start", "start", "--out", "out"]
     with contextlib.chdir(tmp_path):
-        assert main(["pretrain", *flags, "--stage", "words"]) == 0, capsys.readouterr().err
+        assert main(["tabletop", "pretrain", *flags, "--stage", "words"]) == 0, (
+            capsys.readouterr().err
+        )
     assert [file.name for file in (tmp_path / "out/runs").iterdir()] == ["words"]
     assert (tmp_path / "out/runs/words/log.jsonl").is_file()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "recipe.yaml", "start"]
@@ -173,12 +175,12 @@ def test_what_is_no_backbone_is_not_copied(tmp_path, capsys):
     start, out = tmp_path / "start", tmp_path / "out"
     start.mkdir()
     flags = ["--data", str(tmp_path), "--start", str(start), "--out", str(out)]
-    assert main(["pretrain", *flags, "--stage", "words"]) == 2
+    assert main(["tabletop", "pretrain", *flags, "--stage", "words"]) == 2
     assert "is not a backbone: it has no model_index.json" in capsys.readouterr().err
     assert not out.exists()
 
 
 def test_words_without_a_backbone_to_go_on_from_are_refused(tmp_path, capsys):
     flags = ["--data", str(tmp_path), "--out", str(tmp_path / "b"), "--stage", "words"]
-    assert main(["pretrain", *flags]) == 2
+    assert main(["tabletop", "pretrain", *flags]) == 2
     assert "--stage words goes on from a backbone. Give it with --start." in capsys.readouterr().err

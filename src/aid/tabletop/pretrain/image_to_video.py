@@ -167,7 +167,7 @@ def train_unet(
     if len(rows) <= NUM_HELD_OUT:
         raise ValueError(
             f"{str(data)!r} holds {len(rows)} videos; {NUM_HELD_OUT} are kept aside for checks, so "
-            "more are needed. Make more scenes: aid tabletop --scenes.play 1000"
+            "more are needed. Make more scenes: aid tabletop make --scenes.play 1000"
         )
     begun = None
     if start is not None:

@@ -109,7 +109,7 @@ def train_words(
     if split := [w for w, one in zip(language.NAMING_WORDS, names, strict=True) if len(one) != 3]:
         raise ValueError(
             f"the tokenizer of {str(start)!r} splits {', '.join(split)}. --stage words is for "
-            "backbones that aid pretrain made."
+            "backbones that aid tabletop pretrain made."
         )
     words[[one[1] for one in names]] = torch.arange(len(names), device=accelerator.device)
     numbers = words[ids]  # of each token its word, or -1

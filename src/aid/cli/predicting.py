@@ -1,6 +1,6 @@
-"""Commands that draw videos with a model.
+"""`aid predict`: one frame and one instruction become a video.
 
-Each checks what it can before it imports torch and loads weights.
+It checks what it can before it imports torch and loads weights.
 """
 
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aid.cli.memory import keep_freed_memory
 from aid.cli.states import ask_first
-from aid.cli.terminal import check_folder, check_output, progress_bar
+from aid.cli.terminal import check_output, progress_bar
 from aid.config import Precision, SamplerConfig
 
 
@@ -21,7 +21,7 @@ def predict(
     sheet: bool = False,
     num_videos: int = 1,
     seed: int = 0,
-    steps: int | None = None,
+    num_steps: int | None = None,
     image_guidance: float | None = None,
     text_guidance: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
@@ -47,18 +47,18 @@ def predict(
             another shape than the model's videos is cut to its centre.
         instruction: what is to happen, such as "put the red block in the blue bowl".
         out: the file to write: .mp4, .gif or .png (a contact sheet).
-        next_frames: the pictures after the first, as '[b.png, c.png]', for a model of several
-            given frames.
+        next_frames: the pictures after the first, for a model of several given frames, as
+            --next_frames b.png c.png.
         gif: write a .gif as well.
         sheet: write a .png contact sheet as well.
         num_videos: how many to draw.
         seed: of the first; the next ones count up.
-        steps: sampling steps; fewer are faster and coarser.
+        num_steps: sampling steps; fewer are faster and coarser.
         image_guidance: s_V, how far to go towards what the frame asks.
         text_guidance: s_T, how far to go towards what the instruction asks.
-        guidance_interval: lowest and highest noise level at which guidance acts, as '[5, .inf]';
-            outside of it a step costs one prediction instead of two or three.
-        states: what the video passes through, as '["first ...", "then ..."]'.
+        guidance_interval: lowest and highest noise level at which guidance acts, as
+            --guidance_interval 5 inf; outside of it a step costs one prediction, not two or three.
+        states: what the video passes through, as --states "first ..." "then ...".
         states_from: who says the states: tabletop-rules, none, vlm:MODEL, server:URL#MODEL,
             smollm2; by default the writer of the training data's states if it needs neither
             the network nor another model.
@@ -104,12 +104,12 @@ def predict(
         num_frames=num_frames, **sizes,
     )  # fmt: skip
     predictor.backbone.decode_chunk = decode_chunk
-    sampler = predictor.sampler_with(steps, image_guidance, text_guidance, guidance_interval)
+    sampler = predictor.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
     print(predictor.describe(sampler, None if states is None else "caller"))
     start = time.monotonic()
     with progress_bar("sampling") as on_step:
         prediction = predictor(
-            given, instruction, num_videos=num_videos, seed=seed, num_steps=steps,
+            given, instruction, num_videos=num_videos, seed=seed, num_steps=num_steps,
             image_guidance=image_guidance, text_guidance=text_guidance,
             guidance_interval=guidance_interval, states=states,
             motion_bucket_id=motion_bucket_id, noise_aug_strength=noise_aug_strength,
@@ -121,51 +121,3 @@ def predict(
     for path in dict.fromkeys(outs):
         for written in prediction.save(path):
             print(written)
-
-
-def demo(
-    out: Path = Path("demo"),
-    model: str = "tabletop",
-    backbone: str | None = None,
-    frames: Path | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    states_from: str | None = None,
-    device: str | None = None,
-    precision: Precision = "float32",
-    offload: bool = False,
-) -> None:
-    """Several instructions on each of some unseen first frames, as videos and contact sheets.
-
-    Args:
-        out: folder to write into; made if only its parent exists.
-        model: as for `aid predict`.
-        backbone: as for `aid predict`.
-        frames: a folder with frames.json; by default the frames that come with the model.
-        steps: sampling steps.
-        seed: of every video.
-        states_from: as for `aid predict`.
-        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
-        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
-        offload: as for `aid predict`.
-    """
-    check_folder(out if out.exists() else out.parent)
-    keep_freed_memory(device)
-    from aid.conditioning.states import UnaskedStateWriter
-    from aid.models.devices import choose_device
-    from aid.predict import Predictor, state_writer_of
-    from aid.tabletop import ASSETS
-    from aid.tabletop.demo import make_demo
-    from aid.worlds import read_frames
-
-    choose_device(device)  # refuses one that is not there
-    read_frames(frames or ASSETS / "frames")
-    writer = state_writer_of(model, states_from, device=device)
-    if isinstance(writer, UnaskedStateWriter):
-        writer.write([], [])
-    predictor = Predictor.from_pretrained(
-        model, backbone, device, state_writer=writer, precision=precision, offload=offload
-    )
-    print(predictor.describe(predictor.sampler_with(steps)))
-    with progress_bar("sampling") as on_step:
-        make_demo(predictor, out, frames, num_steps=steps, seed=seed, on_step=on_step)

@@ -1,0 +1,202 @@
+"""`aid tabletop`: the built-in world's videos, its backbone, its feature extractor and its demo.
+
+Each command imports what it needs when it runs, so that `aid --help` does not pay for torch.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from aid.cli.memory import keep_freed_memory
+from aid.cli.terminal import check_folder, progress_bar
+from aid.config import LoopConfig, Precision
+from aid.files import whole_folder
+from aid.tabletop.pretrain.config import PretrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """Number of scenes of each split of a table-top data set; 0 leaves the split out."""
+
+    play: int = 0
+    """Without instructions, in many looks, for pretraining; up to 2 videos a scene."""
+    train: int = 0
+    """To learn instructions from; 4 videos a scene."""
+    test: int = 0
+    """Unseen scenes; 4 videos a scene."""
+    forks: int = 0
+    """Unseen scenes for comparing instructions on one frame; 4 videos a scene."""
+    combos: int = 0
+    """Combinations of words that `train` never asks for; 1 video a scene."""
+    twins: int = 0
+    """To learn shapes from: two objects of one colour, asked in pairs; 4 videos a scene."""
+
+
+def make(
+    out: Path,
+    scenes: Scenes,
+    size: int = 64,
+    num_frames: int = 16,
+    seed: int = 0,
+    num_workers: int | None = None,
+    shadows: bool = False,
+) -> None:
+    """Makes videos of the built-in table-top world. Run again, it goes on where it stopped.
+
+    Args:
+        out: folder of the data set; each split becomes a folder in it.
+        scenes: how many of each split.
+        size: height and width in pixels, a multiple of 8 from 64 to 256.
+        num_frames: frames of a video.
+        seed: data sets of different seeds share no scene.
+        num_workers: processes; by default one per core.
+        shadows: cast shadows, several times slower.
+    """
+    from aid.tabletop.world.generate import generate
+
+    splits = {name: number for name, number in asdict(scenes).items() if number}
+    if not splits:
+        raise ValueError("no split was asked for. Say how many scenes: --scenes.train 1000")
+    generate(
+        out, splits=splits, size=size, num_frames=num_frames, seed=seed,
+        num_workers=num_workers, shadows=shadows,
+    )  # fmt: skip
+    print(out)
+
+
+def pretrain(
+    data: Path,
+    out: Path,
+    pretrain: PretrainConfig,
+    stage: Literal["all", "autoencoder", "clip", "unet", "words"] = "all",
+    run: Path | None = None,
+    start: Path | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
+) -> None:
+    """Trains a small image-to-video backbone from nothing. Run again, it goes on where it stopped.
+
+    Args:
+        data: the `play` split of a table-top data set.
+        out: folder of the backbone.
+        pretrain: sizes and training of the parts.
+        stage: which part; the UNet needs the other two. "words", which "all" leaves out, has the
+            text tower of `start` go on until words for things and directions are told apart.
+        run: folder of logs and saved states; by default `runs` in the backbone's folder.
+        start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
+            for the UNet's first level: a narrower one is widened.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+    """
+    from aid.models.devices import choose_device
+
+    choose_device(device)  # refuses one that is not there, before anything is written
+    run = run or out / "runs"
+    if start is not None and not start.is_dir():
+        raise ValueError(f"start {str(start)!r} does not exist. Give the folder of a backbone.")
+    if start is not None and not out.exists():
+        from aid.models.backbone import load_backbone
+
+        load_backbone(start, parts=())  # refuses what is none, before it is copied
+        without = shutil.ignore_patterns("runs")
+        with whole_folder(out) as copy:
+            shutil.copytree(start, copy, ignore=without, dirs_exist_ok=True)
+    if stage in ("all", "autoencoder"):
+        from aid.tabletop.pretrain.autoencoder import train_autoencoder
+
+        loop = pretrain.autoencoder_loop
+        train_autoencoder(
+            data, out, run / "autoencoder", pretrain.autoencoder, loop, start, device, precision
+        )
+    if stage in ("all", "clip"):
+        from aid.tabletop.pretrain.clip import train_clip
+
+        train_clip(data, out, run / "clip", pretrain.clip, pretrain.clip_loop, device, precision)
+    if stage in ("all", "unet"):
+        from aid.tabletop.pretrain.image_to_video import train_unet
+
+        train_unet(data, out, run / "unet", pretrain, start, device, precision)
+    if stage == "words":
+        from aid.tabletop.pretrain.words import train_words
+
+        if start is None:
+            raise ValueError("--stage words goes on from a backbone. Give it with --start.")
+        train_words(out, run / "words", pretrain.words, start, device, precision)
+    print(out)
+
+
+def extractor(
+    data: Path,
+    held_out: Path,
+    out: Path,
+    loop: LoopConfig,
+    limit: int | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
+) -> None:
+    """Trains the table-top's feature extractor. Run again, it goes on where it stopped.
+
+    Args:
+        data: a split of a table-top data set to learn from: train.
+        held_out: another one, for its accuracy: test.
+        out: folder of the extractor.
+        loop: the training loop.
+        limit: only the first so many videos.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+    """
+    from aid.tabletop.extractor import train_extractor
+
+    told = train_extractor(data, held_out, out, loop, limit, device, precision)
+    for question, share in told.items():
+        print(f"{question:<16} {100 * share:.1f} % right on {held_out.name}")
+    print(out)
+
+
+def demo(
+    out: Path = Path("demo"),
+    model: str = "tabletop",
+    backbone: str | None = None,
+    frames: Path | None = None,
+    num_steps: int | None = None,
+    seed: int = 0,
+    states_from: str | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
+    offload: bool = False,
+) -> None:
+    """Several instructions on each of some unseen first frames, as videos and contact sheets.
+
+    Args:
+        out: folder to write into; made if only its parent exists.
+        model: as for `aid predict`.
+        backbone: as for `aid predict`.
+        frames: a folder with frames.json; by default the frames that come with the model.
+        num_steps: sampling steps.
+        seed: of every video.
+        states_from: as for `aid predict`.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+        offload: as for `aid predict`.
+    """
+    check_folder(out if out.exists() else out.parent)
+    keep_freed_memory(device)
+    from aid.conditioning.states import UnaskedStateWriter
+    from aid.models.devices import choose_device
+    from aid.predict import Predictor, state_writer_of
+    from aid.tabletop import ASSETS
+    from aid.tabletop.demo import make_demo
+    from aid.worlds import read_frames
+
+    choose_device(device)  # refuses one that is not there
+    read_frames(frames or ASSETS / "frames")
+    writer = state_writer_of(model, states_from, device=device)
+    if isinstance(writer, UnaskedStateWriter):
+        writer.write([], [])
+    predictor = Predictor.from_pretrained(
+        model, backbone, device, state_writer=writer, precision=precision, offload=offload
+    )
+    print(predictor.describe(predictor.sampler_with(num_steps)))
+    with progress_bar("sampling") as on_step:
+        make_demo(predictor, out, frames, num_steps=num_steps, seed=seed, on_step=on_step)
