@@ -70,17 +70,17 @@ def test_equal_folders_are_at_zero_and_still_videos_are_not(folders, extractor, 
     assert still.likeness["mean video"].motion_ratio.value < 1
 
 
-def test_the_card_is_three_files_that_say_what_was_measured(folders, extractor, tmp_path):
+def test_the_card_is_three_files_that_state_what_was_measured(folders, extractor, tmp_path):
     out = tmp_path / "card"
     arguments = (folders / "real", folders / "still")
     made = score(
         *arguments, out=out, protocol=STRICT, extractor=extractor, num_resamples=5,
         train=folders / "still",
     )  # fmt: skip
-    told = json.loads((out / "score.json").read_text())
-    assert told["protocol"]["name"] == "strict" and len(told["protocol_hash"]) == 12
-    assert told["likeness"]["still"]["frechet"]["num_videos"] == 12
-    assert told["not_run"] == {"LPIPS": "its weights were not given (--lpips)"}
+    card = json.loads((out / "score.json").read_text())
+    assert card["protocol"]["name"] == "strict" and len(card["protocol_hash"]) == 12
+    assert card["likeness"]["still"]["frechet"]["num_videos"] == 12
+    assert card["not_run"] == {"LPIPS": "its weights were not given (--lpips)"}
     table = (out / "score.md").read_text()
     assert "Fréchet (tabletop-r3d)" in table and "FVD" not in table
     assert f"Protocol strict {made.protocol_hash}" in table
@@ -96,7 +96,7 @@ def test_the_card_is_three_files_that_say_what_was_measured(folders, extractor, 
     assert {path: path.stat().st_size for path in size} == size
 
 
-def test_the_mean_video_is_made_anew_when_there_are_more_videos(folders, tmp_path):
+def test_the_mean_video_is_computed_again_when_there_are_more_videos(folders, tmp_path):
     def means(number):
         some = {str(n): folders / f"real/{n}.mp4" for n in range(number)}
         found, missing = baselines(VideoSet(title="real", paths=some), STRICT)
@@ -117,23 +117,21 @@ def test_real_videos_that_were_trained_on_are_refused(folders, extractor, tmp_pa
         )  # fmt: skip
 
 
-def test_the_command_scores_two_folders_and_names_what_is_wrong(folders, tmp_path, capsys):
+def test_the_command_scores_two_folders_and_names_errors(folders, tmp_path, capsys):
     flags = ["--weights", folders / "r3d", "--num_frames", 6, "--out", tmp_path / "out"]
     flags += ["--resamples", 5, "--protocol", "seer-legacy", "--baselines", "false"]
     real, made = folders / "real", folders / "still"
     assert aid.cli.main(["score", *map(str, [real, made, *flags])]) == 0
-    said = capsys.readouterr().out
-    assert "Protocol seer-legacy" in said and "all frames" in said and "oracle" not in said
-    assert said.splitlines()[-1] == str(tmp_path / "out/score.html")
+    output = capsys.readouterr().out
+    assert "Protocol seer-legacy" in output and "all frames" in output and "oracle" not in output
+    assert output.splitlines()[-1] == str(tmp_path / "out/score.html")
     assert aid.cli.main(["score", str(real), str(tmp_path), *map(str, flags)]) == 2
     assert "holds no video" in capsys.readouterr().err
     assert aid.cli.main(["score", str(real), str(made), "--weights", str(tmp_path)]) == 2
     assert "do not say which extractor" in capsys.readouterr().err
 
 
-def test_the_card_says_what_was_done_to_files_also_when_it_is_made_again(
-    folders, extractor, tmp_path
-):
+def test_the_card_states_what_was_done_to_files_also_in_a_second_call(folders, extractor, tmp_path):
     shutil.copytree(folders / "same", tmp_path / "made")
     waits = np.stack([moving(3, 6)[i] for i in (0, 0, 0, 1, 2, 3)])
     write_gif(tmp_path / "made/3.gif", waits, 4.0)
@@ -192,25 +190,25 @@ def textured(tmp_path_factory):
     return root
 
 
-def test_what_the_extractor_cannot_tell_is_said_first_and_its_distances_leave_the_table(
+def test_an_extractor_that_fails_its_test_is_named_first_and_its_distances_leave_the_table(
     textured, tmp_path
 ):
     arguments = (textured / "real", textured / "illegible")
     found = score(*arguments, out=tmp_path, protocol=STRICT, extractor=Blind(), num_resamples=5)
-    assert "noisy videos" in found.check.distances["Fréchet"].untold
+    assert "noisy videos" in found.check.distances["Fréchet"].missed
     text = (tmp_path / "score.md").read_text()
     title, first, main, *_ = [part for part in text.split("\n\n") if "are listed by" not in part]
     assert title == "# illegible against real"
-    assert first.startswith("blind cannot tell ") and "noisy videos" in first
+    assert first.startswith("blind cannot distinguish ") and "noisy videos" in first
     assert first.endswith("(tested on 16 videos): its distances are left out of the main table.")
     header, _, *lines = main.splitlines()
     assert header.startswith("| set | videos | Fréchet (blind) | Fréchet, halves | KVD (blind) |")
     assert all(line.split("|")[3:7] == [" left out "] * 4 for line in lines)
     assert "real against real" not in main  # the floor of a distance that is not there
-    details = text.split("### Distances, also those that were left out")[1]
+    details = text.split("### All distances, also those that are not trusted")[1]
     assert "| Fréchet (blind) |" in details and "| noisy videos | " in details
     page = (tmp_path / "score.html").read_text()
-    assert page.index("blind cannot tell") < page.index("<table>")
+    assert page.index("blind cannot distinguish") < page.index("<table>")
     assert json.loads((tmp_path / "score.json").read_text())["check"]["num_videos"] == 16
 
 
@@ -231,15 +229,15 @@ def test_illegible_videos_are_listed_below_the_first_frame_repeated(textured, tm
 def test_an_extractor_that_passes_its_test_stays_in_the_main_table(textured, tmp_path):
     found = score(textured / "real", textured / "illegible", out=tmp_path, protocol=STRICT,
                   extractor=Statistics(), num_resamples=5)  # fmt: skip
-    assert found.check.sentence == "statistics tells all probes of this data from real videos."
+    assert (
+        found.check.sentence == "statistics distinguishes all probes of this data from real videos."
+    )
     main = (tmp_path / "score.md").read_text().split("\n- ")[0]
     assert "| Fréchet (statistics) | Fréchet, halves | KVD (statistics) |" in main
     assert "left out" not in main
 
 
-def test_too_few_videos_for_the_test_are_said_and_no_distance_is_in_the_main_table(
-    folders, tmp_path
-):
+def test_with_too_few_videos_for_the_test_no_distance_is_in_the_main_table(folders, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     for number in range(9):
@@ -249,14 +247,15 @@ def test_too_few_videos_for_the_test_are_said_and_no_distance_is_in_the_main_tab
     text = (tmp_path / "out/score.md").read_text()
     assert found.check.distances == {}
     first = (
-        "statistics was not tested on this data: that takes at least 10 real videos, here are 9."
+        "statistics was not tested on this data: the test needs at least 10 real videos, there "
+        "are 9."
     )
     assert text.splitlines()[2].startswith(first)
     num_sets = len(found.likeness) - 1  # all but the floor
     assert text.count("| left out | left out | left out | left out |") == num_sets
 
 
-def test_the_test_of_an_extractor_goes_on_where_it_stopped(textured, tmp_path):
+def test_the_test_of_an_extractor_continues_after_a_kill(textured, tmp_path):
     class Counting(Statistics):
         seen = 0
 
@@ -278,12 +277,12 @@ def test_the_command_takes_the_image_encoder_of_a_backbone(textured, tiny_backbo
     flags += ["--backbone", str(tiny_backbone), "--out", str(tmp_path / "out")]
     arguments = ["score", str(textured / "real"), str(textured / "illegible"), *flags]
     assert aid.cli.main(arguments) == 0
-    told = json.loads((tmp_path / "out/score.json").read_text())
-    assert told["extractor"]["extractor"] == f"clip-frames ({tiny_backbone.name})"
-    assert told["extractor"]["weights"].endswith(" float32")
+    card = json.loads((tmp_path / "out/score.json").read_text())
+    assert card["extractor"]["extractor"] == f"clip-frames ({tiny_backbone.name})"
+    assert card["extractor"]["weights"].endswith(" float32")
     backbone = load_backbone(tiny_backbone, ("image_encoder",))
     network = backbone.part("image_encoder")
-    assert told["extractor"]["side"] == network.config.image_size
+    assert card["extractor"]["side"] == network.config.image_size
     files = list((tmp_path / "out/features").glob("real-videos-*.f32"))
     sizes = sorted(path.stat().st_size for path in files)
     assert sizes == [3 * network.config.projection_dim * 4 * n for n in (16, 10 * 9)]
@@ -294,12 +293,12 @@ def test_the_command_takes_the_image_encoder_of_a_backbone(textured, tiny_backbo
     assert np.allclose(kept[: len(expected)], expected, atol=1e-5)
 
 
-def test_without_an_extractor_the_command_says_what_can_be_had(folders, tmp_path, capsys):
+def test_without_an_extractor_the_command_lists_the_extractors(folders, tmp_path, capsys):
     arguments = ["score", str(folders / "real"), str(folders / "still"), "--num_frames", "6"]
     assert aid.cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().out
-    assert "Not run: distances: no extractor was chosen. --extractor takes i3d, videomae," in said
-    assert "| still | 12 | - | - | - | - | 21." in said  # PSNR, and dashes for distances
+    output = capsys.readouterr().out
+    assert "Not run: distances: no extractor was chosen. --extractor takes i3d, videomae," in output
+    assert "| still | 12 | - | - | - | - | 21." in output  # PSNR, and dashes for distances
 
 
 def test_folders_that_cannot_be_compared_are_refused_before_anything_is_written(
@@ -314,7 +313,7 @@ def test_folders_that_cannot_be_compared_are_refused_before_anything_is_written(
     for made, flags, expected in (
         (others, [], "no video of 'others' has the name of a real one"),
         (small, [], "the two videos named '3' are 64x64 and 32x32 pixels"),
-        (folders / "still", ["--extractor", "i3d"], "extractor 'i3d' has no weights here"),
+        (folders / "still", ["--extractor", "i3d"], "extractor 'i3d' needs weights"),
         (folders / "still", ["--extractor", "clip-frames"], "Name one: --backbone"),
         (folders / "still", ["--extractor", "r2d2"], "extractor 'r2d2' is unknown"),
         (folders / "still", ["--backbone", str(tmp_path)], "is not a backbone"),
@@ -322,12 +321,12 @@ def test_folders_that_cannot_be_compared_are_refused_before_anything_is_written(
     ):
         given = ["score", real, str(made), "--num_frames", "6", "--out", out, *flags]
         assert aid.cli.main(given) == 2
-        said = capsys.readouterr().err
-        assert expected in said and said.count("\n") == 1, said
+        output = capsys.readouterr().err
+        assert expected in output and output.count("\n") == 1, output
         assert not (tmp_path / "out").exists()
 
 
-def test_figures_of_pairs_are_over_the_videos_that_all_sets_have(folders, tmp_path):
+def test_paired_figures_use_the_videos_that_all_sets_have(folders, tmp_path):
     """Else a model that drew a few easy videos would be listed against baselines on all of them."""
     some = tmp_path / "some"
     some.mkdir()
@@ -338,4 +337,4 @@ def test_figures_of_pairs_are_over_the_videos_that_all_sets_have(folders, tmp_pa
     still = found.likeness["first frame, repeated"]
     assert found.num_pairs == 2 and still.num_videos == 12
     assert found.likeness["some"].ssim_predicted == still.ssim_predicted
-    assert "are over the 2 videos that all sets have" in (tmp_path / "out/score.md").read_text()
+    assert "use the 2 videos that all sets have" in (tmp_path / "out/score.md").read_text()

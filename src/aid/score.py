@@ -1,6 +1,6 @@
-"""Verb 5: a folder of videos next to a folder of real ones, whoever made them, as a score card.
+"""Compares a folder of videos of any origin with a folder of real ones, and writes a score card.
 
-Called by `aid score`. No model is loaded but the feature extractor.
+Called by `aid score`. The only network that is loaded is the feature extractor.
 """
 
 import json
@@ -37,19 +37,19 @@ def score(
     """The score card of a folder; also written as score.json, score.md and score.html.
 
     Args:
-        real: folder of real videos: files, or folders of pictures.
-        made: folder of videos to be scored; those named like real ones are also compared with
-            them frame by frame.
-        out: where the card goes, and the features, so that a killed run goes on.
+        real: folder of real videos: files, or folders of images.
+        made: folder of videos to score; videos with the name of a real one are also compared frame
+            by frame.
+        out: folder of the card, and of the features, so that a killed run can continue.
         protocol: which frames are compared.
-        extractor: what the distances are measured with; None measures none.
+        extractor: computes the features for the distances; None measures no distance.
         train: folder of the model's training videos; none of them may be among the real ones.
-        with_baselines: also score trivial predictions made from the real videos.
+        with_baselines: whether to score trivial predictions made from the real videos, too.
         num_resamples: of the bootstrap.
-        check_videos: real videos, at most, that the extractor is tested on.
+        check_videos: most real videos that the extractor is tested on.
         seed: of bootstrap and halves.
-        perceptual: LPIPS, if its weights are at hand.
-        on_video: called with (what is done, videos done, all of them).
+        perceptual: LPIPS, if its weights were given.
+        on_video: called with (task, videos done, number of videos).
 
     Raises:
         ValueError: a folder holds no videos or too few, real and training videos overlap, the two
@@ -58,7 +58,7 @@ def score(
     truth = find_videos(real, "real videos", protocol.is_sorted)
     others = [find_videos(made, made.resolve().name, protocol.is_sorted)]
     not_run = {}
-    _refuse_unlike(truth, others[0], protocol, extractor)
+    _require_comparable(truth, others[0], protocol, extractor)
     if train is None:
         not_run["check that the split is disjoint"] = "no training videos were given (--train)"
     else:
@@ -98,10 +98,10 @@ def _file_notes(sets: list[VideoSet]) -> list[str]:
     return lines
 
 
-def _refuse_unlike(
+def _require_comparable(
     real: VideoSet, made: VideoSet, protocol: Protocol, extractor: Extractor | None
 ) -> None:
-    """Refuses, before anything is written, two folders that cannot be compared."""
+    """Refuses two folders that cannot be compared, before anything is written."""
     common = [name for name in real.paths if name in made.paths]
     if not common and extractor is None:
         raise ValueError(
@@ -112,20 +112,20 @@ def _refuse_unlike(
         try:
             frames = [protocol.sampled(videos.read(name)) for videos in (real, made)]
         except ValueError:
-            continue  # named on the card
+            continue  # the card names it
         require_equal_size(name, *frames)
         return
 
 
 def refuse_overlap(real: dict[str, str], train: dict[str, str]) -> None:
-    """Refuses real videos that the model may have learnt by heart.
+    """Refuses real videos that the model was trained on.
 
     Args:
         real: names by content.
-        train: likewise.
+        train: names by content.
     """
     if shared := sorted(real[content] for content in real.keys() & train.keys()):
         raise ValueError(
             f"{len(shared)} real videos are among the training videos, the first is "
-            f"{shared[0]!r}. Score against videos that were not trained on."
+            f"{shared[0]!r}. Give real videos that the model was not trained on."
         )

@@ -207,7 +207,7 @@ def refusals(tmp_path):
         "split": (["--split", "test"], "has no video of split 'test'. It has"),
         "camera": (["--camera", "wrist"], "has no video of camera 'wrist'"),
         "device": (["--device", "cuda:7"], "device 'cuda:7' is not on this machine"),
-        "weights": (["--extractor", "i3d"], "'i3d' has no weights here"),
+        "weights": (["--extractor", "i3d"], "'i3d' needs weights"),
         "lpips": (["--lpips", tmp_path / "none.safetensors"], "none.safetensors"),
         "shuffled": (["--limit", "1", "--shuffled"], "cannot be given another one"),
         "number": (["--num_videos", "0"], "num_videos must be at least 1, got 0"),

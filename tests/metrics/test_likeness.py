@@ -59,7 +59,7 @@ def test_the_sets_are_listed_by_the_first_figure_that_passes_its_test():
     ]
 
 
-def test_a_figure_that_is_harsh_on_blur_still_lists_illegible_videos_last_and_says_so():
+def test_a_figure_that_penalizes_lost_detail_ranks_with_a_note():
     harsh, fails = checked(1.0, 0.0), checked(0.5, 1.0)
     found = comparison(PSNR=fails, SSIM=harsh)
     assert found.ranked_by == "SSIM"
@@ -67,17 +67,17 @@ def test_a_figure_that_is_harsh_on_blur_still_lists_illegible_videos_last_and_sa
     assert comparison(PSNR=checked(1.0, 1.0), SSIM=harsh).ranked_by == "PSNR"
 
 
-def test_where_every_figure_fails_nothing_is_ranked_and_the_card_says_so():
+def test_if_every_figure_fails_nothing_is_ranked_and_the_card_says_so():
     found = comparison(PSNR=checked(0.5, 1.0), SSIM=checked(0.0, 1.0))
     assert found.ranked_by is None and ranked(found) == ["real against real", "made"]
-    assert first_lines(found)[0].startswith("No figure was found to rank these videos")
+    assert first_lines(found)[0].startswith("No figure passed its test")
 
 
 def test_a_trusted_distance_ranks_only_if_it_puts_illegible_videos_below_still_ones():
     def tested(illegible, still):
         values = {probe.name: 9.0 for probe in PROBES}
         values |= {"illegible videos": illegible, "still videos": still}
-        probes = {name: ProbeResult(value=value, chance=0.01) for name, value in values.items()}
+        probes = {name: ProbeResult(value=value, p=0.01) for name, value in values.items()}
         return DistanceCheck(floor=1.0, floor_high=2.0, probes=probes)
 
     for illegible, still, expected in ((8.0, 7.0, "Fréchet"), (7.0, 8.0, "SSIM")):

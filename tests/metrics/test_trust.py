@@ -25,24 +25,24 @@ def test_the_distance_of_samples_is_that_of_their_moments():
     assert frechet_of_samples(a, b) == pytest.approx(expected, rel=1e-9)
 
 
-def test_an_extractor_that_sees_every_probe_is_trusted():
+def test_an_extractor_that_detects_every_probe_is_trusted():
     real = features()
     far = {probe.name: real + 3 for probe in PROBES}
     check = extractor_check("sharp", real, far, CUBIC)
     for name in ("Fréchet", "KVD"):
-        assert check.is_trusted(name) and check.distances[name].untold == []
+        assert check.is_trusted(name) and check.distances[name].missed == []
         assert check.distances[name].probes["still videos"].value > check.distances[name].floor_high
-    assert check.sentence == "sharp tells all probes of this data from real videos."
+    assert check.sentence == "sharp distinguishes all probes of this data from real videos."
 
 
-def test_an_extractor_that_does_not_see_blur_is_not_trusted_and_the_sentence_names_it():
+def test_an_extractor_that_misses_blur_is_not_trusted_and_the_sentence_names_blur():
     real = features()
     probes = {probe.name: real + 3 for probe in PROBES} | {"blurred videos": real}
     check = extractor_check("blunt", real, probes, CUBIC)
     assert not check.is_trusted("Fréchet") and not check.is_trusted("KVD")
     assert check.sentence == (
-        "blunt cannot tell blurred videos of this data from real ones (tested on 40 videos): its "
-        "distances are left out of the main table."
+        "blunt cannot distinguish blurred videos of this data from real ones (tested on 40 "
+        "videos): its distances are left out of the main table."
     )
 
 
@@ -52,31 +52,31 @@ def test_a_light_probe_may_be_missed():
     assert extractor_check("fair", real, probes, CUBIC).is_trusted("Fréchet")
 
 
-def test_probes_that_come_out_nearer_than_real_videos_are_not_told():
+def test_probes_nearer_than_real_videos_are_not_detected():
     """All at one place in the middle: below the floor where videos are few and features many."""
     real = features(24, 60)
     middle = np.broadcast_to(real.mean(0), real.shape) + 1e-3 * features(24, 60, seed=2)
     probes = {probe.name: real + 3 for probe in PROBES} | {"illegible videos": middle}
     tested = extractor_check("any", real, probes, CUBIC).distances["Fréchet"]
     assert tested.probes["illegible videos"].value < tested.floor
-    assert tested.untold == ["illegible videos"]
+    assert tested.missed == ["illegible videos"]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_an_extractor_that_sees_nothing_tells_nothing(seed):
+def test_an_extractor_without_information_detects_no_probe(seed):
     """However the videos hang together: here they are windows of eight episodes."""
     windows = np.repeat(features(8, 4, seed), 4, 0) + 0.1 * features(32, 4, seed + 100)
     check = extractor_check("blind", windows, {p.name: windows for p in PROBES}, CUBIC, seed=seed)
     for tested in check.distances.values():
-        assert tested.untold == REQUIRED
-        assert all(seen.chance > 0.3 for seen in tested.probes.values())
+        assert tested.missed == REQUIRED
+        assert all(seen.p > 0.3 for seen in tested.probes.values())
 
 
-def test_with_few_videos_nothing_is_said_but_that_they_are_few():
+def test_with_too_few_videos_the_sentence_says_only_that():
     real = features(LEAST - 1)
     check = extractor_check("any", real, {p.name: real + 9 for p in PROBES}, CUBIC)
     assert check.distances == {} and not check.is_trusted("Fréchet")
-    assert "at least 10 real videos, here are 9" in check.sentence
+    assert "at least 10 real videos, there are 9" in check.sentence
     enough = extractor_check("any", features(LEAST), {p.name: features(LEAST) + 9 for p in PROBES},
                              CUBIC)  # fmt: skip
     assert enough.is_trusted("Fréchet")
@@ -93,14 +93,14 @@ def clips():
     return clips
 
 
-def test_probes_do_what_their_names_say(clips):
+def test_each_probe_has_the_fault_of_its_name(clips):
     made = probed(clips, list(clips))
     assert made.keys() == {probe.name for probe in PROBES}
     for name, videos in made.items():
         assert videos.shape == clips.shape and videos.min() >= -1 and videos.max() <= 1, name
         assert not torch.equal(videos, clips), name
     assert (made["still videos"] == clips[:, :1]).all()
-    spliced = made["videos that go over into another video"]
+    spliced = made["videos that change into another video"]
     assert torch.equal(spliced[:, :3], clips[:, :3])
     assert all(any(torch.equal(end, clip[3:]) for clip in clips) for end in spliced[:, 3:])
     assert all(
@@ -142,7 +142,7 @@ def on_disk(clips, folder):
     return VideoSet(title="real", paths=paths)
 
 
-def test_a_figure_may_rank_only_if_it_finds_illegible_videos_worse_than_still_ones(clips, tmp_path):
+def test_a_figure_can_rank_only_if_it_rates_illegible_videos_below_still_ones(clips, tmp_path):
 
     def sharpness(real, made):
         return made.diff(dim=-1).abs().mean((1, 2, 3))
@@ -159,14 +159,14 @@ def test_a_figure_may_rank_only_if_it_finds_illegible_videos_worse_than_still_on
     assert not found["blindness"].can_rank and found["blindness"].halved_above_still == 0
 
 
-def test_a_few_videos_do_not_show_that_a_figure_ranks_well(clips, tmp_path):
+def test_with_few_videos_no_figure_can_rank(clips, tmp_path):
     found = figure_checks(
         on_disk(clips[:4], tmp_path), ["0", "1", "2", "3"], STRICT, {"SSIM": (ssim, True)}
     )["SSIM"]
     assert found.illegible_below_still == 1 and not found.can_rank
 
 
-def test_smeared_videos_hold_still_where_the_real_ones_do(clips):
+def test_smeared_videos_do_not_move_where_the_real_ones_do_not(clips):
     still = clips[0][:1].expand(6, -1, -1, -1)
     made = smeared(still, torch.Generator().manual_seed(0))
     assert torch.allclose(made, made[:1].expand_as(made))

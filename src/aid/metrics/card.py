@@ -1,4 +1,4 @@
-"""A comparison as a table for people: Markdown, and one HTML page that needs no other file."""
+"""A comparison as tables: Markdown, and one HTML page that needs no other file."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Any
 
 from aid.metrics.likeness import FLOOR, Comparison, Number
 from aid.metrics.probes import PROBES
-from aid.metrics.trust import DISTANCES, ExtractorCheck
+from aid.metrics.trust import DISTANCES, FEWEST_FOR_SIGN_TEST, ExtractorCheck
 
 COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#7b2d8b", "#b08900", "#444444")
 STYLE = (
@@ -23,13 +23,13 @@ FIGURES = {
     "SSIM": ("ssim_predicted", "", True),
     "LPIPS": ("lpips_predicted", "", False),
 }
-"""Figures of pairs: the attribute, its unit, and whether more of it is better."""
+"""Paired figures: the attribute, its unit, and whether more is better."""
 
 
 def first_lines(comparison: Comparison) -> list[str]:
-    """What must be known before any number is read: which figures can be trusted on these videos.
+    """Which figures can be trusted on these videos; the reader needs this before the numbers.
 
-    The first line says what was left out of the main table, and why, if anything was.
+    The first line names the distances that are left out of the main table, with the reason.
     """
     check, lines = comparison.check, []
     if check is not None and not all(check.is_trusted(name) for name in DISTANCES):
@@ -38,14 +38,14 @@ def first_lines(comparison: Comparison) -> list[str]:
         line = f"The sets are listed by {RANKED[ranked]}, best first."
         if ranked in comparison.figures and not comparison.figures[ranked].can_rank:
             line += (
-                " On these videos it finds a slight loss of detail worse than a still video, so "
-                "the first frame repeated may stand too high."
+                " On these videos it rates a slight loss of detail worse than a still video, so "
+                "the first frame repeated may rank too high."
             )
         lines.append(line)
     elif comparison.figures:
         lines.append(
-            "No figure was found to rank these videos as a person would (its test is below): do "
-            "not rank by any of them, look at the videos."
+            "No figure passed its test on these videos (below). Do not rank by any figure; look at "
+            "the videos."
         )
     if check is not None and all(check.is_trusted(name) for name in DISTANCES):
         lines.append(check.sentence)
@@ -60,15 +60,15 @@ RANKED = {
 
 
 LEFT_OUT = "left out"
-"""What stands in the main table for a distance that cannot be trusted."""
+"""Cell of the main table for a distance that is not trusted."""
 
 
 def head(comparison: Comparison, has_all: bool = False) -> list[str]:
     """The columns of the table. A distance is named after its extractor, never plain FVD.
 
     Args:
-        comparison: what is shown.
-        has_all: the table of distances alone, also of those that are not trusted.
+        comparison: the comparison.
+        has_all: whether it is the table of all distances, with those that are not trusted.
     """
     name = comparison.extractor.get("extractor") or "no extractor"
     distances = [f"Fréchet ({name})", "Fréchet, halves", f"KVD ({name})", "KVD, centred"]
@@ -77,25 +77,25 @@ def head(comparison: Comparison, has_all: bool = False) -> list[str]:
 
 
 def cells(comparison: Comparison, name: str, has_all: bool = False) -> list[str]:
-    """A line of the table; a dash is what could not be measured."""
+    """A row of the table; a dash stands for a figure that could not be measured."""
     one = comparison.likeness[name]
-    centred = "-" if one.kvd_centred is None else f"{one.kvd_centred:.4g}"
+    centred = "-" if one.kvd_centred is None else f"{one.kvd_centred:z.4g}"
     distances = {
-        "Fréchet": [_said(one.frechet), _said(one.frechet_of_halves)],
-        "KVD": [_said(one.kvd), centred],
+        "Fréchet": [_number(one.frechet), _number(one.frechet_of_halves)],
+        "KVD": [_number(one.kvd), centred],
     }
-    made = [name, str(one.num_videos)]
+    row = [name, str(one.num_videos)]
     for distance, values in distances.items():
-        is_out = comparison.extractor and not _shows(comparison, distance, has_all)
-        made += [LEFT_OUT] * 2 if is_out else values
+        is_left_out = comparison.extractor and not _shows(comparison, distance, has_all)
+        row += [LEFT_OUT] * 2 if is_left_out else values
     if not has_all:
-        made += [_said(getattr(one, key), unit) for key, unit, _ in FIGURES.values()]
-        made += [_said(one.first_frame, " dB"), _said(one.motion_ratio)]
-    return made
+        row += [_number(getattr(one, key), unit) for key, unit, _ in FIGURES.values()]
+        row += [_number(one.first_frame, " dB"), _number(one.motion_ratio)]
+    return row
 
 
 def ranked(comparison: Comparison) -> list[str]:
-    """The sets in the order of the figure that ranks them, best first, behind the floor."""
+    """The floor, then the sets in the order of the figure that ranks them, best first."""
     names = list(comparison.likeness)
     if (by := comparison.ranked_by) is None:
         return names
@@ -114,7 +114,7 @@ def ranked(comparison: Comparison) -> list[str]:
 
 
 def tables(comparison: Comparison) -> dict[str, list[list[str]]]:
-    """Every table of the card by its heading, its head as the first row; the main one first."""
+    """All tables of the card by their headings, the main one first; row 0 holds the columns."""
     order = ranked(comparison)
     has_floor = any(_shows(comparison, distance, False) for distance in DISTANCES)
     shown = [name for name in order if has_floor or name != FLOOR]  # it has no other figures
@@ -123,11 +123,11 @@ def tables(comparison: Comparison) -> dict[str, list[list[str]]]:
     if check is None or not all(check.is_trusted(name) for name in DISTANCES):
         details = [head(comparison, True), *(cells(comparison, name, True) for name in order)]
         if comparison.extractor:
-            made["Distances, also those that were left out"] = details
+            made["All distances, also those that are not trusted"] = details
     if check is not None and check.distances:
-        made["The test of the extractor"] = _probe_table(check)
+        made["Test of the extractor"] = _probe_table(check)
     if comparison.figures:
-        made["The test of the figures of pairs"] = _figure_table(comparison)
+        made["Test of the paired figures"] = _figure_table(comparison)
     return made
 
 
@@ -140,30 +140,33 @@ def _shows(comparison: Comparison, distance: str, has_all: bool) -> bool:
 def _probe_table(check: ExtractorCheck) -> list[list[str]]:
     columns, floor = ["videos"], ["other real videos (the floor)"]
     for name, tested in check.distances.items():
-        columns += [f"{name}, halves", "chance", "told from real"]
-        floor += [f"{tested.floor:.4g} (97.5 % below {tested.floor_high:.4g})", "", ""]
+        columns += [f"{name}, halves", "p", "detected"]
+        floor += [f"{tested.floor:z.4g} (97.5 % below {tested.floor_high:z.4g})", "", ""]
     rows = [columns, floor]
     for probe in PROBES:
         row = [f"{probe.name} (not required)" if probe.is_light else probe.name]
         for tested in check.distances.values():
-            seen = tested.probes[probe.name]
-            row += [f"{seen.value:.4g}", f"{seen.chance:.3f}", "yes" if seen.is_told else "no"]
+            result = tested.probes[probe.name]
+            is_detected = "yes" if result.is_detected else "no"
+            row += [f"{result.value:z.4g}", f"{result.p:.3f}", is_detected]
         rows.append(row)
     return rows
 
 
 def _figure_table(comparison: Comparison) -> list[list[str]]:
-    rows = [["figure", "videos", "blurred beyond recognition below still", "illegible below still",
-             "half size above still", "may rank"]]  # fmt: skip
+    rows = [["figure", "videos", "rates heavy blur below still", "rates illegible below still",
+             "rates half size above still", "passes"]]  # fmt: skip
     for name, one in comparison.figures.items():
         shares = (one.blurred_below_still, one.illegible_below_still, one.halved_above_still)
-        may = "yes" if one.can_rank else "no"
-        rows.append([name, str(one.num_videos), *(f"{100 * s:.0f} %" for s in shares), may])
+        passes = "yes" if one.can_rank else "no"
+        if one.num_videos < FEWEST_FOR_SIGN_TEST:
+            passes = f"no: {FEWEST_FOR_SIGN_TEST} videos are the fewest for this test"
+        rows.append([name, str(one.num_videos), *(f"{100 * s:.0f} %" for s in shares), passes])
     return rows
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What must be known to read the table, a sentence or two each."""
+    """Notes on the main table: protocol, extractor, intervals, what was left out."""
     p, e = comparison.protocol, comparison.extractor
     frames = "all frames" if p["counts_given_frames"] else "predicted frames only"
     size = "antialiased" if p["antialias"] else "not antialiased"
@@ -179,15 +182,16 @@ def notes(comparison: Comparison) -> list[str]:
             f"Extractor {e['extractor']} {e['weights']}, trained on {e['is_tuned_to']}; kernel of "
             f"KVD (x . y / d + {e['kernel'][1]:g})^{e['kernel'][0]}.",
             "In brackets: 95 % bootstrap intervals over videos; for halves, the spread over 10 "
-            f"random splits. The line {FLOOR!r} is the floor of the column 'halves' at the same "
-            "number of videos. KVD centred is the legacy number and blind to a shift of the mean.",
+            f"random splits. The row {FLOOR!r} is the floor of the column 'halves' at the same "
+            "number of videos. KVD centred is the published variant, which cannot see a shift of "
+            "the mean.",
         ]
     else:
         lines += ["In brackets: 95 % bootstrap intervals over videos."]
     if any(comparison.num_pairs < one.num_videos for one in comparison.likeness.values()):
         lines.append(
-            f"PSNR, SSIM, LPIPS, first frame and motion are over the {comparison.num_pairs} videos "
-            "that all sets have."
+            f"PSNR, SSIM, LPIPS, first frame and motion use the {comparison.num_pairs} videos that "
+            "all sets have."
         )
     lines += [f"Not run: {what}: {why}." for what, why in comparison.not_run.items()]
     for title, videos in comparison.unreadable.items():
@@ -196,12 +200,12 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """What can be trusted, the table, its notes, and the tables of the tests."""
+    """The first lines, the main table with its notes, and the tables of the tests."""
     return "\n\n".join([*first_lines(comparison), markdown_tables(comparison)])
 
 
 def markdown_tables(comparison: Comparison) -> str:
-    """The same without the first lines."""
+    """The tables and notes without the first lines."""
     parts = []
     for title, rows in tables(comparison).items():
         first, *others = rows
@@ -220,8 +224,8 @@ def html_page(
 
     Args:
         title: of the page.
-        comparison: how like the sets are; None leaves it out.
-        above: other tables, above it, each with its head as the first row.
+        comparison: None leaves it out.
+        above: other tables to put above it; row 0 of each holds the columns.
     """
     parts = []
     if comparison is not None:
@@ -246,10 +250,12 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     return asdict(comparison)
 
 
-def _said(number: Number | None, unit: str = "") -> str:
+def _number(number: Number | None, unit: str = "") -> str:
+    """The value with its interval; a single video has no interval."""
     if number is None:
         return "-"
-    return f"{number.value:.4g}{unit} ({number.low:.4g} to {number.high:.4g})"
+    interval = f" ({number.low:z.4g} to {number.high:z.4g})" if number.num_videos > 1 else ""
+    return f"{number.value:z.4g}{unit}{interval}"
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -261,7 +267,7 @@ def _table(rows: list[list[str]]) -> str:
 
 
 def _curves(comparison: Comparison, name: str, unit: str) -> str:
-    """A value over the frames, a line for each set."""
+    """A chart of a figure over the frames, with a line for each set."""
     lines = {
         title: values
         for title, one in comparison.likeness.items()

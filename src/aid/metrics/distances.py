@@ -1,6 +1,6 @@
-"""Distances between two sets of features: Fréchet's and the kernel's, with their uncertainty.
+"""Distances between two sets of features: Fréchet and kernel distance, with their intervals.
 
-Features are rows of an array that may be larger than memory (`numpy.memmap`): everything here reads
+Features are rows of an array that may be larger than memory (`numpy.memmap`); all functions read
 them block by block. All arithmetic is float64.
 """
 
@@ -17,7 +17,7 @@ Features = Float[np.ndarray, "n d"]
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """Mean and covariance of features, and of how many."""
+    """Mean and covariance of features, and their number."""
 
     num: float
     mean: Float[np.ndarray, " d"]
@@ -29,10 +29,10 @@ class Moments:
 
         Args:
             features: at least two.
-            weights: how often each counts, such as a bootstrap's draws; once each if None.
+            weights: how often each feature counts, as in a bootstrap; once each if None.
 
         Raises:
-            ValueError: fewer than two features, which have no covariance.
+            ValueError: fewer than two features.
         """
         weights = np.ones(len(features)) if weights is None else weights
         num = float(weights.sum())
@@ -63,7 +63,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 def frechet_of_samples(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
     """`frechet_distance` of the moments of few features, without a d x d matrix.
 
-    With A and B the features minus their means, S_a = A'A / (n - 1), so the singular values of
+    If A and B are the features minus their means, S_a = A'A / (n - 1), so the singular values of
     S_a^1/2 S_b^1/2 are those of A B' / sqrt((n - 1)(m - 1)), an n x m matrix.
     """
     apart = a.mean(0) - b.mean(0)
@@ -86,7 +86,7 @@ def kernel_sums(
     of_b: Float[np.ndarray, "m r"],
     kernel: tuple[int, float] = CUBIC,
 ) -> Float[np.ndarray, " r"]:
-    """Sums over all pairs of w_i v_j (x_i . y_j / d + c)^degree, for each column of the weights."""
+    """Sum over all pairs of w_i v_j (x_i . y_j / d + c)^degree, for each column of the weights."""
     degree, constant = kernel
     sums = np.zeros(of_a.shape[1])
     for i in range(0, len(a), BLOCK):
@@ -127,16 +127,15 @@ def kernel_distances(
 def kernel_distance(
     a: Features, b: Float[np.ndarray, "m d"], kernel: tuple[int, float] = CUBIC
 ) -> float:
-    """The kernel (video) distance of two sets: 0 on average if they are of one distribution."""
+    """The kernel distance of two sets; its mean is 0 for two sets of one distribution."""
     once = (np.ones((len(a), 1)), np.ones((len(b), 1)))
     return float(kernel_distances(a, b, *once, kernel)[0])
 
 
 def centred_kernel_distance(a: Features, b: Float[np.ndarray, "m d"]) -> float:
-    """The kernel distance of features whose means were taken away, set by set.
+    """The kernel distance of features that are centred set by set, as in the reference evaluator.
 
-    A bug of the reference evaluator, kept to compare with its published numbers: it cannot see a
-    shift of the mean. Never judge by it.
+    It cannot see a shift of the mean. Use it only to compare with published numbers.
     """
     return kernel_distance(
         a - np.asarray(a, np.float64).mean(0), b - np.asarray(b, np.float64).mean(0)
@@ -144,15 +143,15 @@ def centred_kernel_distance(a: Features, b: Float[np.ndarray, "m d"]) -> float:
 
 
 def draws(num: int, num_resamples: int, generator: np.random.Generator) -> Float[np.ndarray, "n r"]:
-    """How often each of `num` videos was drawn in each bootstrap resample of the same size."""
+    """How often each of `num` videos occurs in each bootstrap resample of the same size."""
     counts = generator.multinomial(num, np.full(num, 1 / num), size=num_resamples)
     return counts.T.astype(np.float64)
 
 
 def interval(value: float, resampled: Float[np.ndarray, " r"]) -> tuple[float, float]:
-    """A 95 % interval: the spread of the resampled values, moved so that its mean is `value`.
+    """A 95 % interval: quantiles of the resampled values, shifted so that their mean is `value`.
 
-    Moved, because a bootstrap repeats videos, and both distances grow when videos are repeated.
+    Without the shift it would be biased: a bootstrap repeats videos, which enlarges both distances.
     """
     low, high = np.quantile(resampled, (0.025, 0.975)) - resampled.mean()
     return value + float(low), value + float(high)

@@ -1,7 +1,7 @@
-"""Features of many videos in one file, in constant memory and never computed twice.
+"""Features of many videos in one file, computed once and in constant memory.
 
-Two files for each set: `.f32` with a row of float32 for each video, and `.jsonl` that says whose
-row it is, or why a video has none. A kill loses one batch at most.
+Each set has two files: `.f32` with a row of float32 for each video, and `.jsonl` with the name of
+each row's video, or the reason why a video has none. A killed run loses one batch at most.
 """
 
 import json
@@ -21,12 +21,12 @@ from aid.video import Note
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureFile:
-    """Features of a set: `features` is read from disk as it is used, in the order of `names`."""
+    """Features of a set, in the order of `names`; `features` is read from disk on access."""
 
     features: Float[np.ndarray, "n d"]
     names: list[str]
     unreadable: dict[str, str]
-    """Videos that have no features, and why."""
+    """The videos without features, with the reasons."""
 
     def only(self, names: list[str]) -> Float[np.ndarray, "n d"]:
         """The features of these videos, in memory."""
@@ -36,11 +36,11 @@ class FeatureFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:
-    """Makes the blocks of a feature count the same: means taken away, one scale for each block.
+    """Gives the blocks of a feature equal weight: subtracts the mean and divides by a scale.
 
-    An extractor with `num_blocks` joins several descriptions of a video, such as what its frames
-    show and how they change. Their scales differ, so without this only the largest would count.
-    Means and scales are those of the real videos at hand.
+    An extractor with `num_blocks` concatenates several descriptions of a video, such as the content
+    of its frames and their changes. Their scales differ, so the largest would dominate. Means and
+    scales are those of the real videos.
     """
 
     mean: Float[np.ndarray, " d"]
@@ -48,7 +48,7 @@ class Balance:
 
     @classmethod
     def of(cls, features: Float[np.ndarray, "n d"], num_blocks: int) -> "Balance":
-        """The balance of the real videos' features, whose d is a multiple of `num_blocks`."""
+        """The balance of the real videos' features; d is a multiple of `num_blocks`."""
         mean = np.asarray(features, np.float64).mean(0)
         variances = np.asarray(features, np.float64).var(0).reshape(num_blocks, -1)
         scale = np.sqrt(variances.mean(1))
@@ -56,7 +56,7 @@ class Balance:
         return cls(mean=mean, scale=scale.repeat(variances.shape[1]))
 
     def __call__(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-        """Features of any set, in memory."""
+        """The balanced features of any set, in memory."""
         return (np.asarray(features, np.float64) - self.mean) / self.scale
 
 
@@ -73,12 +73,12 @@ def features_of(
 
     Args:
         videos: read one batch at a time.
-        protocol: which frames.
-        extractor: what is computed from them; None only finds out which videos can be read.
-        path: of the files, without an ending; rows that are there already are kept. It must stand
-            for this protocol and extractor.
-        batch_size: videos in memory at once.
-        on_video: called with (videos done, all of them).
+        protocol: which frames are compared.
+        extractor: computes the features; None only tests which videos can be read.
+        path: of the files, without suffix. Existing rows are not computed again, so the path must
+            identify protocol and extractor.
+        batch_size: number of videos in memory.
+        on_video: called with (videos done, number of videos).
     """
     rows, index = path.with_suffix(".f32"), path.with_suffix(".jsonl")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def features_of(
     dim = 0 if extractor is None else extractor.dim
     width = dim * 4
     if not rows.exists() or rows.stat().st_size < num_rows * width:
-        known, num_rows = [], 0  # the rows are gone, or belong to something else
+        known, num_rows = [], 0  # the rows are missing, or belong to other features
     with rows.open("ab") as file:
         file.truncate(num_rows * width)
     with index.open("w", encoding="utf-8") as file:
@@ -114,14 +114,14 @@ def features_of(
 
 
 def _known(index: Path, videos: VideoSet) -> list[dict]:
-    """The leading lines of an index whose videos are unchanged; what follows is made again."""
+    """The leading lines of an index whose videos are unchanged; later rows are computed again."""
     lines: list[dict] = []
     if not index.is_file():
         return lines
     for text in index.read_text(encoding="utf-8").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:  # a kill in the middle of the line
+        except ValueError:  # the run was killed while it wrote the line
             break
         name = line["name"]
         if name not in videos.paths or line["stamp"] != videos.stamp(name):
@@ -138,7 +138,7 @@ def _batches(
     extractor: Extractor | None,
     batch_size: int,
 ) -> Iterator[tuple[list[torch.Tensor], list[dict]]]:
-    """Frames of one batch after another, and the lines of the index that belong to them."""
+    """The frames of each batch, and their lines of the index."""
     batch: list[torch.Tensor] = []
     lines: list[dict] = []
     for name in names:

@@ -1,4 +1,4 @@
-"""How like the real videos sets of others are: every distance, with its error and its floor."""
+"""Similarity of sets of videos to the real ones: every distance, with its interval and floor."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -36,14 +36,14 @@ from aid.video import whole_file
 
 NUM_SPLITS = 10
 CHECK_VIDEOS = 128
-"""Real videos that an extractor is tested on: who passes with these passes with more."""
+"""Most real videos that an extractor is tested on; more videos would only raise the power."""
 FLOOR = "real against real"
 OnVideo = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """A measured value with its 95 % bootstrap interval over videos, and how many there were."""
+    """A measured value, its 95 % bootstrap interval over videos, and the number of videos."""
 
     value: float
     low: float
@@ -53,33 +53,33 @@ class Number:
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """One set of videos next to the real ones. What could not be measured is None."""
+    """One set of videos compared with the real ones. A figure that was not measured is None."""
 
     num_videos: int
     frechet: Number | None = None
     frechet_of_halves: Number | None = None
-    """The same between disjoint halves, as the floor is: compare these two."""
+    """The Fréchet distance between disjoint halves, as for the floor: compare these two."""
     kvd: Number | None = None
-    """Unbiased, on the features as they are."""
+    """Kernel distance, unbiased, on features that are not centred."""
     kvd_centred: float | None = None
-    """The legacy number, blind to a shift of the mean."""
+    """The published variant, which cannot see a shift of the mean."""
     psnr: list[float] | None = None
-    """Of every frame, the given ones included; likewise SSIM and LPIPS."""
+    """Of every frame, the given ones included; SSIM and LPIPS likewise."""
     ssim: list[float] | None = None
     lpips: list[float] | None = None
     psnr_predicted: Number | None = None
-    """A mean over the frames that were not given, in dB."""
+    """Mean over the frames that were not given, in dB."""
     ssim_predicted: Number | None = None
     lpips_predicted: Number | None = None
     first_frame: Number | None = None
-    """PSNR of the first frame, in dB: whether the given frame was kept."""
+    """PSNR of the first frame, in dB: high if the given frame was kept."""
     motion_ratio: Number | None = None
-    """Motion of the set, as a share of the real videos'."""
+    """Motion of the set, divided by that of the real videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All sets next to the real one, and everything that the numbers depend on."""
+    """All sets compared with the real one, and all settings that the figures depend on."""
 
     protocol: dict[str, Any]
     protocol_hash: str
@@ -87,23 +87,23 @@ class Comparison:
     """Empty if no distance was measured."""
     split_hash: str
     likeness: dict[str, Likeness]
-    """With an extractor the first is the floor: disjoint halves of the real videos."""
+    """By title; with an extractor the first is the floor: disjoint halves of the real videos."""
     not_run: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, dict[str, str]] = field(default_factory=dict)
     file_notes: list[str] = field(default_factory=list)
     """What was done to the videos' files beyond plain decoding."""
     num_pairs: int = 0
-    """Videos that the figures of pairs are over: those that all sets with pairs have."""
+    """Number of videos of the paired figures: those that all sets with pairs have."""
     check: ExtractorCheck | None = None
-    """Whether the distances can be trusted on these videos; None if none was measured."""
+    """Test of the distances on these videos; None if none was measured."""
     figures: dict[str, FigureCheck] = field(default_factory=dict)
-    """Whether PSNR, SSIM and LPIPS rank these videos as a person would; empty without pairs."""
+    """Test of PSNR, SSIM and LPIPS on these videos; empty without pairs."""
 
     @property
     def ranked_by(self) -> str | None:
-        """The figure that the sets are listed by, best first: the first one that passed its test.
+        """The figure that the sets are listed by: the first one that passed its test.
 
-        If no figure passed all of it, one that puts illegible videos below still ones, at least.
+        If no figure passed the whole test, the first that rates illegible videos below still ones.
         """
         if self.check is not None:
             for distance in self.check.distances:
@@ -116,7 +116,7 @@ class Comparison:
 
 
 RANKING = ("LPIPS", "SSIM", "PSNR")
-"""Figures of pairs, the one that agrees best with people first (Zhang et al. 2018, Table 5)."""
+"""Paired figures, in order of agreement with people (Zhang et al. 2018, Table 5)."""
 
 
 def compare(
@@ -133,29 +133,29 @@ def compare(
     not_run: dict[str, str] | None = None,
     on_video: OnVideo | None = None,
 ) -> Comparison:
-    """Every set against the real videos. Features are kept in `folder`, so a second call goes on.
+    """Compares every set with the real videos. A second call reads the features in `folder`.
 
     Args:
         real: the real videos.
-        sets: others; those with the real ones' names are compared frame by frame as well.
-        protocol: which frames.
-        extractor: makes the features; None measures no distance, only pairs of videos.
-        folder: of features and pairs.
+        sets: the other sets; videos with the name of a real one are also compared frame by frame.
+        protocol: which frames are compared.
+        extractor: computes the features; None measures no distance, only paired figures.
+        folder: of features and paired figures.
         num_resamples: of the bootstrap.
         seed: of bootstrap and halves.
-        check_videos: real videos, at most, that the extractor is tested on (`metrics.trust`).
-        perceptual: LPIPS, if its weights are at hand.
-        not_run: what the caller left out, and why.
-        on_video: called with (what is done, videos done, all of them).
+        check_videos: most real videos that the extractor is tested on (`metrics.trust`).
+        perceptual: LPIPS, if its weights were given.
+        not_run: what the caller left out, with the reasons.
+        on_video: called with (task, videos done, number of videos).
 
     Raises:
         ValueError: fewer than 4 real videos, or 2 of a set, can be read; or a pair differs in size.
     """
     if check_videos < 0:
         raise ValueError(f"check_videos must be at least 0, got {check_videos}.")
-    _enough(len(real.paths), real, 4 if extractor else 1)
+    _require_videos(len(real.paths), real, 4 if extractor else 1)
     for videos in sets:
-        _enough(len(videos.paths), videos, 2 if extractor else 1)
+        _require_videos(len(videos.paths), videos, 2 if extractor else 1)
     not_run = dict(not_run or {})
     if perceptual is None:
         not_run.setdefault("LPIPS", "its weights were not given (--lpips)")
@@ -166,9 +166,10 @@ def compare(
 
     def collect(videos: VideoSet, least: int) -> FeatureFile:
         path = feature_path(folder, videos, protocol, extractor)
-        tell = None if on_video is None else lambda n, m: on_video(f"read {videos.title}", n, m)
-        features = features_of(videos, protocol, extractor, path, on_video=tell)
-        _enough(len(features.names), videos, least if extractor else 1, features.unreadable)
+        report = None if on_video is None else lambda n, m: on_video(f"read {videos.title}", n, m)
+        features = features_of(videos, protocol, extractor, path, on_video=report)
+        fewest = least if extractor else 1
+        _require_videos(len(features.names), videos, fewest, features.unreadable)
         if features.unreadable:
             unreadable[videos.title] = features.unreadable
         return (
@@ -188,9 +189,9 @@ def compare(
         of_pairs: dict[str, Any] = {}
         if names and common <= set(of_set.names):
             path = pairs_path(folder, videos, protocol)
-            tell = None if on_video is None else lambda n, m, t=videos.title: on_video(t, n, m)
+            report = None if on_video is None else lambda n, m, t=videos.title: on_video(t, n, m)
             pairs = compare_pairs(
-                real, videos, protocol, path, names=names, perceptual=perceptual, on_video=tell
+                real, videos, protocol, path, names=names, perceptual=perceptual, on_video=report
             )
             of_pairs = _of_pairs(pairs, protocol.num_given_frames, num_resamples, seed)
         else:
@@ -203,17 +204,17 @@ def compare(
             likeness[videos.title] = likeness_of(
                 of_real, of_set, of_pairs, extractor.kernel, num_resamples, seed
             )
-    split, seen, check = real.hash(), {}, None
+    split, identity, check = real.hash(), {}, None
     if extractor is not None:
-        seen = {"extractor": extractor.name, "weights": extractor.hash, "side": extractor.side}
+        identity = {"extractor": extractor.name, "weights": extractor.hash, "side": extractor.side}
         check = _check(
             real, of_real, protocol, extractor, folder, check_videos, balance, seed, on_video
         )
-    made_of = {"kernel": extractor.kernel, "is_tuned_to": extractor.is_tuned_to} if seen else {}
+    more = {"kernel": extractor.kernel, "is_tuned_to": extractor.is_tuned_to} if extractor else {}
     return Comparison(
         protocol=vars(protocol),
-        protocol_hash=protocol.hash(**seen, split=split, num_videos=len(of_real.names)),
-        extractor={**seen, **made_of},
+        protocol_hash=protocol.hash(**identity, split=split, num_videos=len(of_real.names)),
+        extractor={**identity, **more},
         split_hash=split,
         likeness=likeness,
         not_run=not_run,
@@ -237,7 +238,7 @@ def _check(
     seed: int,
     on_video: OnVideo | None,
 ) -> ExtractorCheck:
-    """The extractor, tested on some of the real videos."""
+    """Tests the extractor on some of the real videos."""
     chosen = np.random.default_rng(seed).permutation(len(of_real.names))[:check_videos]
     names = [of_real.names[index] for index in sorted(chosen)]
     probes = {}
@@ -261,17 +262,17 @@ def _check_figures(
     perceptual: Perceptual | None,
     on_video: OnVideo | None,
 ) -> dict[str, FigureCheck]:
-    """The figures of pairs, tested; kept in a file, because SSIM of large frames takes long."""
+    """Tests the paired figures; the result is stored, because SSIM of large frames is slow."""
     figures: dict[str, Any] = {"PSNR": (psnr, True), "SSIM": (ssim, True)}
     if perceptual is not None:
         figures["LPIPS"] = (perceptual, False)
     key = protocol.hash(split=split, names=names, figures=sorted(figures), version=VERSION)
     path = folder / f"figures-{key}.json"
     if path.is_file():
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return {name: FigureCheck(**facts) for name, facts in told.items()}
-    tell = None if on_video is None else lambda n, m: on_video("test the figures", n, m)
-    found = figure_checks(real, names, protocol, figures, tell)
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: FigureCheck(**facts) for name, facts in stored.items()}
+    report = None if on_video is None else lambda n, m: on_video("test the figures", n, m)
+    found = figure_checks(real, names, protocol, figures, report)
     with whole_file(path) as temporary:
         facts = {name: asdict(one) for name, one in found.items()}
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -279,7 +280,7 @@ def _check_figures(
 
 
 def pairs_path(folder: Path, videos: VideoSet, protocol: Protocol) -> Path:
-    """The file that keeps the pairs of a set."""
+    """The file of a set's paired figures."""
     key = protocol.hash(set=[videos.title, videos.derived_from])
     return folder / f"{_as_name(videos.title)}-{key}.pairs.jsonl"
 
@@ -287,9 +288,9 @@ def pairs_path(folder: Path, videos: VideoSet, protocol: Protocol) -> Path:
 def feature_path(
     folder: Path, videos: VideoSet, protocol: Protocol, extractor: Extractor | None
 ) -> Path:
-    """Where the features of a set are kept, without an ending; without an extractor, its names."""
-    seen = {"extractor": extractor.name, "weights": extractor.hash} if extractor else {}
-    key = protocol.hash(set=[videos.title, videos.derived_from], **seen)
+    """The path of a set's features, without suffix; without an extractor it holds names only."""
+    identity = {"extractor": extractor.name, "weights": extractor.hash} if extractor else {}
+    key = protocol.hash(set=[videos.title, videos.derived_from], **identity)
     return folder / f"{_as_name(videos.title)}-{key}"
 
 
@@ -298,7 +299,7 @@ def _as_name(title: str) -> str:
 
 
 def floor(real: FeatureFile, kernel: tuple[int, float], seed: int) -> Likeness:
-    """What a perfect model would score: halves of the real videos against each other."""
+    """The score of a perfect model: halves of the real videos against each other."""
     values, kernels, centred = [], [], []
     for one, other in _halves(len(real.names), seed):
         a, b = real.features[one], real.features[other]
@@ -323,7 +324,7 @@ def likeness_of(
     num_resamples: int,
     seed: int,
 ) -> Likeness:
-    """Every number of one set; `of_pairs` are those of pairs of videos."""
+    """All figures of one set; `of_pairs` are its paired figures."""
     generator = np.random.default_rng(seed)
     x, y = real.features, made.features
     of_x, of_y = (draws(len(z), num_resamples, generator) for z in (x, y))
@@ -341,9 +342,9 @@ def likeness_of(
     at = {name: index for index, name in enumerate(made.names)}
     halves = []
     for one, other in _halves(len(x), seed):
-        theirs = [at[n] for i in other if (n := real.names[i]) in at] or list(range(len(y) // 2))
-        if len(theirs) > 1:
-            halves.append(frechet_distance(Moments.of(x[one]), Moments.of(y[theirs])))
+        half = [at[n] for i in other if (n := real.names[i]) in at] or list(range(len(y) // 2))
+        if len(half) > 1:
+            halves.append(frechet_distance(Moments.of(x[one]), Moments.of(y[half])))
     return Likeness(
         num_videos=len(y),
         frechet=number(frechet, np.array(resampled)),
@@ -386,12 +387,12 @@ def _over_splits(values: list[float], num: int) -> Number:
     return Number(value=float(np.mean(values)), low=float(low), high=float(high), num_videos=num)
 
 
-def _enough(
+def _require_videos(
     num: int, videos: VideoSet, least: int, unreadable: Mapping[str, str] | None = None
 ) -> None:
     if num < least:
-        why = next(iter((unreadable or {}).items()), None)
-        reason = f" The first that cannot: {why[0]} ({why[1]})." if why else ""
+        first = next(iter((unreadable or {}).items()), None)
+        reason = f" The first unusable one is {first[0]} ({first[1]})." if first else ""
         raise ValueError(
             f"{videos.title!r}: {num} of {len(videos.paths)} videos can be used, at least {least} "
             f"are needed.{reason}"

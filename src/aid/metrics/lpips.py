@@ -1,9 +1,9 @@
-"""LPIPS (Zhang et al. 2018, version 0.1 on AlexNet), whose weights must be given.
+"""LPIPS (Zhang et al. 2018, version 0.1 on AlexNet); the user must provide its weights.
 
-The network is small and written out here, so that the measure needs neither torchvision nor a
-download. One safetensors file holds both public parts under their own names: AlexNet's
-`features.*` and the linear heads `lin0.model.1.weight` ... `lin4.model.1.weight`
-(docs/evaluation.md says how to make it).
+The network is small and defined here, so that the metric needs neither torchvision nor a download.
+One safetensors file holds both public parts under their own names: AlexNet's `features.*` and the
+linear heads `lin0.model.1.weight` ... `lin4.model.1.weight` (docs/evaluation.md says how to make
+it).
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ from aid.metrics.weights import load_exactly
 
 LAYERS = {0: (3, 64, 11, 4, 2), 3: (64, 192, 5, 1, 2), 6: (192, 384, 3, 1, 1),
           8: (384, 256, 3, 1, 1), 10: (256, 256, 3, 1, 1)}  # fmt: skip
-"""AlexNet's convolutions by their number: channels in and out, kernel, stride, padding."""
-SMALLEST_SIDE = 31  # AlexNet's last layer has no pixel left below
+"""AlexNet's convolutions by index: channels in and out, kernel, stride, padding."""
+SMALLEST_SIDE = 31  # smaller frames have no pixel left at AlexNet's last layer
 
 
 class Lpips(nn.Module):
-    """Perceptual distance of two pictures, 0 for equal ones. Called with frames in [-1, 1]."""
+    """Perceptual distance of two images in [-1, 1]; 0 for equal ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,14 +39,14 @@ class Lpips(nn.Module):
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]), persistent=False)
 
     def layers(self, frames: Float[Tensor, "f 3 H W"]) -> list[Float[Tensor, "f _ _ _"]]:
-        """What each of the five layers sees, every place scaled to length 1."""
+        """Activations of the five layers, scaled to length 1 at every position."""
         x = (frames - self.shift[:, None, None]) / self.scale[:, None, None]
-        seen = []
+        activations = []
         for number, layer in enumerate(self.features):
             x = layer(x)
             if number - 1 in LAYERS:
-                seen.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
-        return seen
+                activations.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return activations
 
     @torch.no_grad()
     def forward(

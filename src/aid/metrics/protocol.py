@@ -1,4 +1,4 @@
-"""Which frames of a video are compared, and in what size: the protocol, with a name and a hash."""
+"""The protocol: which frames of a video are compared, at which size; with a name and a hash."""
 
 import hashlib
 import json
@@ -17,24 +17,24 @@ Video = UInt8[np.ndarray, "f H W 3"]
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How a file becomes the frames that are compared.
+    """Which frames of a file are compared, and how they are resized.
 
-    A score means something only next to scores of the same protocol, so every card carries it.
+    Only scores of one protocol can be compared, so every card states it.
     """
 
     name: str
     num_frames: int
     """Frames of a video, the given ones included."""
     num_given_frames: int
-    """How many the model was given."""
+    """Number of frames that the model was given."""
     counts_given_frames: bool
-    """Whether they are compared, too, which flatters: they are the same in both sets."""
+    """Whether given frames are compared, too. This improves scores, because they are equal."""
     sampling: Literal["index", "trilinear"]
-    """Frames are picked by index, or blended from neighbours."""
+    """Frames are selected by index, or blended from neighbours."""
     is_sorted: bool = True
-    """Whether the frames of a folder are taken by name, or as the file system lists them."""
+    """Whether the images of a folder are read by name, or as the file system lists them."""
     antialias: bool = True
-    """Whether pictures are smoothed before they are made smaller."""
+    """Whether images are smoothed before they are reduced."""
 
     def __post_init__(self) -> None:
         """Refuses a protocol that compares nothing."""
@@ -59,21 +59,21 @@ class Protocol:
             at = np.linspace(0, len(frames) - 1, self.num_frames).round().astype(int)
             return frames[torch.from_numpy(at)].float() / 127.5 - 1
         whole = frames.float() / 127.5 - 1
-        if len(whole) < self.num_frames:  # grey at the end, as the reference does
+        if len(whole) < self.num_frames:  # the reference appends grey frames
             grey = whole.new_zeros(self.num_frames - len(whole), *whole.shape[1:])
             return torch.cat([whole, grey])
         size = (self.num_frames, *whole.shape[2:])
         blended = F.interpolate(whole.transpose(0, 1)[None], size=size, mode="trilinear")[0]
         blended = ((blended.transpose(0, 1) + 1) * 127.5).clamp(0, 255)
-        # The reference cuts off to whole grey levels; rounding errors must not cost one of them.
+        # The reference truncates to whole grey levels; 1e-3 keeps rounding errors from losing one.
         return (blended + 1e-3).floor() / 127.5 - 1
 
     def compared(self, sampled: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "m 3 H W"]:
-        """Those of them that are compared."""
+        """The frames that are compared."""
         return sampled if self.counts_given_frames else sampled[self.num_given_frames :]
 
     def resized(self, frames: Float[Tensor, "m 3 H W"], side: int) -> Float[Tensor, "m 3 s s"]:
-        """The short side at `side` pixels, then the square in the middle."""
+        """Frames whose short side is resized to `side` pixels, cropped to the centre square."""
         height, width = frames.shape[-2:]
         if (height, width) == (side, side):
             return frames
@@ -86,9 +86,9 @@ class Protocol:
         return small[..., top : top + side, left : left + side].clamp(-1, 1)
 
     def hash(self, **facts: Any) -> str:
-        """12 hex digits of the protocol and of whatever else a score depends on."""
-        told = json.dumps({**asdict(self), **facts}, sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:12]
+        """12 hex digits of the protocol and of all other facts that a score depends on."""
+        text = json.dumps({**asdict(self), **facts}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 PROTOCOLS = {
@@ -109,14 +109,14 @@ PROTOCOLS = {
         antialias=False,
     ),
 }
-"""`strict` is how it should be; `seer-legacy` repeats what published numbers were made with."""
+"""`strict` is recommended; `seer-legacy` repeats the protocol of published numbers."""
 
 
 def choose_protocol(name: str, num_frames: int, num_given_frames: int) -> Protocol:
     """A protocol by name, for videos of this many frames.
 
     Raises:
-        ValueError: the name is unknown, or nothing would be compared.
+        ValueError: the name is unknown, or no frame is left to compare.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"protocol {name!r} is unknown. Protocols: {', '.join(PROTOCOLS)}.")

@@ -1,9 +1,9 @@
-"""Which figures can be trusted on the data at hand: each is tested on real videos made worse.
+"""Tests which figures can be trusted on given data, by means of degraded real videos.
 
-An extractor that never saw such data may find illegible videos nearer to the real ones than other
-real videos are. So the card tests it: half of the real videos against probes (`metrics.probes`)
-made from the other half, next to the floor, which is half of the real videos against the other
-half. The same is asked of the figures of pairs: is an illegible video worse than a still one?
+An extractor that was trained on other data may place illegible videos nearer to the real ones than
+other real videos. Therefore its distance between one half of the real videos and probes
+(`metrics.probes`) made from the other half is compared with the floor, the distance between two
+halves of the real videos. Paired figures must rate an illegible video worse than a still one.
 docs/evaluation.md derives the rules.
 """
 
@@ -38,92 +38,96 @@ from aid.metrics.videos import VideoSet
 
 LEVEL = 0.05
 NUM_SPLITS = 200
-"""Random halves that the floor is taken from."""
+"""Number of random halves for the floor."""
 NUM_PROBED = 10
-"""Those of them in which the second half is replaced by probes."""
+"""Number of halves in which the second half is replaced by probes."""
 LEAST = 10
-"""Fewer videos cannot be tested: halves of 4 can be chosen in 35 ways, so no chance is below 1/35,
-and twice that is above the level."""
+"""Fewest videos for the test. Halves of 4 can be chosen in 35 ways, so p would be at least 2/35,
+which is above the level."""
 NUM_OTHERS = 8
 NUM_PAIRS = 32
-"""Pairs on which the figures of pairs are tested."""
+"""Most pairs on which the paired figures are tested."""
+FEWEST_FOR_SIGN_TEST = 5
+"""Fewest pairs with which the sign test can reach the level: 1/2^5 < 0.05 < 1/2^4."""
 DISTANCES = ("Fréchet", "KVD")
 Pairwise = Callable[[Float[Tensor, "f 3 H W"], Float[Tensor, "f 3 H W"]], Float[Tensor, " f"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """What a distance makes of one probe: its mean over halves, and how often chance does that."""
+    """The distance of one probe from the real videos, and its significance."""
 
     value: float
-    chance: float
-    """Twice the median over the halves of the share of floors that are as large."""
+    """Mean over the halves."""
+    p: float
+    """P-value: twice the median over the halves of the share of floors that are as large."""
 
     @property
-    def is_told(self) -> bool:
-        """Whether the probe is farther away than real videos are, beyond chance."""
-        return self.chance <= LEVEL
+    def is_detected(self) -> bool:
+        """Whether the probe is significantly farther away than other real videos."""
+        return self.p <= LEVEL
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistanceCheck:
-    """One distance of an extractor, tested."""
+    """The test of one distance of an extractor."""
 
     floor: float
     """Mean distance between halves of the real videos."""
     floor_high: float
-    """97.5 % of these distances are below."""
+    """97.5 % quantile of these distances."""
     probes: dict[str, ProbeResult]
 
     @property
-    def untold(self) -> list[str]:
-        """The probes that it cannot tell from real videos though a person can."""
-        return [p.name for p in PROBES if not p.is_light and not self.probes[p.name].is_told]
+    def missed(self) -> list[str]:
+        """The required probes that the distance does not detect, though a person does."""
+        return [p.name for p in PROBES if not p.is_light and not self.probes[p.name].is_detected]
 
     @property
     def is_trusted(self) -> bool:
-        """Whether it tells all of them."""
-        return not self.untold
+        """Whether it detects all required probes."""
+        return not self.missed
 
     @property
     def can_rank(self) -> bool:
-        """Whether it is trusted and finds illegible videos worse than still ones."""
+        """Whether it is trusted and rates illegible videos worse than still ones."""
         return self.is_trusted and self.probes[ILLEGIBLE].value > self.probes[STILL].value
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorCheck:
-    """Whether an extractor's distances mean something on the real videos at hand."""
+    """The test of an extractor's distances on given real videos."""
 
     extractor: str
     num_videos: int
-    """Real videos that it was tested on."""
+    """Number of real videos in the test."""
     distances: dict[str, DistanceCheck] = field(default_factory=dict)
     """By the name of the distance; empty if there were too few videos."""
 
     def is_trusted(self, distance: str) -> bool:
-        """Whether a distance belongs on the card's main table."""
+        """Whether a distance stands in the card's main table."""
         return distance in self.distances and self.distances[distance].is_trusted
 
     @property
     def sentence(self) -> str:
-        """What the first line of the card says."""
+        """The result in a sentence, for the first line of the card."""
         if not self.distances:
             return (
-                f"{self.extractor} was not tested on this data: that takes at least {LEAST} real "
-                f"videos, here are {self.num_videos}. Its distances are left out of the main table."
+                f"{self.extractor} was not tested on this data: the test needs at least {LEAST} "
+                f"real videos, there are {self.num_videos}. Its distances are left out of the main "
+                "table."
             )
-        failed = {name: tuple(one.untold) for name, one in self.distances.items() if one.untold}
+        failed = {name: tuple(one.missed) for name, one in self.distances.items() if one.missed}
         if not failed:
-            return f"{self.extractor} tells all probes of this data from real videos."
+            return f"{self.extractor} distinguishes all probes of this data from real videos."
         parts = []
-        for untold in dict.fromkeys(failed.values()):
-            names = [name for name, theirs in failed.items() if theirs == untold]
-            whose = "" if len(names) == len(self.distances) else f"The {names[0]} distance of "
-            it = "its distances are" if not whose else "it is"
+        for missed in dict.fromkeys(failed.values()):
+            names = [name for name, own in failed.items() if own == missed]
+            distance = "" if len(names) == len(self.distances) else f"The {names[0]} distance of "
+            it = "its distances are" if not distance else "it is"
             parts.append(
-                f"{whose}{self.extractor} cannot tell {listed(untold)} of this data from real "
-                f"ones (tested on {self.num_videos} videos): {it} left out of the main table."
+                f"{distance}{self.extractor} cannot distinguish {listed(missed)} of this data from "
+                f"real ones (tested on {self.num_videos} videos): {it} left out of the main table."
             )
         return " ".join(parts)
 
@@ -137,17 +141,17 @@ def extractor_check(
 ) -> ExtractorCheck:
     """Tests an extractor by its features of real videos and of every probe of the same videos.
 
-    For each random half A and its complement B, d(A, B) is a floor. If the extractor did not see
-    a probe P at all, d(A, P(B)) would be d(A, B), so the share of the floors that are at least as
-    large is the chance of a value like this (a randomization test: the halves are drawn by us, so
-    it asks nothing of how the videos depend on each other). Over several halves it is twice the
-    median of the chances (Meinshausen, Meier and Bühlmann 2009). An extractor that passes must
-    tell every probe, which needs no correction for their number (Berger 1982).
+    For each random half A and its complement B, d(A, B) is a floor. If the extractor could not see
+    a probe P, d(A, P(B)) would be distributed as d(A, B), so the share of the floors that are at
+    least as large is a p-value (a randomization test: the halves are random, so it holds for
+    dependent videos, too). The p-values of several halves are combined as twice their median
+    (Meinshausen, Meier and Bühlmann 2009). An extractor must detect every probe to pass, which
+    needs no correction for their number (Berger 1982).
 
     Args:
         extractor: its name.
         real: features of the real videos.
-        probes: features of the probes, by `Probe.name`; row by row of the same videos.
+        probes: features of the probes, by `Probe.name`; rows as in `real`.
         kernel: degree and constant of the kernel distance.
         seed: of the halves.
     """
@@ -165,19 +169,19 @@ def extractor_check(
     distances = {}
     for name, distance in measures.items():
         floors = np.array([distance(real[o[:half]], real[o[half:]]) for o in orders])
-        seen = {}
+        results = {}
         for probe, features in made.items():
             values = [distance(real[o[:half]], features[o[half:]]) for o in orders[:NUM_PROBED]]
-            chances = [(1 + (floors >= value).sum()) / (NUM_SPLITS + 1) for value in values]
-            chance = min(1.0, 2 * float(np.median(chances)))
-            seen[probe] = ProbeResult(value=float(np.mean(values)), chance=chance)
+            each_p = [(1 + (floors >= value).sum()) / (NUM_SPLITS + 1) for value in values]
+            p = min(1.0, 2 * float(np.median(each_p)))
+            results[probe] = ProbeResult(value=float(np.mean(values)), p=p)
         high = float(np.quantile(floors, 0.975))
-        distances[name] = DistanceCheck(floor=float(floors.mean()), floor_high=high, probes=seen)
+        distances[name] = DistanceCheck(floor=float(floors.mean()), floor_high=high, probes=results)
     return ExtractorCheck(extractor=extractor, num_videos=len(real), distances=distances)
 
 
-class _Probing:
-    """An extractor whose features are those of every probe of a video, one after another."""
+class _ProbeExtractor:
+    """An extractor whose features are the concatenated features of all probes of a video."""
 
     def __init__(self, extractor: Extractor, others: Sequence[Tensor]) -> None:
         self.extractor, self.others = extractor, others
@@ -186,8 +190,8 @@ class _Probing:
         self.dim = len(PROBES) * extractor.dim
         self.device = getattr(extractor, "device", "cpu")
         of_others = [seed_of(other) for other in others]
-        told = f"{extractor.hash} {VERSION} {[p.name for p in PROBES]} {of_others}"
-        self.hash = hashlib.sha256(told.encode()).hexdigest()[:12]
+        identity = f"{extractor.hash} {VERSION} {[p.name for p in PROBES]} {of_others}"
+        self.hash = hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
         """Features of frames in [-1, 1]."""
@@ -206,18 +210,18 @@ def probe_features(
 
     Args:
         real: at least two readable videos.
-        protocol: which frames.
-        extractor: makes the features.
-        path: where the features of an extractor are kept, without an ending.
-        on_video: called with (videos done, all of them).
+        protocol: which frames are compared.
+        extractor: computes the features.
+        path: gives the path of an extractor's features, without suffix.
+        on_video: called with (videos done, number of videos).
     """
     others = []
     for name in list(real.paths)[:NUM_OTHERS]:
         frames = protocol.compared(protocol.sampled(real.read(name)))
         others.append(protocol.resized(frames, extractor.side))
     if all(torch.equal(other, others[0]) for other in others):
-        others.append(-others[0])  # equal videos have no other one; the negative is another one
-    probing = _Probing(extractor, others)
+        others.append(-others[0])  # all videos are equal: the negative serves as another video
+    probing = _ProbeExtractor(extractor, others)
     found = features_of(real, protocol, probing, path(probing), on_video=on_video)
     features = found.only(list(real.paths))
     parts = np.split(features, len(PROBES), axis=1)
@@ -226,27 +230,27 @@ def probe_features(
 
 @dataclass(frozen=True, kw_only=True)
 class FigureCheck:
-    """Whether a figure of pairs ranks as a person would: shares of the videos it was tested on."""
+    """The test of a paired figure: does it order degraded videos as a person would?"""
 
     num_videos: int
     blurred_below_still: float
-    """Share in which a video blurred beyond recognition is worse than its first frame repeated."""
+    """Share of videos whose heavily blurred version scores worse than the first frame repeated."""
     illegible_below_still: float
-    """The same for a smeared one."""
+    """Share of videos whose illegible version scores worse than the first frame repeated."""
     halved_above_still: float
-    """Share in which a video at half its size is better than its first frame repeated."""
+    """Share of videos whose half-size version scores better than the first frame repeated."""
 
     @property
     def puts_illegible_last(self) -> bool:
-        """Whether the first two hold for most videos, beyond chance (sign test)."""
+        """Whether the first two shares are significantly above one half (sign test)."""
         shares = (self.blurred_below_still, self.illegible_below_still)
         return all(_sign_test(share, self.num_videos) <= LEVEL for share in shares)
 
     @property
     def can_rank(self) -> bool:
-        """Whether the third one does, too."""
-        forgives = _sign_test(self.halved_above_still, self.num_videos) <= LEVEL
-        return self.puts_illegible_last and forgives
+        """Whether all three shares are significantly above one half."""
+        accepts_half_size = _sign_test(self.halved_above_still, self.num_videos) <= LEVEL
+        return self.puts_illegible_last and accepts_half_size
 
 
 def figure_checks(
@@ -256,14 +260,14 @@ def figure_checks(
     figures: Mapping[str, tuple[Pairwise, bool]],
     on_video: Callable[[int, int], None] | None = None,
 ) -> dict[str, FigureCheck]:
-    """Tests figures of pairs on at most `NUM_PAIRS` real videos, evenly over all of them.
+    """Tests paired figures on at most `NUM_PAIRS` real videos, evenly spread over all of them.
 
     Args:
         real: the real videos.
-        names: of those that can be read.
-        protocol: which frames.
-        figures: by name, a function of (real frames, others) and whether more of it is better.
-        on_video: called with (videos done, all of them).
+        names: the names of the readable ones.
+        protocol: which frames are compared.
+        figures: by name, a function of (real frames, other frames) and whether more is better.
+        on_video: called with (videos done, number of videos).
     """
     at = np.linspace(0, len(names) - 1, min(len(names), NUM_PAIRS)).round().astype(int)
     hits: dict[str, list[list[float]]] = {figure: [] for figure in figures}
@@ -299,6 +303,6 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _sign_test(share: float, num: int) -> float:
-    """The chance of a share like this or larger, if both answers are as likely."""
+    """P-value of a share: the probability of this share or a larger one if both are as likely."""
     hits = round(share * num)
     return sum(math.comb(num, k) for k in range(hits, num + 1)) / 2**num

@@ -1,4 +1,4 @@
-"""A set of videos on disk: files or folders of pictures, under names that pair them up."""
+"""A set of videos on disk: files or folders of images, by names that define the pairs."""
 
 import hashlib
 import re
@@ -16,9 +16,9 @@ Video = UInt8[np.ndarray, "f H W 3"]
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSet:
-    """Videos under names. `derived` turns each into another, for the trivial baselines.
+    """Videos by name. `derived`, if given, computes from each video another, as baselines do.
 
-    `derived_from` stands for all that `derived` depends on besides the video itself.
+    `derived_from` identifies everything that `derived` depends on besides the video.
     """
 
     title: str
@@ -27,13 +27,13 @@ class VideoSet:
     derived_from: str = ""
     is_sorted: bool = True
     notes: dict[str, tuple[Note, ...]] = field(default_factory=dict, compare=False)
-    """What was done to each video beyond plain decoding, of those that have been read."""
+    """What was done to each video beyond plain decoding, for the videos that were read."""
 
     def read(self, name: str) -> Video:
         """All frames of a video.
 
         Raises:
-            ValueError: it is missing, damaged, or its pictures differ in size.
+            ValueError: it is missing, damaged, or its images differ in size.
         """
         path = self.paths[name]
         if path.is_dir():
@@ -45,7 +45,7 @@ class VideoSet:
         return video if self.derived is None else self.derived(video)
 
     def stamp(self, name: str) -> list[int]:
-        """Sizes and times of a video's files: they change when it is written again."""
+        """Size and modification time of a video's files; they change when it is written again."""
         path = self.paths[name]
         parts = [path, *path.iterdir()] if path.is_dir() else [path]
         facts = [part.stat() for part in parts if part.exists()]
@@ -64,16 +64,16 @@ class VideoSet:
         return names
 
     def hash(self) -> str:
-        """12 hex digits of all names and contents: which split this is."""
-        told = sorted(f"{name} {content}" for content, name in self.content().items())
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+        """12 hex digits of all names and contents, which identify the split."""
+        lines = sorted(f"{name} {content}" for content, name in self.content().items())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def find_videos(folder: Path, title: str, is_sorted: bool = True) -> VideoSet:
-    """The videos of a folder, by the name of each file or folder of pictures without its ending.
+    """The videos of a folder, by the name of each file (without suffix) or folder of images.
 
     Raises:
-        ValueError: there is no folder, no video in it, or two of one name.
+        ValueError: there is no folder, no video in it, or two videos have one name.
     """
     if not folder.is_dir():
         raise ValueError(f"folder {str(folder)!r} does not exist. Give a folder of videos.")
@@ -93,7 +93,7 @@ def find_videos(folder: Path, title: str, is_sorted: bool = True) -> VideoSet:
     if not paths:
         raise ValueError(
             f"{str(folder)!r} holds no video. Give .mp4, .webm or .gif files, or a folder of "
-            "pictures for each video."
+            "images for each video."
         )
     return VideoSet(title=title, paths=paths, is_sorted=is_sorted)
 

@@ -33,7 +33,7 @@ def test_weights_say_which_extractor_they_are_of(tmp_path):
     with pytest.raises(ValueError, match="holds no safetensors file"):
         choose_extractor(weights=tmp_path, world=TABLETOP)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="do not say which extractor they are of"):
+    with pytest.raises(ValueError, match="do not say which extractor they belong to"):
         choose_extractor(weights=tmp_path)
     file = tmp_path / "i3d.safetensors"
     file.write_bytes(b"")

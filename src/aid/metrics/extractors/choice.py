@@ -1,4 +1,4 @@
-"""Which extractor is used: the one that was named, or the one that fits the data."""
+"""Chooses the extractor: by name, or the one that fits the data."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ WITHOUT = (
     "no extractor was chosen. --extractor takes i3d, videomae, vjepa2 or clip with their "
     "--weights, clip-frames with a --backbone (its image encoder), or the one of an installed world"
 )
-"""Why a comparison has no distances."""
+"""Reason why a comparison has no distances."""
 
 
 def choose_extractor(
@@ -25,17 +25,18 @@ def choose_extractor(
     world: World | None = None,
     frames: Callable[[], Extractor] | None = None,
 ) -> Extractor | None:
-    """An extractor, by name or by what there is.
+    """The extractor with this name, or the default.
 
-    Without a name: the one that the weights are of; else the first of the videos' world; else the
-    backbone's image encoder; else None, which measures no distances.
+    The default is the extractor that the weights belong to; else the first of the videos' world;
+    else the backbone's image encoder; else None, which measures no distances.
 
     Args:
-        name: one of `NAMES`, of a world's extractors, or "none".
-        weights: its file or folder; None takes the shipped ones, which only those of a world have.
+        name: one of `NAMES`, the name of a world's extractor, or "none".
+        weights: its file or folder; None takes the shipped weights, which only worlds' extractors
+            have.
         device: where it runs.
-        world: that the videos are of, if there is one.
-        frames: makes the extractor of the backbone's image encoder, `metrics.extractors.frames`;
+        world: the world of the videos, if there is one.
+        frames: makes the extractor of the backbone's image encoder (`metrics.extractors.frames`);
             None if there is no backbone.
 
     Raises:
@@ -62,18 +63,18 @@ def choose_extractor(
     if name == FRAMES:
         if frames is None:
             raise ValueError(
-                "extractor 'clip-frames' is the image encoder of a backbone, and there is none "
-                "here. Name one: --backbone"
+                "extractor 'clip-frames' is the image encoder of a backbone, and no backbone was "
+                "given. Name one: --backbone"
             )
         if weights is not None:
             raise ValueError(
-                "extractor 'clip-frames' has the backbone's weights. Leave --weights out."
+                "extractor 'clip-frames' uses the backbone's weights. Leave --weights out."
             )
         return frames()
     if weights is None:
         raise ValueError(
-            f"extractor {name!r} has no weights here, and none are downloaded. Give them: "
-            "--weights; docs/evaluation.md says which."
+            f"extractor {name!r} needs weights, and none are downloaded. Give them: --weights; "
+            "docs/evaluation.md says which."
         )
     if name == "i3d":
         from aid.metrics.extractors.i3d import I3D
@@ -85,7 +86,7 @@ def choose_extractor(
 
 
 def _kind_of(weights: Path, of_worlds: Iterable[str]) -> str | None:
-    """The extractor that weights are of: a file is I3D's, a folder names it in its config.json."""
+    """The extractor of some weights: a file is I3D's, a folder names its own in config.json."""
     if weights.is_file():
         return "i3d"
     try:
@@ -96,7 +97,7 @@ def _kind_of(weights: Path, of_worlds: Iterable[str]) -> str | None:
     found = next((name for name in (*of_worlds, *PRETRAINED) if kind.startswith(name)), None)
     if found is None:
         raise ValueError(
-            f"the weights {str(weights)!r} do not say which extractor they are of. Name it: "
+            f"the weights {str(weights)!r} do not say which extractor they belong to. Name it: "
             "--extractor"
         )
     return found

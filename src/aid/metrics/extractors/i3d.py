@@ -1,8 +1,8 @@
-"""I3D on Kinetics-400, the network of the published FVD, whose weights must be given.
+"""I3D on Kinetics-400, the network of the published FVD; the user must provide its weights.
 
-Carreira and Zisserman 2017, with the module names of the file that circulates as
-`i3d_pretrained_400.pt`, so that its tensors fit one by one. Features are the 400 logits, a mean
-over time. docs/evaluation.md says how to make the safetensors file.
+Carreira and Zisserman 2017, with the module names of the published file `i3d_pretrained_400.pt`,
+so that its tensors fit one by one. Features are the mean over time of the 400 logits.
+docs/evaluation.md says how to make the safetensors file.
 """
 
 from pathlib import Path
@@ -26,12 +26,12 @@ MIXED = {
     "Mixed_5b": (832, (256, 160, 320, 32, 128, 128)),
     "Mixed_5c": (832, (384, 192, 384, 48, 128, 128)),
 }
-"""Channels that come in, and those of the branches: 1; 3a, 3b; 3a', 3b'; pool."""
+"""Input channels, and the channels of the branches: 1; 3a, 3b; 3a', 3b'; pool."""
 FEWEST_FRAMES = 9
 
 
 def same_padding(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """Zeros around x as TensorFlow's "SAME" puts them: the odd one goes at the end."""
+    """The tensor, padded with zeros as TensorFlow's "SAME" does: an odd zero goes at the end."""
     pads: list[int] = []
     for size, k, s in reversed(list(zip(x.shape[2:], kernel, stride, strict=True))):
         total = max(k - (s if size % s == 0 else size % s), 0)
@@ -40,7 +40,7 @@ def same_padding(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) ->
 
 
 class Unit3D(nn.Module):
-    """Convolution, normalisation, ReLU; the last layer has a bias instead of the latter two."""
+    """Convolution, normalisation and ReLU; the last layer has a bias instead of the latter two."""
 
     def __init__(self, width_in: int, width: int, kernel: int, stride: int = 1, last: bool = False):
         super().__init__()
@@ -48,7 +48,7 @@ class Unit3D(nn.Module):
         self.bn = None if last else nn.BatchNorm3d(width, eps=0.001)
 
     def forward(self, x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b d g i j"]:
-        """What the unit sees."""
+        """The output of the unit."""
         x = self.conv3d(same_padding(x, self.conv3d.kernel_size, self.conv3d.stride))
         return x if self.bn is None else F.relu(self.bn(x))
 
@@ -61,7 +61,7 @@ class Pool(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c g i j"]:
-        """Zeros at the border take part, as in the published network."""
+        """The maxima; the zeros at the border take part, as in the published network."""
         return F.max_pool3d(same_padding(x, self.kernel, self.stride), self.kernel, self.stride)
 
 
@@ -76,7 +76,7 @@ class Mixed(nn.Module):
         self.b3a, self.b3b = Pool((3, 3, 3), (1, 1, 1)), Unit3D(width_in, widths[5], 1)
 
     def forward(self, x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b d f h w"]:
-        """All branches, one after another in the channels."""
+        """The branches, concatenated along the channels."""
         branches = [self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))]
         return torch.cat(branches, dim=1)
 
@@ -110,10 +110,10 @@ class InceptionI3D(nn.Module):
         self.logits = Unit3D(1024, num_classes, 1, last=True)
 
     def forward(self, x: Float[Tensor, "b 3 f 224 224"]) -> Float[Tensor, "b d"]:
-        """Logits of frames in [-1, 1], a mean over time.
+        """Mean over time of the logits, for frames in [-1, 1].
 
         Raises:
-            ValueError: fewer than 9 frames, of which nothing is left to average.
+            ValueError: fewer than 9 frames, which leave nothing to average.
         """
         if x.shape[2] < FEWEST_FRAMES:
             raise ValueError(

@@ -1,7 +1,7 @@
-"""VideoMAE, V-JEPA 2 and CLIP through transformers, from a folder that was saved with it.
+"""VideoMAE, V-JEPA 2 and CLIP from a folder that transformers has saved.
 
-Nothing is downloaded: the folder must be there, with safetensors weights. Which folder decides what
-a number means, so its hash is on the card.
+Nothing is downloaded: the folder must exist, with safetensors weights. The card states its hash,
+because scores depend on the weights.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.275777
 
 
 class Pretrained:
-    """What the three share: frames as the network wants them, and its name and hash.
+    """One of the three networks, with the preprocessing of its frames.
 
     Args:
         kind: videomae, vjepa2 or clip.
@@ -52,8 +52,8 @@ class Pretrained:
     def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:
         """Features of frames in [-1, 1].
 
-        VideoMAE: a mean over its tokens. V-JEPA 2: its attentive probe, before the answer. CLIP: a
-        mean over frames, which does not see their order.
+        VideoMAE: the mean over its tokens. V-JEPA 2: its attentive probe, before the classifier.
+        CLIP: the mean over frames, which does not depend on their order.
         """
         x = frames.to(self.device)
         mean, std = (x.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
@@ -64,14 +64,14 @@ class Pretrained:
         if self.kind == "vjepa2":
             even = spread(x, -(-x.shape[1] // self.network.config.tubelet_size)
                           * self.network.config.tubelet_size)  # fmt: skip
-            seen = self.network.vjepa2(pixel_values_videos=even, skip_predictor=True)
-            return self.network.pooler(seen.last_hidden_state)
+            output = self.network.vjepa2(pixel_values_videos=even, skip_predictor=True)
+            return self.network.pooler(output.last_hidden_state)
         x = spread(x, self.network.config.num_frames)
         return self.network(pixel_values=x).last_hidden_state.mean(1)
 
 
 def spread(frames: Float[Tensor, "b f *_"], num: int) -> Float[Tensor, "b n *_"]:
-    """`num` frames by index, evenly over the video; some twice if there are fewer."""
+    """`num` frames by index, evenly over the video; some are repeated if there are fewer."""
     at = np.linspace(0, frames.shape[1] - 1, num).round().astype(int)
     return frames[:, torch.from_numpy(at).to(frames.device)]
 
@@ -90,16 +90,16 @@ def _load(kind: str, folder: Path) -> torch.nn.Module:
     }
     settings = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     try:
-        network, told = classes[kind].from_pretrained(folder, **settings)
+        network, info = classes[kind].from_pretrained(folder, **settings)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{str(folder)!r} holds no {kind} with safetensors weights ({error}). Give a folder "
             "that transformers saved."
         ) from None
-    if missing := sorted(told["missing_keys"]):
+    if missing := sorted(info["missing_keys"]):
         raise ValueError(
             f"{str(folder)!r} lacks {len(missing)} tensors of {kind}, the first is {missing[0]!r}: "
-            "its features would be random. Give a folder of that very model."
+            "its features would be random. Give a folder with all weights of that model."
         )
     return network
 
