@@ -1,11 +1,12 @@
-"""What of a real video survives the autoencoder? The reader's verdict after encoding and decoding.
+"""What the outcome reader reads from real videos after the autoencoder: the limit of accuracy.
 
 COMMAND  python benchmarks/autoencoder_ceiling.py --data data/tabletop/forks --limit 200
 HARDWARE two CPU cores without AMX
 TIME     two and a half minutes
 
-No model could obey more often than this. Noise on the latents says how exact a prediction must be;
-latents of the table-top have a standard deviation of about one.
+Real videos are encoded, decoded and read; no model can reach a higher accuracy. Noise on the
+latents shows how exact a prediction must be; latents of the table-top have a standard deviation
+of about 1.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""How much does a squared error count a thing that is missing? By its colour and what is behind it.
+"""How much the squared error counts a missing object, by its colour and what is behind it.
 
 COMMAND  python benchmarks/colour_distance.py --data data/tabletop/test
 HARDWARE one CPU core
 TIME     ten seconds
 
-Mean squared distance over the channels between the latent cell in the middle of an object and that
-in the middle of a container, another object, or the bare table (the median cell). Cells of objects
-of one colour, seen in the first frames of the data set, are averaged.
+The squared distance, mean over channels, between the latent cell in the middle of an object and
+the one in the middle of a container, of another object, or of the bare table (the median cell).
+Cells of objects of one colour are averaged over the first frames of the data set.
 """
 
 import argparse

@@ -1,19 +1,20 @@
 """What preparing and reading data costs, as ratios within one run.
 
-    python benchmarks/data.py --part prepare --data data/tabletop/train --videos 512
-    python benchmarks/data.py --part epoch --data data/tabletop/train --videos 256
-    python benchmarks/data.py --part loader --rows 1000 10000 100000
+COMMAND  python benchmarks/data.py --part prepare --data data/tabletop/train --videos 512
+         python benchmarks/data.py --part epoch --data data/tabletop/train --videos 256
+         python benchmarks/data.py --part loader --rows 1000 10000 100000
+HARDWARE CPU cores
 
-Without --data videos are made: a square that moves over a table, 64 x 64, 16 frames, H.264.
+Without --data it makes videos: a square that moves over a table, 64 x 64, 16 frames, H.264.
 
-prepare: `aid prepare` against a plain loop that decodes one video, encodes it and saves it, then
-         takes the next; the same backbone, threads and videos.
-epoch:   one epoch of batches as training reads them from the cache, against the same batches made
-         in the training loop: decoded only, and decoded and encoded.
-loader:  memory and time per row of the cache's loader, with as many rows as asked; each number of
-         rows in a process of its own, with tensors of the table-top's sizes and random order.
-         Memory is what the process owns (RssAnon); mapped pages are the system's to drop.
-         Time is the core's own, because it must not depend on what else runs.
+prepare: `aid prepare`, and a plain loop that decodes, encodes and saves one video after another;
+         the same backbone, threads and videos.
+epoch:   one epoch of batches read from the cache, and the same batches made in the training loop:
+         decoded only, and decoded and encoded.
+loader:  memory and time per row of the cache's loader, for each number of rows in a process of its
+         own, with tensors of the table-top's sizes in random order. Memory is the process's own
+         (RssAnon), without mapped pages, which the system can drop. Time is CPU time, which other
+         jobs do not lengthen.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Videos and caches that are made up, for `benchmarks/data.py`."""
+"""Synthetic videos and caches for `benchmarks/data.py`, which calls this file."""
 
 import functools
 import json

@@ -1,13 +1,13 @@
-"""Which instructions are not obeyed, and what is shown instead? Counted from a report.
+"""Which instructions a model does not follow, and what its videos show instead, from a report.
 
 COMMAND  aid evaluate --data data/tabletop/forks --out report --limit 200
          python benchmarks/disobedience.py --report report --data data/tabletop/forks
 HARDWARE one CPU core
 TIME     two seconds
 
-Whether another object has the colour of the named one, so that the shape word alone tells them
-apart, is asked of the object that is to move, not of what it is put on or beside. An item is lost
-if the reader does not find it in the last frame.
+"Another object has the object's colour" concerns the object that is to be moved, which then only
+the shape word identifies, and not its target. An item is lost if the reader does not find it in
+the last frame.
 """
 
 import argparse

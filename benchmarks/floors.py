@@ -1,9 +1,10 @@
-"""Floors of the distances: what two samples of one distribution score, against their number.
+"""The distance between two samples of one distribution (the floor), by their number.
 
-    python benchmarks/floors.py --out docs/floors.svg --features FILE.f32 --dim 128
+COMMAND  python benchmarks/floors.py --out docs/floors.svg --features FILE.f32 --dim 128
+HARDWARE one CPU core
 
-Gaussians of 400 dimensions (I3D's number) with a flat and a 1/k spectrum, scaled to a trace of 400;
-with `--features`, also real videos, whose features `aid score` has kept. Prints the table of
+Gaussians of 400 dimensions (as I3D has) with a flat and a 1/k spectrum, scaled to a trace of 400;
+with `--features` also real videos, from the features that `aid score` keeps. Prints the table of
 docs/experiments/distance_floor.md. Needs matplotlib (extra `report`).
 """
 

@@ -1,23 +1,24 @@
-r"""AID at full size on one GPU: equal to the stock pipeline, and how fast. Writes one JSON.
+"""AID at full size on one GPU: equality with the stock pipeline, and speed. Writes one JSON file.
 
-COMMAND   python benchmarks/gpu.py --out gpu.json          (at most 8 minutes, see --budget)
-          python benchmarks/gpu.py --out gpu.json --device cpu --tiny   (the same code at toy size)
-HARDWARE  one GPU with 24 GB or more, 10 GB of disk for the backbone; TIME not yet run on one
+COMMAND  python benchmarks/gpu.py --out gpu.json          (at most 8 minutes, see --budget)
+         python benchmarks/gpu.py --out gpu.json --device cpu --tiny   (the same code at toy size)
+HARDWARE one GPU with 24 GB or more, 10 GB of disk for the backbone
+TIME     not yet run on a GPU
 
 The backbone has Stable Video Diffusion's published sizes and random weights: time, memory and
-equality do not depend on what the weights know. The parts, in this order:
+equality do not depend on the values of weights. The parts, in this order:
 
-parity      the bare backbone drawn by `Predictor` and by the stock `StableVideoDiffusionPipeline`,
+parity      the bare backbone sampled by `Predictor` and by `StableVideoDiffusionPipeline`, with the
             same weights, frame, seed and guidance, in float32 and in `--precision`: the largest
-            difference of a pixel, of 255
-prepare     `aid.prepare.prepare` on video files, beside a plain loop that decodes one video after
-            another and calls the same encoders on it
-train       steps of `aid.train.train` from that cache, beside the way of the public scripts: a
-            plain loop with the same model, trained parts and optimizer that keeps no cache, but
-            encodes the video with the VAE, its noised first frame with the VAE, the frame with CLIP
-            and the sentences with the text encoder in every step. It keeps no averaged weights
-predict     a whole prediction and its guided steps (three predictions a step) by `Predictor`,
-            beside the stock pipeline (two predictions a step), from the picture to frames
+            difference of a pixel (0 to 255)
+prepare     `aid.prepare.prepare` on video files, and a plain loop that decodes one video after
+            another and calls the same encoders
+train       steps of `aid.train.train` from that cache, and the method of public scripts: a plain
+            loop with the same model, trained parts and optimizer, without a cache, which in every
+            step encodes the video and its noised first frame with the VAE, the frame with CLIP and
+            the sentences with the text encoder. It keeps no averaged weights
+predict     a whole prediction and its guided steps (three evaluations per step) by `Predictor`, and
+            the stock pipeline (two evaluations per step), from image to frames
 
 Parts for which no time is left are named in the file and left out.
 """

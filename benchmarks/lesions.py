@@ -1,13 +1,12 @@
-"""What each part of a trained model carries: the same model without it, not trained again.
+"""What each part of a trained model contributes: parts are cut out without further training.
 
 COMMAND  python benchmarks/lesions.py --data data/tabletop/forks --out runs/lesions --limit 32
 HARDWARE one CPU core without AMX
-TIME     3 minutes a row
+TIME     3 minutes per row
 
-A trained model is told the recipes of the paper's ablation, one after another: what a recipe
-switches off is taken out of the checkpoint, the rest keeps its weights. That is no ablation, whose
-models learn to do without the part; it shows what *these* weights rely on. Each row is an `aid
-evaluate` of its own; run again, it goes on. Writes lesions.md.
+For each recipe of the paper's ablations, the parts that it switches off are removed from the
+checkpoint; the others keep their weights. This is no ablation, whose models can learn to do
+without a part. Each row is an `aid evaluate`; a repeated command resumes. Writes lesions.md.
 """
 
 import argparse

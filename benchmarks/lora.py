@@ -1,13 +1,13 @@
-"""LoRA by peft's three products or by one with the sum: time of a layer, forward and backward.
+"""Time of a LoRA layer with peft's three products, and with one product by the summed matrix.
 
 COMMAND  python benchmarks/lora.py
-         python benchmarks/lora.py --cache runs/cache/train     # and of a whole training step
-HARDWARE a CPU; one thread
+         python benchmarks/lora.py --cache runs/cache/train     # also a whole training step
+HARDWARE one CPU core
 TIME     about two minutes
 
-`aid.models.tuning` takes the sum up to a size, `MAX_COST_RATIO`; its value was measured here.
-Prints a table for docs/performance.md: milliseconds of the processor for 4,096 tokens, which a busy
-machine does not lengthen; the best of several. Steps of one run go one way and the other in turn.
+`aid.models.tuning` uses the sum up to a size, `MAX_COST_RATIO`, whose value was measured here.
+Prints a table for docs/performance.md: milliseconds of CPU time for 4,096 tokens, forward and
+backward, the best of several. Training steps of the two kinds alternate.
 """
 
 import argparse

@@ -1,15 +1,13 @@
-"""Would more data help? The loss on videos that a model was trained on, beside unseen ones.
+"""Loss on videos that a model was trained on and on unseen ones: whether more data can help.
 
 COMMAND  python benchmarks/more_data.py aid --seen runs/cache/train --unseen runs/cache/test
          python benchmarks/more_data.py backbone --seen data/tabletop/play --unseen data/other/play
 HARDWARE one CPU core without AMX
 TIME     2 minutes for 64 videos each
 
-What is learned by heart is known better on the videos it was learned from. So the gap between the
-two losses is what more videos could close at most; without a gap only more steps, a larger model or
-another loss can help. `aid` reads two caches, with the instructions; `backbone` two data sets, of
-which it is shown the frames alone, at noise levels as in its training. Other scenes are harder or
-easier, hence the intervals (95 %, normal).
+The gap between the two losses is memorization, and at most what more videos could gain. `aid`
+reads two caches, with the instructions; `backbone` two data sets, without text, at the noise
+levels of its training. Scenes differ in difficulty, hence the intervals (95 %, normal).
 """
 
 import argparse

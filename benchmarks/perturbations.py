@@ -1,10 +1,11 @@
-"""How far harmless-looking changes of a file move a score: codec, filter, crop, order, shift.
+"""How much codecs, filters, crops, frame order and shifts of real videos change a score.
 
-    python benchmarks/perturbations.py --data data/tabletop/test
+COMMAND  python benchmarks/perturbations.py --data data/tabletop/test
+HARDWARE one CPU core
 
-Real videos are compared with the same videos, changed: unchanged they are at 0. The last columns
-compare halves, real A with changed B, as the floor does (its own line). Prints the table of
-docs/experiments/video_files.md.
+Real videos are compared with changed copies of themselves; without a change the distance is 0.
+The last columns compare half A, real, with half B, changed, as the floor does (a line of its
+own). Prints the table of docs/experiments/video_files.md.
 """
 
 import argparse

@@ -1,14 +1,15 @@
-"""A training run in pieces, killed and stopped again and again, beside the same run in one piece.
+r"""A training run that is killed and stopped many times, compared with the same run in one piece.
 
 COMMAND  python benchmarks/pieces.py --out runs/pieces --pieces 8 -- \
              --config configs/tabletop/aid.yaml --cache runs/cache/train --held_out runs/cache/test
-HARDWARE any; TIME twice that of the run, and a start for each piece
+HARDWARE any
+TIME     twice that of the run, and a start for each piece
 
-What follows `--` goes to `aid train`, in `--processes` processes on CPU cores. Pieces end at
-random times, by SIGKILL and SIGTERM in turn; the last one runs to the end. Then weights, averages,
-optimizer and checkpoint must be the same, bit for bit, and the log the same lines (their times
-apart), none lost and none twice. `--alone` leaves the run in one piece out: for a run of a day,
-which then only has to have one log.
+Arguments after `--` go to `aid train`, in `--processes` processes on CPU cores. Pieces end at
+random times, by SIGKILL and SIGTERM in turn; the last one runs to the end. Then weights,
+averages, optimizer and checkpoint must be equal bit for bit, and the logs must have the same
+lines except for times, none lost and none twice. `--alone` leaves out the run in one piece, for a
+long run whose log alone is checked.
 """
 
 import argparse

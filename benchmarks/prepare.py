@@ -1,16 +1,17 @@
-"""`aid prepare` beside a plain loop of the encoders: time, memory, and how long encoders wait.
+"""`aid prepare` and a plain loop of the encoders: time, memory, and how long encoders wait.
 
-COMMAND   python benchmarks/prepare.py --size full --folder build/svd --videos 2
-          python benchmarks/prepare.py --size tiny --folder build/tiny --videos 64
-          (--device cuda --precision float16 --videos 512 --batch_size 64 on a GPU)
-HARDWARE  full size: 8 GB of memory, 6 GB of disk for the backbone; TIME see docs/performance.md
+COMMAND  python benchmarks/prepare.py --size full --folder build/svd --videos 2
+         python benchmarks/prepare.py --size tiny --folder build/tiny --videos 64
+         (on a GPU: --device cuda --precision float16 --videos 512 --batch_size 64)
+HARDWARE full size: 8 GB of memory, 6 GB of disk for the backbone
+TIME     docs/performance.md
 
 The backbone has random weights, which change neither time nor memory; it is built if `--folder`
-does not hold it. The loop decodes one video, encodes it, the noised first frame, the image and the
-instruction, saves all, and takes the next. `aid prepare` makes four noise augmentations of each
-distinct first frame, not one, and writes what is needed to go on after a kill. Each runs in a
-process of its own, so its peak memory (largest resident set; on CUDA also what torch took of the
-device) is its own. Loading the encoders is counted in neither.
+does not hold it. The loop decodes a video, encodes it, the noised first frame, the image and the
+instruction, saves all, and takes the next. `aid prepare` makes four noised versions of each
+distinct first frame instead of one, and writes what resuming needs. Each runs in a process of its
+own, for its own peak memory (largest resident set; on CUDA also torch's memory on the device).
+Loading the encoders is not counted.
 """
 
 import argparse

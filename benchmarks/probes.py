@@ -1,17 +1,16 @@
-"""Which parts know what lies where? Probes that name objects (Alain & Bengio 2016).
+r"""What latents, image tokens and UNet queries contain: probes that classify colour and shape.
 
-COMMAND  python benchmarks/probes.py --cache runs/cache_of_backbone/train --data data/tabletop/train
-         the same with --backbone runs/backbone_third and runs/cache_of_backbone_third/train
+COMMAND  python benchmarks/probes.py --cache runs/cache_of_backbone/train \
+             --data data/tabletop/train --backbone runs/backbone
 HARDWARE one CPU core without AMX
 TIME     2 minutes for 1,200 scenes
 
-Of every object of a first frame the features of the cell that it stands in, one of 8 x 8 for the
-shipped backbone: the image encoder's token (what DQFormer reads), the latents of the cell and
-around it (what the UNet reads), and the UNet's queries of spatial cross-attention at high noise
-(what the words would meet; in the last frame). A linear probe and one with a hidden layer learn
-colour or shape on four fifths of the scenes; the table shows the right share on the rest. What even
-the second cannot read is not there; what only the second reads is there, but a word's key cannot
-match it.
+For each object of a first frame, features of its cell (of 8 x 8 for the shipped backbone): the
+image encoder's token (input of the DQFormer), the latents of the cell and around it (input of the
+UNet), and the queries of spatial cross-attention at high noise, in the last frame. A linear probe
+and one with a hidden layer (Alain & Bengio 2016) learn colour or shape on four fifths of the
+scenes; the table shows their accuracy on the rest. A property that only the second probe finds is
+present, but no key of a word can match it.
 """
 
 import argparse

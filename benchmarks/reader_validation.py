@@ -1,10 +1,12 @@
-"""How far the outcome reader can be trusted: it reads real videos whose truth the simulator knows.
+"""Accuracy of the outcome reader on real videos whose outcome the simulator knows.
 
-    python benchmarks/reader_validation.py --out runs/reader_validation
+COMMAND  python benchmarks/reader_validation.py --out runs/reader_validation
+HARDWARE one CPU core
+TIME     about five minutes
 
-makes fresh scenes (seed 3, which neither a data set nor the making of the reader used), reads their
-videos clean and degraded, and prints the table of docs/experiments/outcome_reader.md. It takes
-about five minutes on one free core; run again, it uses the videos that are there.
+Makes new scenes (seed 3, used neither by a data set nor in making the reader), reads their videos
+clean and degraded, and prints the table of docs/experiments/outcome_reader.md. A repeated command
+uses the videos that exist.
 """
 
 import argparse

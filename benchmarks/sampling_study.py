@@ -1,12 +1,13 @@
-"""Score against number of UNet evaluations: steps x guidance interval x s_V x s_T x solver.
+"""Score by number of UNet evaluations: steps, guidance interval, s_V, s_T and solver.
 
-    python benchmarks/sampling_study.py --data data/tabletop/forks --out runs/sampling_study
+COMMAND  python benchmarks/sampling_study.py --data data/tabletop/forks --out runs/sampling_study
+HARDWARE CPU cores
 
-With `--levels 4,0.02 4,0.3` it compares only how many levels there are and where they end. Every
-setting draws the same videos with the same seeds through `aid evaluate`'s own function, so a killed
-study goes on where it stopped. Writes study.json, study.md and study.svg. The cost of a setting is
-counted, not estimated: UNet evaluations of one video, an evaluation of three conditions being
-three. Needs matplotlib (extra `report`).
+`--levels 4,0.02 4,0.3` compares only the number of noise levels and the last one. Each setting
+samples the same videos with the same seeds by the function of `aid evaluate`, so a killed study
+resumes. Writes study.json, study.md and study.svg. Cost is counted, not estimated: UNet
+evaluations of one video, where one evaluation of three conditions counts as three. Needs
+matplotlib (extra `report`).
 """
 
 import argparse

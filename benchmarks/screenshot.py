@@ -1,8 +1,8 @@
-"""Makes docs/studio_1280.png anew: the studio with the shipped model, after one prediction.
+"""Makes docs/studio_1280.png: the studio with the shipped model, after one prediction.
 
 COMMAND  python benchmarks/screenshot.py [--model FOLDER] [--out docs/studio_1280.png]
-HARDWARE a CPU; Chromium and the extras `web` and `dev`
-TIME     about a minute on two quiet cores
+HARDWARE one CPU; Chromium and the extras `web` and `dev`
+TIME     about a minute on two idle cores
 """
 
 import argparse

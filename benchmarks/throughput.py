@@ -1,10 +1,11 @@
-"""Features of many videos: time and memory of `aid.metrics.features` next to a plain loop.
+"""Time and memory of `aid.metrics.features` on many videos, and of a plain loop.
 
-    python benchmarks/throughput.py --data data/tabletop/train --limit 10000 --loop 500
+COMMAND  python benchmarks/throughput.py --data data/tabletop/train --limit 10000 --loop 500
+HARDWARE one CPU core
 
-The plain loop reads one video, asks the extractor, and keeps the row in a list; both run in this
-process, one after the other, the loop on fewer videos. Peak memory is the process's own, printed as
-it goes: it must not grow with the number of videos.
+The plain loop reads one video, calls the extractor, and keeps the row in a list. Both run in this
+process, one after the other, the loop on fewer videos. Peak memory is the process's, printed
+while it runs: it must not grow with the number of videos.
 """
 
 import argparse

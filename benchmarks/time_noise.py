@@ -1,15 +1,14 @@
-"""What TimeNoise does on the table-top: motion and obedience with and without it, at one budget.
+r"""Motion and instruction accuracy with and without TimeNoise, after equal training.
 
-COMMAND  python benchmarks/time_noise.py --data data/tabletop/test \
-             --cache runs/cache_of_backbone_second/train --config configs/tabletop/aid.yaml \
-             --config configs/tabletop/shipped_frames.yaml --backbone runs/backbone_second \
-             --start runs/words/checkpoint --out runs/time_noise
-HARDWARE one CPU core with AMX
-TIME     about six minutes for each strength (150 steps and 32 videos)
+COMMAND  python benchmarks/time_noise.py --cache runs/cache8 --data data/tabletop/test \
+             --out runs/time_noise --config configs/tabletop/time_noise.yaml \
+             --strengths 0 1 --steps 60 --limit 48
+HARDWARE one CPU core without AMX
+TIME     about six minutes per strength for training
 
-Every line is an `aid train` of its own, equal but for `train.time_noise.max_strength`, and an `aid
-evaluate` of what it made. Both go on where they stopped, so the same command goes on, too. Writes
-time_noise.json and prints a table.
+Each line is an `aid train`, equal except for `train.time_noise.max_strength`, and an `aid
+evaluate` of its checkpoint. Both resume, so a repeated command does, too. Writes time_noise.json
+and prints the table of docs/experiments/time_noise.md.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Ways to adapt the backbone, measured in one run: what is trained, time of a step, peak memory.
+"""Trained parameters, time per step and peak memory of each way to adapt the backbone.
 
-    python benchmarks/tuning.py --cache runs/cache/train                  # each way, one process
-    python benchmarks/tuning.py --cache runs/cache/train --processes 2    # what a second one brings
+COMMAND  python benchmarks/tuning.py --cache runs/cache/train                  # one process each
+         python benchmarks/tuning.py --cache runs/cache/train --processes 2    # gain by a second
+HARDWARE one CPU core per process
 
-Each way trains in a process of its own (peak memory is a process's), a few steps of real batches
-with the settings of a recipe, one thread. "Computing" is the processor's time, which a busy machine
-does not lengthen. Prints a table for docs/experiments/tuning.md.
+Each way trains a few steps of real batches with the settings of a recipe, in a process of its own
+(peak memory is a process's) with one thread. "Computing" is CPU time, which other jobs do not
+lengthen. Prints a table for docs/experiments/tuning.md.
 """
 
 import argparse

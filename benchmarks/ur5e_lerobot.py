@@ -1,16 +1,16 @@
-"""Writes a LeRobot v3 data set of scripted UR5e episodes that this project did not make.
+"""Writes a LeRobot v3 data set of simulated UR5e episodes with tools of others.
 
-OGBench's own oracle moves and stacks cubes on a table; the real `lerobot` package writes the
-episodes as it does for a recorded robot (two cameras, AV1 video). The instruction comes from the
-target that the environment holds, and episodes that the environment does not call a success are
-left out.
+COMMAND  python3.12 -m venv ur5e && ur5e/bin/pip install 'lerobot[dataset]==0.6.1' ogbench==1.2.2
+         apt-get install libegl1 libgl1-mesa-dri
+         MUJOCO_GL=egl ur5e/bin/python benchmarks/ur5e_lerobot.py data/ur5e --episodes 60
+HARDWARE one CPU core
+TIME     about ten seconds per episode
 
-    python3.12 -m venv ur5e && ur5e/bin/pip install 'lerobot[dataset]==0.6.1' ogbench==1.2.2
-    apt-get install libegl1 libgl1-mesa-dri
-    MUJOCO_GL=egl ur5e/bin/python benchmarks/ur5e_lerobot.py data/ur5e --episodes 60
-
-About ten seconds an episode on one core. `--raw FOLDER` keeps the pixels that were handed to
-lerobot as lossless FFV1 video, to compare a reader's frames with.
+OGBench's oracle moves and stacks cubes on a table; the `lerobot` package writes the episodes as
+it does for a recorded robot (two cameras, AV1 video). The instruction comes from the
+environment's target; episodes that the environment does not count as a success are left out.
+`--raw FOLDER` keeps the pixels that were given to lerobot as lossless FFV1 video, for comparison
+with a reader's frames.
 """
 
 import argparse

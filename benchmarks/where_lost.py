@@ -1,12 +1,12 @@
-"""At which noise level is a thing lost? The reader's verdict on videos drawn on from real ones.
+"""At which noise level objects are lost: videos sampled from real ones with noise.
 
 COMMAND  python benchmarks/where_lost.py --data data/tabletop/test --cache runs/cache/test
 HARDWARE one CPU core without AMX
 TIME     18 minutes, two of them side by side
 
-The real video's latents get noise of some level, and the model goes down from there by its own
-levels below it. The line of the highest level is the usual one, from noise alone. States and tokens
-are those of the cache (`aid prepare` of the same split).
+The real video's latents get noise of one level, the model samples from there with its own lower
+levels, and the outcome reader reads the result. The line of the highest level is the usual case,
+noise alone. States and tokens are those of the cache (`aid prepare` of the same split).
 """
 
 import argparse

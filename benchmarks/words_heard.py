@@ -1,13 +1,13 @@
-"""Which words does a model hear? Its loss told what happened, less told what did not.
+"""Which words change a model's loss: the swap gap of pairs whose instructions differ in one word.
 
 COMMAND  python benchmarks/words_heard.py --cache runs/cache_of_backbone/train --limit 8
 HARDWARE one CPU core without AMX
 TIME     4 minutes for 8 pairs of each kind, beside a training run
 
-Pairs of videos of one first frame whose instructions one exchange of words tells apart
-(`train.hard_examples.hard_pairs`). The swap gap is the loss of the first video with the second's
-instruction and states, less its loss with its own; at 0 the word has no effect. The mean over the
-pairs is shown with its standard error (a video may be in several pairs).
+Pairs are two videos of one first frame (`train.hard_examples.hard_pairs`). The swap gap is the
+loss of the first video with the second's instruction and states, minus its loss with its own; at
+0 the word has no effect. The mean over the pairs is shown with its standard error (a video may be
+in several pairs).
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""The left column of the figure in docs/architecture.md by hand: what `aid.Predictor` does inside.
+"""What `aid.Predictor` does inside, step by step: the left column of docs/architecture.md's figure.
 
-python examples/step_by_step.py FRAME.png "put the red block in the blue bowl" OUT.mp4
+COMMAND  python examples/step_by_step.py FRAME.png "put the red block in the blue bowl" OUT.mp4
 """
 
 import sys

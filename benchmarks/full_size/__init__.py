@@ -1,1 +1,1 @@
-"""AID on Stable Video Diffusion at full size with random weights, beside what people do today."""
+"""AID on Stable Video Diffusion at full size with random weights, and what public scripts do."""

@@ -1,4 +1,4 @@
-r"""AID at full size beside what people do today, in one run; figures for docs/performance.md.
+r"""AID at full size and what public scripts do, in one run; figures for docs/performance.md.
 
 COMMAND   python -m full_size --folder build/svd --out build/full_size.json   (in benchmarks/)
           python -m full_size --size tabletop --folder build/tabletop --only build sample --whole 25
