@@ -48,9 +48,9 @@ def test_every_recipe_loads(path):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_opens_with_its_command_hardware_and_time(path):
+def test_every_recipe_opens_with_its_command_hardware_time_and_result(path):
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    for word in ("COMMAND", "HARDWARE", "TIME"):
+    for word in ("COMMAND", "HARDWARE", "TIME", "RESULT"):
         assert any(line.startswith(f"# {word}") for line in head), f"{path.name} lacks {word}"
 
 
