@@ -161,7 +161,7 @@ def owned_memory() -> float:
 
 def read_cache(folder: Path, num_read: int) -> dict[str, float]:
     """What opening a cache and reading random rows of it costs."""
-    warm = Cache(folder)  # torch sets things up, and the allocator takes room for batches
+    warm = Cache(folder)  # torch sets things up, and the allocator takes memory for batches
     for step in range(NUM_WARM):
         warm.batch(batch_indices(min(SHARD, len(warm)), BATCH, seed=2, step=step))
     del warm

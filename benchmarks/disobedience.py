@@ -27,14 +27,14 @@ TWIN, OWN = "another object has the object's colour", "the object's colour is it
 
 
 def twins_of(row: VideoRow) -> list[str]:
-    """The other objects that have the colour of the asked one."""
-    asked = row.world["items"][row.world["task"]["object_index"]]
+    """The other objects that have the colour of the named one."""
+    named = row.world["items"][row.world["task"]["object_index"]]
     return [
         item["name"]
         for item in row.world["items"]
         if not item["is_container"]
-        and item["colour"] == asked["colour"]
-        and item["name"] != asked["name"]
+        and item["colour"] == named["colour"]
+        and item["name"] != named["name"]
     ]
 
 
@@ -42,17 +42,17 @@ def kinds_of(row: VideoRow) -> list[str]:
     """The lines of the table on which a row is counted."""
     task = row.world["task"]
     colour = row.world["items"][task["object_index"]]["colour"]
-    direction = [f"told {task['direction'].split()[0]}"] if task["direction"] else []
+    direction = [f"given {task['direction'].split()[0]}"] if task["direction"] else []
     return [task["family"], TWIN if twins_of(row) else OWN, f"{colour} object", *direction]
 
 
 def shown_instead(row: VideoRow, video: dict[str, Any]) -> str:
-    """What a video that disobeys shows, in words; `video` is its line of report.json."""
-    asked, shown = parse(row.instruction), video["shown"] and parse(video["shown"])
-    if shown in [replace(asked, object=name) for name in twins_of(row)]:
+    """What a failed video shows, in words; `video` is its line of report.json."""
+    named, shown = parse(row.instruction), video["shown"] and parse(video["shown"])
+    if shown in [replace(named, object=name) for name in twins_of(row)]:
         return "the same with the other object of that colour"
     if video["holds"]:
-        return "what was asked, but not that alone"
+        return "the named task, but not only that"
     if shown is not None:
         return "another task"
     if video["num_lost"]:
@@ -90,12 +90,12 @@ def main() -> None:
             key = (TWIN if twins_of(row) else OWN, shown_instead(row, video))
             instead[key] = instead.get(key, 0) + 1
 
-    print("| | obey | of | | 95 % |\n| --- | --- | --- | --- | --- |")
+    print("| | follow | of | | 95 % |\n| --- | --- | --- | --- | --- |")
     for kind, obeyed in by_kind.items():
         low, high = wilson_interval(sum(obeyed), len(obeyed))
         share = sum(obeyed) / len(obeyed)
         print(f"| {kind} | {sum(obeyed)} | {len(obeyed)} | {share:.1%} | {low:.1%} to {high:.1%} |")
-    print("\n| disobeys where | it shows | videos |\n| --- | --- | --- |")
+    print("\n| does not follow, where | it shows | videos |\n| --- | --- | --- |")
     for (where, what), number in sorted(instead.items(), key=lambda one: -one[1]):
         print(f"| {where} | {what} | {number} |")
 

@@ -73,7 +73,7 @@ SAID, STATES = "push the red block to the left", ["the red block", "the block ha
 class Bench:
     """What is measured, where."""
 
-    room: Path
+    folder: Path
     device: torch.device
     precision: Precision
     side: int
@@ -89,12 +89,12 @@ class Bench:
     @property
     def backbone(self) -> Path:
         """Its folder."""
-        return self.room / "backbone"
+        return self.folder / "backbone"
 
     @property
     def data(self) -> Path:
         """Folder of the videos."""
-        return self.room / "data"
+        return self.folder / "data"
 
     @property
     def frame(self) -> np.ndarray:
@@ -106,7 +106,7 @@ class Bench:
         return ModelConfig(num_frames=self.frames)
 
     def wait(self) -> None:
-        """Until the device has done all that it was asked."""
+        """Waits until the device has finished all queued work."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 
@@ -202,7 +202,7 @@ def measure_prepare(bench: Bench) -> dict[str, Any]:
     found: dict[str, Any] = {"videos": bench.videos, "aid": {}, "plain loop": {}}
     with bench.measured(found["aid"]):
         prepare(
-            bench.data, bench.room / "cache", bench.backbone, condition=ConditionConfig(),
+            bench.data, bench.folder / "cache", bench.backbone, condition=ConditionConfig(),
             num_frames=bench.frames, states=NoStateWriter(), device=str(bench.device),
             precision=bench.precision,
         )  # fmt: skip
@@ -257,7 +257,7 @@ def measure_train(bench: Bench) -> dict[str, Any]:
     note = register_optimizer_step_post_hook(lambda *_: ticks.append(bench.clock()))
     with bench.measured(found["aid"]):
         train(
-            bench.room / "cache", bench.room / "run", bench.backbone, model=bench.model(),
+            bench.folder / "cache", bench.folder / "run", bench.backbone, model=bench.model(),
             train=loop, sampler=SamplerConfig(), device=str(bench.device),
             precision=bench.precision,
         )  # fmt: skip
@@ -312,7 +312,7 @@ def measure_predict(bench: Bench) -> dict[str, Any]:
         backbone_hash=backbone_hash(bench.backbone), backbone_name="random", state_writer="none",
         data_fingerprint="none", step=0, height=bench.side, width=bench.side, fps=7.0,
     )  # fmt: skip
-    save_checkpoint(bench.room / "checkpoint", denoiser, info)
+    save_checkpoint(bench.folder / "checkpoint", denoiser, info)
     del parts, denoiser
     return {"aid": aid_runs(bench), "stock": stock_runs(bench)}
 
@@ -321,7 +321,7 @@ def aid_runs(bench: Bench) -> dict[str, Any]:
     """AID's prediction, from the picture to frames."""
     ticks: list[float] = []
     predictor = Predictor.from_pretrained(
-        bench.room / "checkpoint", bench.backbone, str(bench.device), precision=bench.precision
+        bench.folder / "checkpoint", bench.backbone, str(bench.device), precision=bench.precision
     )
     predictor.backbone.decode_chunk = 8
 
@@ -402,11 +402,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--precision", choices=get_args(Precision), default="bfloat16")
     parser.add_argument("--tiny", action="store_true", help="the embedded backbone's sizes")
     parser.add_argument("--budget", type=float, default=400, help="no part begins after so many s")
-    parser.add_argument("--room", type=Path, help="folder for the backbone; by default a new one")
+    parser.add_argument("--folder", type=Path, help="folder for the backbone; by default a new one")
     options = parser.parse_args(arguments)
     device = choose_device(options.device)
     bench = Bench(
-        room=Path(), device=device, precision=options.precision, side=256, frames=16, videos=16,
+        folder=Path(), device=device, precision=options.precision, side=256, frames=16, videos=16,
         steps=8, sampling_steps=25, configs=SVD,
     )  # fmt: skip
     if options.tiny:
@@ -414,8 +414,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         bench = replace(
             bench, side=64, frames=3, videos=2, steps=2, sampling_steps=3, configs=embedded
         )
-    with tempfile.TemporaryDirectory(dir=options.room) as room:
-        return run(replace(bench, room=Path(room)), options.out, options.budget)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        return run(replace(bench, folder=Path(folder)), options.out, options.budget)
 
 
 if __name__ == "__main__":

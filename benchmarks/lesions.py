@@ -26,7 +26,7 @@ from aid.models.denoiser import Denoiser
 from aid.predict import find_model
 from aid.video import whole_file
 
-TOLD = "the instruction"
+SET = "the instruction"
 
 
 def without(config: ModelConfig, recipe: Path) -> ModelConfig:
@@ -68,20 +68,20 @@ def main() -> None:
         if config in done:  # the full model is a row of both tables
             continue
         done.append(config)
-        room = options.out / row.recipe
-        if not (room / "aid").is_dir():
-            cut(checkpoint, backbone, config, room / "aid")
+        folder = options.out / row.recipe
+        if not (folder / "aid").is_dir():
+            cut(checkpoint, backbone, config, folder / "aid")
         scored = subprocess.run(
             [sys.executable, "-m", "aid.cli", "evaluate", "--data", options.data, "--model",
-             room / "aid", "--backbone", backbone, "--out", room / "report",
+             folder / "aid", "--backbone", backbone, "--out", folder / "report",
              "--limit", str(options.limit)],
         )  # fmt: skip
         if scored.returncode:  # it has said why
             raise SystemExit(scored.returncode)
-        report = json.loads((room / "report/report.json").read_text(encoding="utf-8"))
-        score = report["scores"][TOLD]
+        report = json.loads((folder / "report/report.json").read_text(encoding="utf-8"))
+        score = report["scores"][SET]
         low, high = score["interval"]
-        likeness = report["comparison"]["likeness"][TOLD]
+        likeness = report["comparison"]["likeness"][SET]
         table.append(
             f"| {row.table}: {row.title} | {100 * score['accuracy']:.1f} % "
             f"| {100 * low:.1f} to {100 * high:.1f} | {100 * score['right_object']:.1f} % "

@@ -48,11 +48,11 @@ def of_aid(model: str, folders: list[Path], skip: int, limit: int) -> Iterator[d
         for start in range(first, min(first + limit, len(cache)), BATCH):
             indices = list(range(start, min(start + BATCH, len(cache))))
             batch = cache.batch(indices)
-            told = conditions_of(batch, denoiser.config.condition)
+            conditions = conditions_of(batch, denoiser.config.condition)
             noise = torch.randn(batch.latents.shape, generator=generator_for(0, start - first))
             for sigma in SIGMAS:
                 level = torch.full((len(indices),), sigma)
-                loss = denoiser.loss(batch.latents, noise, level, told)
+                loss = denoiser.loss(batch.latents, noise, level, conditions)
                 losses.setdefault(f"sigma {sigma:g}", []).append(loss)
         yield {name: torch.cat(parts) for name, parts in losses.items()}
 

@@ -56,7 +56,7 @@ def features_of(
     )
     for at in range(0, len(indices), BATCH):
         batch = every(cache.batch(indices[at : at + BATCH]), STRIDE)
-        told = conditions_of(batch, denoiser.config.condition, STRIDE)
+        conditions = conditions_of(batch, denoiser.config.condition, STRIDE)
         noise = torch.randn(batch.latents.shape, generator=generator_for(0, at))
         level = torch.full((len(batch.fps),), SIGMA)
         given = batch.condition_latents[:, 0]
@@ -70,9 +70,9 @@ def features_of(
         side = round(patches.shape[1] ** 0.5)
         grid = rearrange(patches, "b (h w) d -> b d h w", h=side)
         read["image token"] = F.interpolate(grid, (cells, cells))
-        denoiser.model_output(noise * SIGMA, level, told)
-        for path, asked in queries.read.items():
-            each = rearrange(asked, "(b f) (h w) d -> b f d h w", b=len(given), h=cells)
+        denoiser.model_output(noise * SIGMA, level, conditions)
+        for path, query in queries.read.items():
+            each = rearrange(query, "(b f) (h w) d -> b f d h w", b=len(given), h=cells)
             read[f"queries of {path.split('.transformer')[0]}"] = each[:, -1]
         for name, values in read.items():
             made.setdefault(name, []).append(values)
@@ -121,7 +121,7 @@ def main() -> None:
     is_object = (items[:, 1] != NOTHING) & (items[:, 1] < len(OBJECTS))
     is_seen = (torch.arange(len(indices)) < len(indices) * 4 // 5)[:, None, None]
     learn, ask = is_object & is_seen, is_object & ~is_seen
-    print(f"{int(learn.sum())} objects to learn from, {int(ask.sum())} asked")
+    print(f"{int(learn.sum())} objects to learn from, {int(ask.sum())} to test on")
     print("| | colour, linear | shape, linear | shape, hidden layer |\n| --- | --- | --- | --- |")
     for name, values in features.items():
         values = rearrange(values, "n d h w -> n h w d")

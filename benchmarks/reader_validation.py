@@ -118,7 +118,7 @@ def accuracy_line(name: str, rows: list[VideoRow], videos: list[Pixels]) -> str:
     """One line of the table: every video judged by what it truly shows."""
     count: Counter[str] = Counter()
     for row, video in zip(rows, videos, strict=True):
-        verdict = judge(reader_of(row, video).read(video), asked_of(row), alternatives_of(row))
+        verdict = judge(reader_of(row, video).read(video), true_task(row), alternatives_of(row))
         count["obeyed"] += verdict.is_obeyed
         count["holds"] += verdict.holds
         count["right"] += verdict.is_right_object
@@ -138,7 +138,7 @@ def specificity(rows: list[VideoRow], videos: list[Pixels]) -> str:
     count: Counter[str] = Counter()
     places = []
     for row, video in zip(rows, videos, strict=True):
-        reader, asked, alternatives = reader_of(row, video), asked_of(row), alternatives_of(row)
+        reader, own, alternatives = reader_of(row, video), true_task(row), alternatives_of(row)
         still = reader.read(np.repeat(video[:1], 2, 0))
         count["still"] += best_task(still, alternatives) is not None or any(
             outcome_of(still, task) for task in alternatives
@@ -146,7 +146,7 @@ def specificity(rows: list[VideoRow], videos: list[Pixels]) -> str:
         reading = reader.read(video)
         truly = true_outcomes(row)
         for task in alternatives:
-            if task != asked:
+            if task != own:
                 count["others"] += 1
                 count["others seen"] += outcome_of(reading, task)
                 count["others true"] += truly[task]
@@ -155,7 +155,7 @@ def specificity(rows: list[VideoRow], videos: list[Pixels]) -> str:
     return (
         f"First frame repeated: {count['still']} of {len(rows)} show a task. "
         f"Other tasks of the same frame: {count['others seen']} of {count['others']} hold besides "
-        f"the asked one; the simulator says {count['others true']}, and reader and simulator "
+        f"the named one; the simulator says {count['others true']}, and reader and simulator "
         f"differ in {count['others wrong']}.\n"
         f"Ends on the table: mean error {1000 * np.mean(places):.1f} mm, "
         f"99 % within {1000 * np.percentile(places, 99):.1f} mm, worst {1000 * max(places):.1f} mm."
@@ -193,7 +193,7 @@ def reader_of(row: VideoRow, video: Pixels) -> OutcomeReader:
     )
 
 
-def asked_of(row: VideoRow) -> Task:
+def true_task(row: VideoRow) -> Task:
     """The task that the video shows in truth."""
     return Task(
         **{key: row.world["task"][key] for key in ("family", "object", "target", "direction")}

@@ -33,7 +33,7 @@ ENDLESS = float("inf")
 def settings(base: SamplerConfig, arguments: argparse.Namespace) -> list[SamplerConfig]:
     """Solver and steps on a grid; interval, s_V and s_T one at a time around the model's own.
 
-    Guided at all noise levels where no interval is asked for, whatever the model's own is. With
+    Guided at all noise levels unless an interval is given, whatever the model uses. With
     `levels`, the model's own settings at these and nothing else.
     """
     if arguments.levels:
@@ -80,14 +80,14 @@ def measured(
             protocol=choose_protocol("strict", rows[0].num_frames, 1),
             extractor=TabletopR3D(arguments.weights),
         )  # fmt: skip
-    told = json.loads(report.read_text(encoding="utf-8"))
-    like = told["comparison"]["likeness"][MODES["true"]]
+    card = json.loads(report.read_text(encoding="utf-8"))
+    like = card["comparison"]["likeness"][MODES["true"]]
     return {
         "sampler": asdict(sampler),
         "evaluations": evaluations(sampler),
         "frechet": like["frechet"],
         "kvd": like["kvd"],
-        "accuracy": told["scores"][MODES["true"]]["accuracy"],
+        "accuracy": card["scores"][MODES["true"]]["accuracy"],
         "num_videos": like["num_videos"],
     }
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--image_guidance", type=float, nargs="*", default=[1.0, 1.5, 2.0])
     parser.add_argument("--text_guidance", type=float, nargs="*", default=[1.0, 2.0, 4.0, 7.5])
     parser.add_argument(
-        "--intervals", type=lambda told: tuple(map(float, told.split(","))), nargs="*",
+        "--intervals", type=lambda text: tuple(map(float, text.split(","))), nargs="*",
         default=[(0.0, ENDLESS), (0.3, ENDLESS), (0.3, 10.0), (1.0, 30.0)], help="such as 0.3,10",
     )  # fmt: skip
     parser.add_argument(
@@ -118,18 +118,18 @@ def main() -> None:
         arguments.model, arguments.backbone, precision=arguments.precision
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    asked, lines = settings(predictor.sampler, arguments), []
-    for number, sampler in enumerate(asked, 1):
+    chosen, lines = settings(predictor.sampler, arguments), []
+    for number, sampler in enumerate(chosen, 1):
         name = setting_name(sampler, with_levels=bool(arguments.levels))
         lines.append(measured(predictor, sampler, arguments, arguments.out / name))
-        print(f"{number} of {len(asked)}: {lines[-1]['evaluations']} evaluations, {name}: "
+        print(f"{number} of {len(chosen)}: {lines[-1]['evaluations']} evaluations, {name}: "
               f"Fréchet {lines[-1]['frechet']['value']:.4g}", flush=True)  # fmt: skip
         write(arguments.out, lines)
 
 
-def levels(told: str) -> tuple[int, float]:
+def levels(text: str) -> tuple[int, float]:
     """Steps and the lowest sigma but 0, from `4,0.3`."""
-    steps, lowest = told.split(",")
+    steps, lowest = text.split(",")
     return int(steps), float(lowest)
 
 

@@ -22,16 +22,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="tabletop")
     parser.add_argument("--out", default="docs/studio_1280.png")
-    asked = parser.parse_args()
-    command = [sys.executable, "-m", "aid.cli", "web", "--model", asked.model, "--port", "0"]
+    options = parser.parse_args()
+    command = [sys.executable, "-m", "aid.cli", "web", "--model", options.model, "--port", "0"]
     studio = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         url = next(line.strip() for line in studio.stdout if line.startswith("http://"))
-        take(url, asked.out)
+        take(url, options.out)
     finally:
         studio.send_signal(signal.SIGTERM)
         studio.wait(timeout=60)
-    print(asked.out)
+    print(options.out)
 
 
 def take(url: str, out: str) -> None:

@@ -66,7 +66,7 @@ def main() -> None:
         assert np.allclose(kept.features[: len(rows)], np.stack(rows), atol=1e-4)
         start = time.monotonic()
         again = features_of(videos, protocol, extractor, Path(folder) / "real")
-        print(f"asked again: {time.monotonic() - start:.1f} s, {len(again.names)} videos")
+        print(f"repeated: {time.monotonic() - start:.1f} s, {len(again.names)} videos")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
 
 

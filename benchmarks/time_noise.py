@@ -20,7 +20,7 @@ from typing import Any
 
 from aid.video import whole_file
 
-TOLD = "the instruction"
+SET = "the instruction"
 
 
 def aid(*arguments: Any) -> None:
@@ -32,26 +32,26 @@ def aid(*arguments: Any) -> None:
 
 def line(strength: float, options: argparse.Namespace) -> dict[str, Any]:
     """Trains with one strength, draws and scores; what is done already is not done again."""
-    room = options.out / f"strength-{strength:g}"
+    folder = options.out / f"strength-{strength:g}"
     recipe = [part for path in options.config for part in ("--config", path)]
     begun = [] if options.start is None else ["--start", options.start]
-    report = room / "score" / "report.json"
+    report = folder / "score" / "report.json"
     if not report.is_file():
-        room.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         aid(
             "train", *recipe, *begun, "--backbone", options.backbone, "--cache", options.cache,
-            "--out", room / "run", "--train.steps", options.steps,
+            "--out", folder / "run", "--train.steps", options.steps,
             "--train.check_every", options.steps, "--train.save_every", 25,
             "--train.time_noise.max_strength", strength,
         )  # fmt: skip
         aid(
-            "evaluate", "--data", options.data, "--model", room / "run/checkpoint",
-            "--backbone", options.backbone, "--out", room / "score", "--limit", options.limit,
+            "evaluate", "--data", options.data, "--model", folder / "run/checkpoint",
+            "--backbone", options.backbone, "--out", folder / "score", "--limit", options.limit,
             "--precision", options.precision,
         )  # fmt: skip
-    told = json.loads(report.read_text(encoding="utf-8"))
-    scores = told["scores"][TOLD]
-    likeness = told["comparison"]["likeness"][TOLD]
+    card = json.loads(report.read_text(encoding="utf-8"))
+    scores = card["scores"][SET]
+    likeness = card["comparison"]["likeness"][SET]
     return {
         "strength": strength,
         "motion_ratio": likeness["motion_ratio"],

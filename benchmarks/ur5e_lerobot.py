@@ -118,17 +118,17 @@ def main() -> None:
     parser.add_argument("--env", default="cube-double-v0")
     parser.add_argument("--images", action="store_true", help="pictures in the tables, no video")
     parser.add_argument("--raw", type=Path, help="folder for the same frames without loss")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     env = gymnasium.make(
-        asked.env, terminate_at_goal=False, mode="data_collection", visualize_info=False,
-        max_episode_steps=1001, width=asked.size, height=asked.size,
+        options.env, terminate_at_goal=False, mode="data_collection", visualize_info=False,
+        max_episode_steps=1001, width=options.size, height=options.size,
     )  # fmt: skip
     oracle = CubePlanOracle(env=env.unwrapped, noise=0.0, noise_smoothing=0.5)
-    np.random.seed(asked.seed)  # the oracle draws from it
+    np.random.seed(options.seed)  # the oracle draws from it
     fps = round(1 / env.unwrapped._control_timestep / EVERY)
     picture = {
-        "dtype": "image" if asked.images else "video",
-        "shape": (asked.size, asked.size, 3),
+        "dtype": "image" if options.images else "video",
+        "shape": (options.size, options.size, 3),
         "names": ["height", "width", "channels"],
     }
     vector = {"dtype": "float32", "names": None}
@@ -140,14 +140,14 @@ def main() -> None:
         "action": {**vector, "shape": (moves,)},
     }
     written = LeRobotDataset.create(
-        repo_id="local/ur5e", fps=fps, features=features, root=asked.out, robot_type="ur5e",
-        use_videos=not asked.images,
+        repo_id="local/ur5e", fps=fps, features=features, root=options.out, robot_type="ur5e",
+        use_videos=not options.images,
     )  # fmt: skip
-    if asked.raw:
-        asked.raw.mkdir(parents=True)
+    if options.raw:
+        options.raw.mkdir(parents=True)
     made = tried = 0
-    while made < asked.episodes:
-        found = episode(env, oracle, seed=asked.seed * 100_000 + tried)
+    while made < options.episodes:
+        found = episode(env, oracle, seed=options.seed * 100_000 + tried)
         tried += 1
         if found is None:
             continue
@@ -161,10 +161,10 @@ def main() -> None:
                 }
             )
         written.save_episode()
-        for name, frames in found["seen"].items() if asked.raw else ():
-            write_raw(asked.raw / f"{made:06d}_{name}.mkv", frames, fps)
+        for name, frames in found["seen"].items() if options.raw else ():
+            write_raw(options.raw / f"{made:06d}_{name}.mkv", frames, fps)
         made += 1
-        print(f"{made}/{asked.episodes}: {found['instruction']}, {len(found['state'])} frames")
+        print(f"{made}/{options.episodes}: {found['instruction']}, {len(found['state'])} frames")
     written.finalize()
 
 

@@ -50,11 +50,11 @@ def pairs_of(cache: Cache, exchanges: list[str], limit: int) -> list[list[int]]:
 
 
 def gaps(denoiser: Denoiser, own: Batch, other: Batch, sigma: float, at: int) -> list[float]:
-    """The swap gap of every pair at one noise level, both told under the same noise, the at-th."""
+    """The swap gap of each pair at one noise level, both losses with the same noise, the at-th."""
     noise = torch.randn(own.latents.shape, generator=generator_for(1, at))
     level = torch.full((len(noise),), sigma)
-    told = [conditions_of(batch, denoiser.config.condition) for batch in (own, other)]
-    right, wrong = (denoiser.loss(own.latents, noise, level, text) for text in told)
+    conditions = [conditions_of(batch, denoiser.config.condition) for batch in (own, other)]
+    right, wrong = (denoiser.loss(own.latents, noise, level, text) for text in conditions)
     return (wrong - right).tolist()
 
 

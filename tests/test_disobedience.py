@@ -1,4 +1,4 @@
-"""benchmarks/disobedience.py: what a video that disobeys is said to show."""
+"""benchmarks/disobedience.py: what it says of a video that does not follow its instruction."""
 
 import json
 import runpy
@@ -49,7 +49,7 @@ def test_twins_are_the_other_objects_of_a_colour(asked, twins):
     [
         ({"shown": "pick up the red can"}, "the same with the other object of that colour"),
         ({"shown": "pick up the blue block"}, "another task"),
-        ({"holds": True}, "what was asked, but not that alone"),
+        ({"holds": True}, "the named task, but not only that"),
         ({"num_lost": 1}, "no task, an item is lost"),
         ({"bystander_displacement": 0.08}, "no task, another object moves"),
         ({"num_lost": 4, "bystander_displacement": None}, "no task, an item is lost"),

@@ -17,10 +17,10 @@ def profile_step(folder: Path, size: str, frames: int) -> dict:
     denoiser.enable_gradient_checkpointing()
     latents = torch.randn(shape_of(size, frames))
     use_plain_attention(unet, latents.shape[-1] * latents.shape[-2])
-    told = conditions(latents, size)
+    given = conditions(latents, size)
 
     def step() -> None:
-        denoiser.loss(latents, torch.randn_like(latents), torch.tensor([1.0]), told).backward()
+        denoiser.loss(latents, torch.randn_like(latents), torch.tensor([1.0]), given).backward()
         denoiser.zero_grad()
 
     step()

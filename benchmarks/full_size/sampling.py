@@ -28,18 +28,18 @@ def parity(folder: Path, size: str, frames: int) -> dict:
     unet, dtype = load_unet(folder, size), DTYPES[size]
     torch.manual_seed(0)
     latents = torch.randn(shape_of(size, frames))
-    told = conditions(latents, size)
+    given = conditions(latents, size)
     sigma = torch.tensor([1.0])
     # The same input to the bit: one value of 65,536 that rounds the other way is seen everywhere.
     scaled = over_latents(Scalings.at(sigma).c_in) * latents
-    both = torch.cat([scaled, told.condition_latents], dim=2)
+    both = torch.cat([scaled, given.condition_latents], dim=2)
     stock = unet(
-        both.to(dtype), 0.25 * sigma.log(), encoder_hidden_states=told.image_embedding.to(dtype),
-        added_time_ids=told.added_time_ids, return_dict=False,
+        both.to(dtype), 0.25 * sigma.log(), encoder_hidden_states=given.image_embedding.to(dtype),
+        added_time_ids=given.added_time_ids, return_dict=False,
     )[0].float()  # fmt: skip
     config = ModelConfig(num_frames=frames, dqformer=DQFormerConfig(branches="none"))
     denoiser = Denoiser(unet, sizes(size).text_dim, sizes(size).image_dim, config)
-    ours = denoiser.model_output(latents, sigma, told)
+    ours = denoiser.model_output(latents, sigma, given)
     return {
         "equal": torch.equal(ours, stock),
         "largest_difference": float((ours - stock).abs().max()),
@@ -82,11 +82,11 @@ def aid_sampling(folder: Path, size: str, frames: int, number: int, whole: int) 
     denoiser = make_denoiser(load_unet(folder, size), size, frames).eval()
     denoiser.insertion.lora.merge()  # as for every prediction in float32; most have none
     latents = torch.randn(shape_of(size, frames))
-    told = conditions(latents, size)
-    asked = samplers(size, whole or 25)
+    given = conditions(latents, size)
+    settings = samplers(size, whole or 25)
 
     def start(sampler: SamplerConfig) -> Callable:
-        return guided_denoise(denoiser, told, told.text.zeros(), sampler)
+        return guided_denoise(denoiser, given, given.text.zeros(), sampler)
 
     denoise = start(DUAL)
     inside, outside = torch.tensor([10.0]), torch.tensor([0.5])
@@ -94,7 +94,7 @@ def aid_sampling(folder: Path, size: str, frames: int, number: int, whole: int) 
         "guided_seconds": timed(lambda: denoise(latents, inside), number),
         "plain_seconds": timed(lambda: denoise(latents, outside), number),
     }
-    for name, sampler in asked.items():
+    for name, sampler in settings.items():
         sigmas = karras_sigmas(sampler.num_steps, sampler.sigma_min, sampler.sigma_max, sampler.rho)
         low, high = sampler.guidance_interval
         known = {"guided_steps": sum(low <= s <= high for s in sigmas.tolist()[:-1])}
@@ -119,8 +119,8 @@ def stock_sampling(folder: Path, size: str, frames: int, number: int, whole: int
     scheduler = EulerDiscreteScheduler.from_pretrained(folder / "scheduler")
     torch.manual_seed(0)
     latents = torch.randn(shape_of(size, frames), dtype=dtype)
-    told = conditions(latents, size).to(dtype)
-    null = told.without_image()
+    given = conditions(latents, size).to(dtype)
+    null = given.without_image()
 
     def step(index: int, x: torch.Tensor) -> torch.Tensor:
         level = scheduler.timesteps[index]
@@ -131,7 +131,7 @@ def stock_sampling(folder: Path, size: str, frames: int, number: int, whole: int
                 encoder_hidden_states=c.image_embedding, added_time_ids=c.added_time_ids,
                 return_dict=False,
             )[0]
-            for c in (null, told, told)
+            for c in (null, given, given)
         )  # fmt: skip
         output = nothing + S_V * (image - nothing) + S_T * (text - image)
         return scheduler.step(output, level, x).prev_sample

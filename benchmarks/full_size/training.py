@@ -87,12 +87,12 @@ def aid_steps(
     parameters = dict(denoiser.trained.named_parameters())
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-5, fused=True)
     average = AveragedWeights(parameters, 0.999)
-    told = conditions(latents, size)
+    given = conditions(latents, size)
     generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
-        empty = told.text.zeros()
-        dropped = denoiser.drop_conditions(told, empty, generator)
+        empty = given.text.zeros()
+        dropped = denoiser.drop_conditions(given, empty, generator)
         sigma = sample_sigmas(1, NoiseConfig(), generator)
         noise = torch.randn(latents.shape, generator=generator)
         denoiser.loss(latents, noise, sigma, dropped).mean().backward()
@@ -103,12 +103,12 @@ def aid_steps(
 
     found = {"seconds": timed(step, number), "trained": sum(p.numel() for p in parameters.values())}
     if out is not None:
-        found |= save_and_reload(denoiser.eval(), folder, out, latents, told)
+        found |= save_and_reload(denoiser.eval(), folder, out, latents, given)
     return found
 
 
 def save_and_reload(
-    denoiser: Denoiser, folder: Path, out: Path, latents: Tensor, told: Conditions
+    denoiser: Denoiser, folder: Path, out: Path, latents: Tensor, given: Conditions
 ) -> dict:
     """Saves, loads again strictly, and compares tensors and outputs bit for bit."""
     info = CheckpointInfo(
@@ -121,7 +121,7 @@ def save_and_reload(
     saved = time.perf_counter() - start
     sigma = torch.tensor([1.0])
     with torch.no_grad():
-        expected = denoiser(latents, sigma, told)
+        expected = denoiser(latents, sigma, given)
     state = {name: tensor.clone() for name, tensor in denoiser.trained_state_dict().items()}
     denoiser.insertion.detach()
     unet = denoiser.unet
@@ -130,7 +130,7 @@ def save_and_reload(
     again, _ = load_checkpoint(out, unet, "0" * 16)
     loaded = time.perf_counter() - start
     with torch.no_grad():
-        is_same = torch.equal(again(latents, sigma, told), expected)
+        is_same = torch.equal(again(latents, sigma, given), expected)
     tensors = load_file(out / "trained.safetensors")
     return {
         "save_seconds": round(saved, 2),
