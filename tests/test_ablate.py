@@ -81,7 +81,7 @@ def test_the_eleven_rows_have_recipes_and_the_two_full_models_share_their_runs()
         choose_rows(["adapters_all"])
 
 
-def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(bench):
+def test_rows_are_trained_and_scored_and_a_second_call_runs_nothing(bench):
     call, calls, out = bench
     asked = ["conditions_none", "conditions_full", "adapters_none", "adapters_full"]
     written = call(rows=asked, jobs=2)

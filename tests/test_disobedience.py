@@ -56,13 +56,13 @@ def test_twins_are_the_other_objects_of_a_colour(asked, twins):
         ({}, "no task"),
     ],
 )
-def test_what_is_shown_instead(change, words):
+def test_the_kind_of_wrong_video_is_named(change, words):
     video = {"shown": None, "holds": False, "num_lost": 0, "bystander_displacement": 0.003}
     assert SCRIPT["shown_instead"](row("red ball"), {**video, **change}) == words
 
 
 @pytest.mark.parametrize("has_report", [False, True])
-def test_what_does_not_belong_together_is_refused_in_one_sentence(tmp_path, capsys, has_report):
+def test_a_report_of_other_data_is_refused_in_one_sentence(tmp_path, capsys, has_report):
     write_manifest(tmp_path, [row("red ball")])
     if has_report:
         video = {"set": "the instruction", "id": "forks-000000-0"}

@@ -28,7 +28,7 @@ def frame(generator):
 
 
 @pytest.mark.filterwarnings("ignore:.*cut off", "ignore:.*not in the grammar")
-def test_the_pipeline_draws_what_the_predictor_draws(model, tiny_backbone, frame):
+def test_the_pipeline_predicts_the_videos_of_the_predictor(model, tiny_backbone, frame):
     made = aid.AIDPipeline.from_pretrained(model, tiny_backbone)
     made.set_progress_bar_config(disable=True)
     steps = []
@@ -116,7 +116,7 @@ def test_components_are_the_stock_ones_and_moving_keeps_trained_weights_in_float
     assert {p.dtype for p in made.predictor.denoiser.trained.parameters()} == {torch.float32}
 
 
-def test_what_is_saved_is_the_small_folder_and_it_loads_again(
+def test_only_the_trained_part_is_saved_and_it_loads_again(
     model, tiny_backbone, tmp_path, monkeypatch
 ):
     made = aid.AIDPipeline.from_pretrained(model, tiny_backbone)
@@ -141,7 +141,7 @@ def test_what_is_saved_is_the_small_folder_and_it_loads_again(
     assert sent == {"me/aid": files}
 
 
-def test_the_model_card_says_what_is_known_and_what_is_not(model, tmp_path, tiny_config):
+def test_the_model_card_states_what_is_known_and_unknown(model, tmp_path, tiny_config):
     text = (model / "README.md").read_text()
     head = yaml.safe_load(text.split("---")[1])
     assert head["library_name"] == "aid-video"
@@ -163,7 +163,7 @@ def test_the_base_model_is_read_from_the_folder_that_the_hub_made():
     assert base_model("backbone") is None
 
 
-def test_networks_take_turns_on_the_device(monkeypatch):
+def test_offloaded_networks_use_the_device_one_at_a_time(monkeypatch):
     networks = [nn.Linear(2, 2) for _ in range(3)]
     places = {id(network): "cpu" for network in networks}
     monkeypatch.setattr(nn.Module, "to", lambda self, d: places.update({id(self): str(d)}))

@@ -4,7 +4,7 @@ import pytest
 
 from aid.conditioning.states import (
     NoStateWriter,
-    UnaskedStateWriter,
+    UnavailableStateWriter,
     choose_state_writer,
     state_writer_of_checkpoint,
 )
@@ -65,7 +65,7 @@ def test_a_state_writer_of_another_package_is_chosen_by_its_name(kitchen):
     assert writer.write([], ["boil water"]) == [["the arm does: boil water"]]
     assert type(state_writer_of_checkpoint("kitchen-rules")) is type(writer)
     assert isinstance(state_writer_of_checkpoint("none"), NoStateWriter)
-    assert isinstance(state_writer_of_checkpoint("garage-rules"), UnaskedStateWriter)
+    assert isinstance(state_writer_of_checkpoint("garage-rules"), UnavailableStateWriter)
 
 
 def test_an_extractor_of_another_package_is_the_default_for_its_world(kitchen):

@@ -61,7 +61,7 @@ def test_evaluate_hands_rows_and_predictor_on(
     assert "the table" in capsys.readouterr().out
 
 
-def test_evaluate_takes_the_states_from_whom_it_is_told(
+def test_evaluate_uses_the_named_state_writer(
     tiny_backbone, tiny_config, tiny_manifest, tmp_path, monkeypatch
 ):
     import aid.evaluate
@@ -127,9 +127,9 @@ def test_evaluate_asks_a_language_model_before_the_video_model_is_loaded(
 
     def tell(data, rows, writer, shown, on_row):
         assert (shown.num_frames, shown.height, shown.width) == (3, 64, 64)
-        asked.append((writer.book, len(rows)))
+        asked.append((writer.answers_file, len(rows)))
 
-    monkeypatch.setattr(aid.states, "tell_rows", tell)
+    monkeypatch.setattr(aid.states, "write_states", tell)
     monkeypatch.setattr(aid.predict.Predictor, "from_pretrained", load)
     flags = ["--model", tmp_path / "aid", "--backbone", tiny_backbone]
     flags += ["--data", tiny_manifest, "--out", tmp_path / "r"]

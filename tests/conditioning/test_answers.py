@@ -44,7 +44,7 @@ READ = {
 
 
 @pytest.mark.parametrize("answer", READ.values(), ids=READ)
-def test_states_are_read_out_of_every_dress(answer):
+def test_states_are_parsed_from_every_format(answer):
     states = read_answer(answer, 3)
     assert [state.strip(" ?") for state in states] == [A, B, C]
 
@@ -75,7 +75,7 @@ def test_states_are_read_out_of_every_dress(answer):
         (f"1. {A}\n2. {B}\n3. {'very ' * 100}red", "rambling"),
     ],
 )
-def test_an_answer_without_the_states_is_told_by_its_kind(answer, kind):
+def test_an_answer_without_states_is_refused_by_its_kind(answer, kind):
     with pytest.raises(UnusableAnswer) as failure:
         read_answer(answer, 3)
     assert failure.value.kind == kind
@@ -88,7 +88,7 @@ def test_of_too_many_states_the_first_and_the_last_stay():
     assert read_answer(answer, 1) == ["Stage number 9"]
 
 
-def test_numbers_within_a_sentence_are_no_numbering():
+def test_numbers_within_a_sentence_do_not_number_states():
     answer = (
         "1. It moves 2.5 cm to the left\n2. It stands 3 cm from the bowl\n3. It is 10.5 cm away"
     )
@@ -106,7 +106,7 @@ def dressed(states, style, rng):
     return before + rng.choice(["\n", "\n\n"]).join(lines) + after
 
 
-def test_what_is_written_in_any_style_is_read_back():
+def test_states_in_any_style_are_read_back():
     rng = np.random.default_rng(0)
     words = ["the", "gripper", "red", "block", "bowl", "moves", "towards", "3", "opens,", "it-self"]
     for _ in range(300):
@@ -120,7 +120,7 @@ def test_what_is_written_in_any_style_is_read_back():
         assert read_answer(answer, number) == states, answer
 
 
-def test_garbage_gives_that_many_sentences_or_a_reason():
+def test_random_text_gives_the_number_of_states_or_a_reason():
     rng = np.random.default_rng(1)
     alphabet = list("ab .:;-*#_`'\"()[]{}<>\\/\n\t0123\x00é漢,!?|")
     pieces = ["1. ", "2) ", "- ", "```json\n", "<think>", "</think>", '{"states": [', '"a", ', "]}"]

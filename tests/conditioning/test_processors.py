@@ -13,9 +13,8 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from aid.conditioning.asking import Question
-from aid.conditioning.local_model import LocalModel
-from aid.conditioning.processors import load_processor
+from aid.conditioning.language_model import Question
+from aid.conditioning.local_model import LocalModel, load_processor
 from aid.conditioning.states import choose_state_writer
 
 PARTS = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>")
@@ -76,7 +75,7 @@ def test_a_qwen_vl_answers_from_frame_and_words_in_batches_of_any_size(qwen):
 
 
 @pytest.mark.skipif(find_spec("torchvision") is not None, reason="is about its absence")
-def test_what_reads_videos_is_left_out_and_the_rest_is_transformers_own(qwen):
+def test_the_video_part_is_left_out_and_the_rest_is_that_of_transformers(qwen):
     processor = load_processor(str(qwen))
     assert processor.__class__.__mro__[1].__name__ == "Qwen2VLProcessor"
     assert not hasattr(processor, "video_processor")
@@ -84,7 +83,7 @@ def test_what_reads_videos_is_left_out_and_the_rest_is_transformers_own(qwen):
 
 
 @pytest.mark.skipif(find_spec("torchvision") is not None, reason="is about its absence")
-def test_a_model_whose_pictures_need_torchvision_says_what_to_install(tmp_path):
+def test_a_model_whose_images_need_torchvision_names_what_to_install(tmp_path):
     tiny_tokenizer("<image>").save_pretrained(tmp_path)
     Cohere2VisionConfig().save_pretrained(tmp_path)
     settings = {"image_processor_type": "Cohere2VisionImageProcessor"}

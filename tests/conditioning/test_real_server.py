@@ -74,12 +74,12 @@ def smollm2_served(tmp_path):
         yield address
 
 
-def test_a_real_server_shows_a_real_model_the_frame_and_says_states(served):
+def test_a_real_server_with_a_real_model_writes_states_from_the_frame(served):
     """The model has learnt what to say to which frame and instruction."""
     cases = [(colour, said) for said in VERBS for colour in FRAMES]
     config = AskingConfig(timeout=300.0, concurrency=2)
     writer = choose_state_writer(f"server:{served}?states=2", asking=config)
-    said = writer.tell([FRAMES[colour] for colour, _ in cases], [said for _, said in cases])
+    said = writer.ask([FRAMES[colour] for colour, _ in cases], [said for _, said in cases])
     assert [one.detail for one in said] == [""] * 4
     assert [one.states for one in said] == [read_answer(answer(*case), 2) for case in cases]
 
@@ -90,7 +90,7 @@ def test_a_real_server_answers_with_a_small_real_model(smollm2_served):
     config = AskingConfig(timeout=900.0, concurrency=1)
     writer = choose_state_writer(f"server:{smollm2_served}?states=2&sees=text", asking=config)
     black = np.zeros((8, 8, 3), np.uint8)
-    (said,) = writer.tell([black], ["open the drawer"])
+    (said,) = writer.ask([black], ["open the drawer"])
     print(said)
     assert said.detail == ""
     words = said.answer.lower().split()

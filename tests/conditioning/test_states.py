@@ -30,23 +30,23 @@ def row(identity, instruction, *states):
 ROWS = [row("a", "push it", "it moves"), row("b", "push it", "it falls", "it lies"), row("c", "go")]
 
 
-def test_replay_tells_equal_instructions_apart_by_their_rows():
+def test_replay_distinguishes_equal_instructions_by_their_rows():
     written = ReplayStateWriter(ROWS).write([FRAME] * 3, ["push it", "push it", "go"])
     assert written == [["it moves"], ["it falls", "it lies"], []]
 
 
 @pytest.mark.parametrize("asked", [["go", "push it", "push it"], ["push it"], ["x", "y", "z"]])
-def test_replay_refuses_other_questions_than_its_rows(asked):
+def test_replay_refuses_instructions_of_other_rows(asked):
     with pytest.raises(ValueError, match="3 recorded videos"):
         ReplayStateWriter(ROWS).write([FRAME] * len(asked), asked)
 
 
-def test_writers_are_chosen_by_the_name_they_carry():
+def test_writers_are_chosen_by_name():
     for name in ("replay", "tabletop-rules", "none"):
         assert choose_state_writer(name, ROWS).name == name
 
 
-def test_no_writer_says_nothing():
+def test_the_writer_none_writes_no_states():
     assert choose_state_writer("none").write([FRAME] * 2, ["push it", "go"]) == [[], []]
 
 
@@ -60,7 +60,7 @@ def test_replay_without_rows_is_refused():
         choose_state_writer("replay")
 
 
-def test_recorded_states_carry_who_wrote_them_and_what_they_saw():
+def test_recorded_states_keep_their_writer_and_provenance():
     by_model = {"state_writer": "vlm:a/b?prompt=1", "states_see": "first_frame"}
     one = ReplayStateWriter([replace(row, **by_model) for row in ROWS])
     assert (one.name, one.sees, provenances(one)) == (
@@ -90,7 +90,7 @@ def test_a_set_without_states_is_recorded_as_having_none():
     assert (writer.name, writer.sees, provenances(writer)) == ("none", "text", [])
 
 
-def test_a_checkpoints_writer_is_used_only_where_it_asks_nobody():
+def test_a_checkpoints_writer_is_used_only_if_it_needs_no_model():
     for name in ("tabletop-rules", "none"):
         assert state_writer_of_checkpoint(name).name == name
     for name in ("replay", "column:plan", "vlm:a/b?prompt=1", "smollm2", "oracle", ""):

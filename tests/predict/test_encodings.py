@@ -26,7 +26,7 @@ def test_a_frame_is_encoded_once_and_answers_stay_in_order():
     assert torch.equal(again[1], torch.stack([b, c]).sum(-1, keepdim=True))
 
 
-def test_kinds_do_not_answer_for_each_other_and_the_oldest_is_forgotten():
+def test_kinds_are_separate_and_the_oldest_encoding_is_dropped():
     kept, asked = FrameEncodings(capacity=2), []
     a, b, c = torch.rand(3, 1, 4)
     for kind in ("x", "y", "x"):
@@ -70,7 +70,7 @@ def test_further_instructions_on_a_frame_encode_nothing_and_change_nothing(predi
     assert np.array_equal(reused, draw("push it left", picture(0)))
 
 
-def test_a_preview_can_be_looked_at_after_every_step(predictor):
+def test_a_preview_is_available_after_every_step(predictor):
     looks = []
     made = predictor(
         picture(0), "push it", states=["drop it"], num_steps=2, num_videos=2,
@@ -85,6 +85,6 @@ def test_a_preview_can_be_looked_at_after_every_step(predictor):
     assert near < far
 
 
-def test_states_can_be_asked_for_before_anything_is_drawn(predictor):
+def test_states_are_available_before_prediction(predictor):
     said = predictor.states_for(picture(0), "lift the red ball")
     assert said[-1] == "the red ball is held in the air"

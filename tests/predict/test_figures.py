@@ -53,7 +53,7 @@ def no_shipped_model(monkeypatch):
     monkeypatch.setattr(aid.predict.loading, "installed_worlds", dict)
 
 
-def test_a_score_card_beside_a_checkpoint_goes_into_its_model_card(run, tiny_backbone):
+def test_the_model_card_has_the_score_card_beside_the_checkpoint(run, tiny_backbone):
     update_model_card(run / "checkpoint", run / "score")
     text = (run / "checkpoint" / "README.md").read_text()
     assert "### Ours on forks\n" in text and "| the model | 61.0 % |" in text
@@ -67,7 +67,7 @@ def test_a_score_card_beside_a_checkpoint_goes_into_its_model_card(run, tiny_bac
     assert "| the model | 61.0 % |" in (run.parent / "saved" / "README.md").read_text()
 
 
-def test_whose_states_were_told_is_said_with_the_figures(run):
+def test_the_figures_name_the_state_writer(run):
     made_with = json.loads((run / "score" / "predictions" / "predictions.json").read_text())
     (run / "score" / "predictions" / "predictions.json").write_text(
         json.dumps(made_with | {"states": "none"})
@@ -86,7 +86,7 @@ def test_another_models_figures_are_never_taken(run):
         figures_of(run / "checkpoint", run / "score")
 
 
-def test_a_card_keeps_its_figures_where_there_are_no_others(run):
+def test_a_model_card_keeps_its_figures_if_there_are_no_new_ones(run):
     checkpoint, card = run / "checkpoint", run / "checkpoint" / "README.md"
     update_model_card(checkpoint, run / "score")
     (run / "score").rename(run.parent / "elsewhere")

@@ -59,7 +59,7 @@ def test_all_ways_to_give_two_frames_give_the_same_video(two, clip, pictures):
     assert np.array_equal(made[0].frames[:2], pixels[[0, 2]])
 
 
-def test_the_second_given_frame_has_a_say(two, clip):
+def test_the_second_given_frame_changes_the_video(two, clip):
     one, other = (two([clip[1][0], clip[1][n]], SAID, num_steps=1).frames for n in (2, 7))
     assert np.array_equal(one[0], other[0]) and not np.array_equal(one[2], other[2])
 
@@ -73,7 +73,7 @@ def test_the_second_given_frame_has_a_say(two, clip):
         ("folder", "holds 1. Give 2 pictures"),
     ],
 )
-def test_another_number_of_frames_is_refused_with_what_to_give(way, words, two, clip, tmp_path):
+def test_another_number_of_frames_is_refused_with_the_remedy(way, words, two, clip, tmp_path):
     (tmp_path / "folder").mkdir()
     Image.fromarray(clip[1][0]).save(tmp_path / "folder/1.png")
     write_mp4(tmp_path / "short.mp4", clip[1][:1], fps=8.0, lossless=True)
@@ -96,7 +96,7 @@ def test_a_model_of_one_given_frame_takes_the_first_of_a_video(predictor, clip):
     assert made.given.shape == (1, 64, 64, 3)
 
 
-def test_of_an_animated_picture_the_first_frame_is_given_and_that_is_said(tmp_path):
+def test_the_first_frame_of_an_animated_image_is_used_with_a_warning(tmp_path):
     pixels = np.stack([np.full((64, 64, 3), 80 * i, np.uint8) for i in range(3)])
     write_gif(tmp_path / "a.gif", pixels, 4.0)
     with pytest.warns(UserWarning, match=r"a\.gif.*the first is taken"):
@@ -135,7 +135,9 @@ def test_the_pipeline_takes_given_frames_for_one_instruction_or_for_each(
 
 
 @pytest.mark.parametrize("way", ["video", "folder", "pictures"])
-def test_the_command_takes_them_too(way, two_folder, tiny_backbone, clip, pictures, tmp_path):
+def test_the_command_takes_two_given_frames(
+    way, two_folder, tiny_backbone, clip, pictures, tmp_path
+):
     frames = {
         "video": [clip[0]],
         "folder": [pictures],
@@ -147,7 +149,7 @@ def test_the_command_takes_them_too(way, two_folder, tiny_backbone, clip, pictur
     assert read_video(tmp_path / "x.mp4").shape == (3, 64, 64, 3)
 
 
-def test_the_command_says_what_is_missing(two_folder, tiny_backbone, pictures, tmp_path, capsys):
+def test_the_command_names_missing_frames(two_folder, tiny_backbone, pictures, tmp_path, capsys):
     flags = ["--model", two_folder, "--backbone", tiny_backbone, "--out", tmp_path / "x.mp4"]
     command = ["predict", pictures / "frame_0.png", SAID, *flags]
     assert aid.cli.main(list(map(str, command))) == 2
@@ -221,7 +223,7 @@ def test_the_studio_gives_a_model_the_start_of_an_uploaded_video_at_its_rate(
         (lambda _: hostile.repeated_scans(), "took more than 2 s. It was given up"),
     ],
 )
-def test_a_strangers_file_costs_neither_memory_nor_time(tmp_path, monkeypatch, make, words):
+def test_a_hostile_file_costs_neither_memory_nor_time(tmp_path, monkeypatch, make, words):
     monkeypatch.setattr(reading, "SECONDS", 2.0)
     monkeypatch.setattr(reading, "SECONDS_PER_MEGABYTE", 0.0)
     (tmp_path / "a.jpg").write_bytes(make(tmp_path / "v.mp4"))

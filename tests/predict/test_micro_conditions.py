@@ -12,7 +12,7 @@ def draw(predictor, frame, number=1, **settings):
     )  # fmt: skip
 
 
-def test_micro_conditions_are_each_videos_own_and_each_has_a_say(predictor, frame):
+def test_each_micro_condition_changes_its_own_video(predictor, frame):
     told = {"motion_bucket_id": [127.0, 10.0, 127.0], "noise_aug_strength": [0.02, 0.02, 1.5]}
     together = draw(predictor, frame, 3, **told)
     alone = draw(predictor, frame, 3, **told, batch_size=1)
@@ -27,7 +27,7 @@ def test_micro_conditions_are_each_videos_own_and_each_has_a_say(predictor, fram
     assert differ(one.frames, together[1]) <= 1
 
 
-def test_numbers_that_fit_no_video_are_refused(predictor, frame):
+def test_micro_conditions_with_wrong_numbers_are_refused(predictor, frame):
     with pytest.raises(ValueError, match="motion_bucket_id needs a number for each video, 3, got"):
         draw(predictor, frame, 3, motion_bucket_id=[1.0, 2.0])
     with pytest.raises(ValueError, match=r"noise_aug_strength must be 0 or more, got -0\.1"):

@@ -23,13 +23,13 @@ SAID = "lift the red ball"
 STATES = ["lift it", "stop"]
 
 
-def test_a_seed_is_a_video(predictor, frame):
+def test_a_seed_determines_the_video(predictor, frame):
     first, second = (predictor(frame, SAID, states=STATES, seed=3).frames for _ in range(2))
     assert np.array_equal(first, second)
     assert differ(first, predictor(frame, SAID, states=STATES, seed=4).frames) > 5
 
 
-def test_guidance_may_be_left_to_some_noise_levels(predictor, frame):
+def test_guidance_can_be_limited_to_some_noise_levels(predictor, frame):
     asked = {"states": STATES, "num_steps": 2, "text_guidance": 4.0}
     nowhere, unguided, everywhere = (
         predictor(frame, SAID, **asked | changed).frames
@@ -58,7 +58,7 @@ def test_a_video_does_not_depend_on_its_batch(predictor, frame):
     assert max(differ(a, b) for a, b in zip(together, alone, strict=True)) <= 1
 
 
-def test_each_condition_has_a_say(predictor, frame):
+def test_each_condition_changes_the_video(predictor, frame):
     """Otherwise the test above would pass for a model that ignores them."""
 
     def draw(said=SAID, states=STATES, fps=4.0, seed=1):
@@ -74,7 +74,7 @@ def test_each_condition_has_a_say(predictor, frame):
         assert differ(usual, other) > 0
 
 
-def test_a_model_trained_at_one_fps_is_always_told_that(
+def test_a_model_trained_at_one_fps_always_gets_that_fps(
     tiny_backbone, tiny_config, tmp_path, frame
 ):
     config = replace(tiny_config, condition=ConditionConfig(fps=5.0))
@@ -89,7 +89,7 @@ def test_a_video_starts_with_the_given_frame(predictor, frame):
     assert np.array_equal(predictor(frame, SAID, states=STATES).frames[0], frame)
 
 
-def test_the_models_own_first_frame_can_be_had(folder, tiny_backbone, predictor, frame):
+def test_the_models_own_first_frame_is_available(folder, tiny_backbone, predictor, frame):
     own = Predictor.from_pretrained(folder, tiny_backbone, "cpu", keep_given_frames=False)
     video = own(frame, SAID, states=STATES).frames
     assert differ(video[0], frame) > 0
@@ -110,13 +110,13 @@ def test_a_frame_may_be_a_path_an_image_or_an_array(predictor, frame, tmp_path):
         ((128, 128, 3), r"128x128 \S+ x \S+ and was res"),
     ],
 )
-def test_a_frame_of_another_size_is_fitted_and_said_to_be(predictor, shape, words):
+def test_a_frame_of_another_size_is_fitted_with_a_warning(predictor, shape, words):
     with pytest.warns(UserWarning, match=words):
         made = predictor(np.zeros(shape, np.uint8), SAID, states=STATES, num_steps=1)
     assert made.frames.shape == (3, 64, 64, 3)
 
 
-def test_a_frame_of_the_right_size_is_not_talked_about(predictor, frame):
+def test_a_frame_of_the_right_size_causes_no_warning(predictor, frame):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         predictor(frame, SAID, states=STATES, num_steps=1)
@@ -144,7 +144,7 @@ def test_numbers_out_of_range_are_refused(predictor, frame):
 
 
 @pytest.mark.filterwarnings("ignore:.*text encoder reads")
-def test_a_model_of_the_table_tops_states_is_told_them_by_rules(predictor, frame):
+def test_the_rules_write_the_states_of_a_model_trained_on_them(predictor, frame):
     made = predictor(frame, SAID, num_steps=1)
     assert made.state_writer == "tabletop-rules"
     assert made.states[-1] == "the red ball is held in the air"
@@ -173,7 +173,7 @@ def test_progress_is_counted_over_all_batches(predictor, frame):
     assert counted == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_a_model_of_two_given_frames_wants_two(tiny_backbone, tiny_config, tmp_path, frame):
+def test_a_model_of_two_given_frames_needs_two(tiny_backbone, tiny_config, tmp_path, frame):
     config = replace(tiny_config, condition=ConditionConfig(num_given_frames=2))
     write_tiny_model(tmp_path / "aid", tiny_backbone, config)
     two = Predictor.from_pretrained(
@@ -200,7 +200,7 @@ def test_the_bare_backbone_is_the_stock_pipeline(tiny_backbone, frame):
     assert differ(ours, (theirs * 255).round()) <= 2
 
 
-def test_the_bare_backbone_says_that_it_ignores_words(tiny_backbone, frame):
+def test_the_bare_backbone_warns_that_it_ignores_words(tiny_backbone, frame):
     bare = Predictor.backbone_only(tiny_backbone, "cpu")
     with pytest.warns(UserWarning, match="no effect"):
         said = bare(frame, SAID, num_steps=1).frames
@@ -210,7 +210,7 @@ def test_the_bare_backbone_says_that_it_ignores_words(tiny_backbone, frame):
 
 
 @pytest.mark.filterwarnings("ignore:.*text encoder reads")
-def test_the_example_by_hand_does_what_the_predictor_does(
+def test_the_step_by_step_example_equals_the_predictor(
     folder, tiny_backbone, predictor, frame, tmp_path, monkeypatch
 ):
     Image.fromarray(frame).save(tmp_path / "a.png")

@@ -80,7 +80,7 @@ def checkpoint(tmp_path, tiny_backbone, tiny_config):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_checkpoint_names_is_not_asked_by_any_entry_point(
+def test_no_entry_point_asks_a_model_that_only_a_checkpoint_names(
     name, guarded, checkpoint, tiny_backbone, tiny_manifest, picture, frame, tmp_path, capsys
 ):
     from aid.web.limits import Limits
@@ -107,13 +107,13 @@ def test_what_a_checkpoint_names_is_not_asked_by_any_entry_point(
         lambda: pipeline(frame, SAID),
         lambda: studio.states(picture, SAID),
     ):
-        with pytest.raises(ValueError, match="asked only if you name it yourself"):
+        with pytest.raises(ValueError, match="only used if you name it yourself"):
             ask()
     states = ["the ball moves"]
     assert predictor(frame, SAID, states=states, num_steps=1).state_writer == "caller"
 
 
-def test_the_users_own_word_is_what_asks(listener, checkpoint, tiny_backbone, picture, capsys):
+def test_a_model_that_the_user_names_is_asked(listener, checkpoint, tiny_backbone, picture, capsys):
     """Without this the test above would pass for a program that can ask nobody."""
     url, connections = listener
     name = f"server:{url}/v1#m"
@@ -125,7 +125,7 @@ def test_the_users_own_word_is_what_asks(listener, checkpoint, tiny_backbone, pi
 
 
 @pytest.mark.parametrize("name", ["replay", "column:plan", "somebody else", "x" * 1000])
-def test_states_that_nobody_can_write_for_a_new_frame_are_asked_for(
+def test_recorded_states_of_a_checkpoint_must_be_given_for_a_new_frame(
     name, checkpoint, tiny_backbone, frame
 ):
     folder = checkpoint(name)
@@ -147,7 +147,7 @@ def test_states_that_nobody_can_write_for_a_new_frame_are_asked_for(
         ("backbone: '{url}/x'", "behind a URL"),
     ],
 )
-def test_a_recipe_does_not_decide_whom_a_command_asks(
+def test_a_recipe_cannot_name_the_model_that_is_asked(
     recipe, words, guarded, tmp_path, picture, capsys
 ):
     file = tmp_path / "recipe.yaml"
@@ -159,7 +159,7 @@ def test_a_recipe_does_not_decide_whom_a_command_asks(
     assert "say it yourself: --" in told
 
 
-def test_a_recipe_may_name_what_the_flag_names_too(tmp_path, picture, capsys):
+def test_a_recipe_may_name_the_model_that_the_flag_names(tmp_path, picture, capsys):
     file = tmp_path / "recipe.yaml"
     file.write_text("states_from: 'server:http://127.0.0.1:9/v1#m'")
     command = ["predict", str(picture), SAID, "--config", str(file), "--model", "nowhere"]
@@ -167,7 +167,9 @@ def test_a_recipe_may_name_what_the_flag_names_too(tmp_path, picture, capsys):
     assert "'nowhere' does not exist" in capsys.readouterr().err
 
 
-def test_data_that_names_a_server_is_only_repeated(guarded, tiny_manifest, tiny_backbone, tmp_path):
+def test_recorded_states_of_a_server_are_replayed_without_a_request(
+    guarded, tiny_manifest, tiny_backbone, tmp_path
+):
     name = f"server:{guarded}/v1#m?prompt=1"
     shutil.copytree(tiny_manifest, tmp_path / "data")
     rows = [

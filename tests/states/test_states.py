@@ -12,16 +12,16 @@ from videos import moving_square
 
 import aid.cli
 from aid.cli.states import recorded_states
-from aid.conditioning.asking import Answer, AskingStateWriter, Said
+from aid.conditioning.language_model import Answer, LanguageModelStateWriter, WrittenStates
 from aid.conditioning.states import choose_state_writer
 from aid.config import FrameConfig
 from aid.data.manifest import read_manifest, write_manifest
-from aid.states import SaidOfRow, Shown, into_rows, make_report, tell_rows
+from aid.states import FirstFrames, RowStates, make_report, rows_with_states, write_states
 from aid.states.report import repeats
 from aid.types import VideoRow
 from aid.video import fit, write_mp4
 
-SHOWN = Shown(frames=FrameConfig(), num_frames=2, height=64, width=64)
+SHOWN = FirstFrames(frames=FrameConfig(), num_frames=2, height=64, width=64)
 SAID = ["push the red block to the left", "lift the red block", "drop the red block"]
 
 
@@ -59,17 +59,19 @@ def data(tmp_path):
 
 
 def painted(data, painter):
-    return AskingStateWriter("vlm:a/b?prompt=1", "first_frame", painter, 2, data / "book.jsonl")
+    return LanguageModelStateWriter(
+        "vlm:a/b?prompt=1", "first_frame", painter, 2, data / "answers.jsonl"
+    )
 
 
-def test_each_video_is_asked_about_with_its_own_first_frame(data):
+def test_the_model_gets_the_first_frame_of_each_video(data):
     painter, seen = Painter(), []
     writer = painted(data, painter)
-    told = tell_rows(data, read_manifest(data), writer, SHOWN, lambda *count: seen.append(count))
-    assert [one.said.states[0] for one in told] == ["[0, 0, 0]", "[20, 0, 0]", "[40, 0, 0]"]
+    told = write_states(data, read_manifest(data), writer, SHOWN, lambda *count: seen.append(count))
+    assert [one.result.states[0] for one in told] == ["[0, 0, 0]", "[20, 0, 0]", "[40, 0, 0]"]
     assert seen[-1] == (3, 3)
     assert not painter.is_loaded, "the model's memory is given back"
-    rows = into_rows(told, writer)
+    rows = rows_with_states(told, writer)
     assert [state.text for state in rows[1].states][1] == "lift the red block is done"
     assert (rows[1].state_writer, rows[1].states_see) == (writer.name, "first_frame")
     replay = choose_state_writer("replay", rows)
@@ -80,7 +82,7 @@ def test_a_video_without_an_instruction_is_refused(data):
     rows = read_manifest(data)
     rows[1] = VideoRow(**{**rows[1].to_json(), "instruction": "", "states": []})
     with pytest.raises(ValueError, match="1 of 3 videos have no instruction, the first is '1'"):
-        tell_rows(data, rows, painted(data, Painter()), SHOWN)
+        write_states(data, rows, painted(data, Painter()), SHOWN)
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def shown_to(server, model):
 
 
 @pytest.mark.parametrize("command", ["data states", "prepare", "predict"])
-def test_a_language_model_is_shown_the_frame_that_training_sees(
+def test_the_model_gets_the_frame_that_training_sees(
     command, turned, server, tiny_backbone, tiny_config, tmp_path, request
 ):
     folder, expected, picture = turned
@@ -139,7 +141,7 @@ def test_a_language_model_is_shown_the_frame_that_training_sees(
     assert np.array_equal(shown[0], expected)
 
 
-def test_the_person_who_looks_at_the_sheet_sees_that_frame_too(turned):
+def test_the_sheet_shows_the_frame_that_training_sees(turned):
     folder, expected, _ = turned
     size = ["--frames.height", "64", "--frames.width", "64"]
     assert states_command(folder, "--writer", "tabletop-rules", *size) == 0
@@ -148,7 +150,7 @@ def test_the_person_who_looks_at_the_sheet_sees_that_frame_too(turned):
     assert np.array_equal(sheet[8:168, 8:168], np.array(large))
 
 
-def test_windows_are_asked_about_one_by_one_and_not_written_into_the_manifest(data, capsys):
+def test_each_window_gets_states_and_they_are_not_written_into_the_manifest(data, capsys):
     flags = ["--writer", "tabletop-rules", "--frames.fps", "2", "--model.num_frames", "2"]
     assert states_command(data, *flags) == 0
     assert states_command(data, *flags, "--into_manifest") == 2
@@ -158,14 +160,18 @@ def test_windows_are_asked_about_one_by_one_and_not_written_into_the_manifest(da
 def said_of(row_id, instruction, *states, failure="", scene=0):
     row = VideoRow(id=row_id, video=f"{row_id}.mp4", instruction=instruction, num_frames=2, fps=1.0,
                    height=8, width=8, world={"scene": scene})  # fmt: skip
-    return SaidOfRow(row, Said(list(states), failure, f"{failure}: why" if failure else ""))
+    return RowStates(
+        row, WrittenStates(list(states), failure, f"{failure}: why" if failure else "")
+    )
 
 
-def test_the_report_counts_what_can_go_wrong():
+def test_the_report_counts_faults():
     told = [
         said_of("a", SAID[0], "the gripper moves", "the block has moved"),
-        said_of("b", SAID[1], "The gripper moves.", "A block has moved"),  # deaf, as is a
-        said_of("c", SAID[1], "the gripper moves", "the block has moved", scene=1),  # not deaf
+        said_of(
+            "b", SAID[1], "The gripper moves.", "A block has moved"
+        ),  # ignores the instruction, as does a
+        said_of("c", SAID[1], "the gripper moves", "the block has moved", scene=1),  # another scene
         said_of("d", SAID[2], "it falls", "It falls!"),  # twice the same
         said_of("e", SAID[2], "Drop the red block", "it lies"),  # repeats
         said_of("f", SAID[2], failure="refusal"),
@@ -176,8 +182,8 @@ def test_the_report_counts_what_can_go_wrong():
     assert (report.num_videos, report.with_states) == (8, 5)
     assert report.failures == {"too few": 2, "refusal": 1}
     assert [one["id"] for one in report.failed] == ["f", "g", "h"]
-    assert (report.deaf, report.with_duplicates, report.repeating) == (2, 1, 1)
-    assert json.loads(json.dumps(report.to_json()))["deaf"] == 2
+    assert (report.ignoring_instruction, report.with_duplicates, report.repeating) == (2, 1, 1)
+    assert json.loads(json.dumps(report.to_json()))["ignoring_instruction"] == 2
     assert "3 (2 too few, 1 refusal)" in report.to_text()
 
 
@@ -191,7 +197,7 @@ def test_the_report_counts_what_can_go_wrong():
         ("", False),
     ],
 )
-def test_a_state_repeats_the_instruction_if_it_has_its_words(state, is_repetition):
+def test_a_state_with_the_words_of_the_instruction_repeats_it(state, is_repetition):
     assert repeats(state, SAID[0]) is is_repetition
 
 
@@ -221,7 +227,7 @@ def test_states_go_into_a_manifest_that_has_none_and_into_no_other(data, capsys)
     assert "has states of its own" in capsys.readouterr().err
 
 
-def test_preparing_asks_about_what_is_not_yet_known_and_replays_it(data, server):
+def test_prepare_requests_missing_states_and_uses_stored_ones(data, server):
     name = f"server:{server}/v1#good?states=2"
     rows = read_manifest(data)
     replay = recorded_states(data, rows[:2], name, FrameConfig(), 2)
@@ -233,8 +239,8 @@ def test_preparing_asks_about_what_is_not_yet_known_and_replays_it(data, server)
     assert written[1] == ["It begins with lift the red block", "It is done"]
     asked = len((data / "states" / "answers.jsonl").read_text().splitlines())
     assert states_command(data, "--writer", name) == 0
-    book = (data / "states" / "answers.jsonl").read_text().splitlines()
-    assert (asked, len(book)) == (2, 3)
+    answers_file = (data / "states" / "answers.jsonl").read_text().splitlines()
+    assert (asked, len(answers_file)) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +254,6 @@ def test_preparing_asks_about_what_is_not_yet_known_and_replays_it(data, server)
         (["--writer", "smollm2", "--asking.concurrency", "0"], "concurrency must be at least 1"),
     ],
 )
-def test_a_mistake_is_a_sentence(data, flags, words, capsys):
+def test_an_error_is_one_sentence(data, flags, words, capsys):
     assert states_command(data, *flags) == 2
     assert re.search(words, capsys.readouterr().err)

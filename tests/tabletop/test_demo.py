@@ -48,7 +48,7 @@ def test_every_instruction_becomes_a_video_and_every_frame_a_sheet(
     assert "2 videos, " in printed
 
 
-def test_a_sheet_has_a_row_for_each_video_and_room_for_its_title():
+def test_a_sheet_has_a_row_for_each_video_and_space_for_its_title():
     videos = [np.zeros((16, 64, 64, 3), np.uint8)] * 3
     one = titled_sheet("title", ["a"], videos[:1], fps=4.0)
     three = titled_sheet("title", ["a", "b", "c"], videos, fps=4.0)

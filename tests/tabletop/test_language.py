@@ -64,7 +64,7 @@ def test_other_sentences_are_refused_with_an_example(sentence):
 @pytest.mark.parametrize(
     "said", ["把红色方块放进蓝碗", "🎬", "ｐｕｔ", "поставь", "ضع", "ö", "o\u0308ffne", "2"]
 )
-def test_words_of_other_scripts_signs_and_digits_are_unknown_not_unseen(said):
+def test_words_of_other_scripts_signs_and_digits_count_as_unknown(said):
     assert language.unknown_words(said) == [said]
     assert language.unknown_words(f"put it {said}, gently") == ["it", said, "gently"]
     with pytest.raises(ValueError, match="is not a table-top sentence"):
@@ -87,7 +87,7 @@ def test_a_task_has_four_states_that_name_its_object_and_tell_failure_from_succe
     assert "not" in failure[-1] or "still" in failure[-1]
 
 
-def test_a_missed_grasp_is_said():
+def test_states_mention_a_missed_grasp():
     states = language.states(Task("put", "red ball", "blue plate"), grasps=False, carries=False)
     assert states[1] == "the gripper fails to grasp the red ball"
     assert states[2] == "the gripper moves to the blue plate without the red ball"

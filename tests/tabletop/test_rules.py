@@ -25,12 +25,12 @@ def test_an_unknown_word_is_named_and_leaves_no_states():
         assert RuleStateWriter().write([FRAME], ["lift the hammer gently"]) == [[]]
 
 
-def test_known_words_in_an_unknown_sentence_are_said_to_be_that():
+def test_an_unknown_sentence_of_known_words_is_reported_as_such():
     with pytest.warns(UserWarning, match="knows the words but not this sentence"):
         assert RuleStateWriter().write([FRAME], ["lift the block red"]) == [[]]
 
 
-def test_one_odd_instruction_does_not_spoil_the_others():
+def test_an_unknown_instruction_does_not_affect_the_others():
     with pytest.warns(UserWarning, match="tango"):
         written = RuleStateWriter().write([FRAME] * 3, ["tango", "lift the red ball", ""])
     assert [len(states) for states in written] == [0, 4, 0]

@@ -466,11 +466,11 @@ def _check_states(states_from: str, predictor: str, data: str) -> None:
 
 def _check_default_writer(model: str, info: "CheckpointInfo") -> None:
     """Refuses a checkpoint whose states nobody writes until the user names a writer."""
-    from aid.conditioning.states import UnaskedStateWriter
+    from aid.conditioning.states import UnavailableStateWriter
     from aid.predict.loading import default_state_writer
 
     writer = default_state_writer(info)
-    if isinstance(writer, UnaskedStateWriter):
+    if isinstance(writer, UnavailableStateWriter):
         raise ValueError(
             f"the states that {model!r} reads are {writer.name}. Give the states of these rows: "
             f"say with --states_from where they come from: {RECORDED} (recorded states of the "
@@ -496,8 +496,8 @@ def _predictor(
     """The model, or its bare backbone for so many frames."""
     from aid.conditioning.states import NoStateWriter
     from aid.predict import Predictor, find_model, state_writer_of
-    from aid.states import Shown
-    from aid.states.writing import BOOK
+    from aid.states import FirstFrames
+    from aid.states.writing import ANSWERS_FILE
 
     loading = {
         "device": device, "precision": precision, "offload": offload,
@@ -507,9 +507,9 @@ def _predictor(
         writer = NoStateWriter()  # each row's own are handed over
         return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
     if kind == "model":
-        writer = state_writer_of(model, states_from, data / BOOK, device)
+        writer = state_writer_of(model, states_from, data / ANSWERS_FILE, device)
         one = settings.frames
-        ask_about(writer, data, rows, Shown(frames=one.frames, num_frames=one.num_frames,
+        ask_about(writer, data, rows, FirstFrames(frames=one.frames, num_frames=one.num_frames,
                                             height=one.height, width=one.width))  # fmt: skip
         return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
     folder = backbone or find_model(model)[1]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from aid.conditioning.states import StateWriter
-    from aid.states import Shown
+    from aid.states import FirstFrames
     from aid.types import VideoRow
 
 
@@ -50,9 +50,9 @@ def states(
     from aid.data.store import Store
     from aid.data.windows import cut_windows
     from aid.models.devices import choose_device
-    from aid.states import into_rows, make_report, tell_rows
+    from aid.states import make_report, rows_with_states, write_states
     from aid.states.report import write_sheet
-    from aid.states.writing import BOOK
+    from aid.states.writing import ANSWERS_FILE
     from aid.video import remove_leftovers
 
     device = str(choose_device(device))
@@ -71,12 +71,12 @@ def states(
             "cuts windows. Leave one of the two out; `aid prepare` finds what was answered anyway."
         )
     rows = cut_windows(rows[:limit], frames, num_frames)
-    chosen = choose_state_writer(writer, rows, data / BOOK, asking, device)
+    chosen = choose_state_writer(writer, rows, data / ANSWERS_FILE, asking, device)
     shown = _shown(rows, frames, num_frames)
     with progress_bar("states") as on_row:
-        told = tell_rows(data, rows, chosen, shown, on_row)
+        told = write_states(data, rows, chosen, shown, on_row)
     report = make_report(told, chosen)
-    folder = (data / BOOK).parent / re.sub(r"[^\w.=-]+", "-", chosen.name).strip("-")
+    folder = (data / ANSWERS_FILE).parent / re.sub(r"[^\w.=-]+", "-", chosen.name).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
     for place in (data, folder):
         remove_leftovers(place, "*")
@@ -91,17 +91,17 @@ def states(
             f"{str(folder / 'report.json')!r}."
         )
     if into_manifest:
-        write_manifest(data, into_rows(told, chosen))
+        write_manifest(data, rows_with_states(told, chosen))
         print(data / "manifest.jsonl")
 
 
-def _shown(rows: list["VideoRow"], frames: FrameConfig, num_frames: int) -> "Shown":
+def _shown(rows: list["VideoRow"], frames: FrameConfig, num_frames: int) -> "FirstFrames":
     """The frames and the size of videos that `aid prepare` takes."""
     from aid.data.windows import common_size
-    from aid.states import Shown
+    from aid.states import FirstFrames
 
     height, width = common_size(rows, frames)
-    return Shown(frames=frames, num_frames=num_frames, height=height, width=width)
+    return FirstFrames(frames=frames, num_frames=num_frames, height=height, width=width)
 
 
 def recorded_states(
@@ -124,18 +124,18 @@ def recorded_states(
         num_frames: of a video.
         device: where a language model on this machine computes.
     """
-    from aid.conditioning.asking import AskingStateWriter
+    from aid.conditioning.language_model import LanguageModelStateWriter
     from aid.conditioning.states import ReplayStateWriter, choose_state_writer
-    from aid.states import into_rows, make_report, tell_rows
-    from aid.states.writing import BOOK
+    from aid.states import make_report, rows_with_states, write_states
+    from aid.states.writing import ANSWERS_FILE
 
-    writer = choose_state_writer(name, rows, data / BOOK, device=device)
-    if not isinstance(writer, AskingStateWriter):
+    writer = choose_state_writer(name, rows, data / ANSWERS_FILE, device=device)
+    if not isinstance(writer, LanguageModelStateWriter):
         return writer
     with progress_bar("states") as on_row:
-        told = tell_rows(data, rows, writer, _shown(rows, frames, num_frames), on_row)
+        told = write_states(data, rows, writer, _shown(rows, frames, num_frames), on_row)
     print(make_report(told, writer).to_text())
-    return ReplayStateWriter(into_rows(told, writer))
+    return ReplayStateWriter(rows_with_states(told, writer))
 
 
 def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: list[str]) -> None:
@@ -149,13 +149,13 @@ def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: l
     Raises:
         ValueError: it cannot be asked, or the user has to name a writer.
     """
-    from aid.conditioning.asking import AskingStateWriter
-    from aid.conditioning.states import UnaskedStateWriter, release
+    from aid.conditioning.language_model import LanguageModelStateWriter
+    from aid.conditioning.states import UnavailableStateWriter, release
 
-    if isinstance(writer, UnaskedStateWriter):
+    if isinstance(writer, UnavailableStateWriter):
         writer.write(frames, instructions)
-    if isinstance(writer, AskingStateWriter):
-        writer.tell(frames, instructions)
+    if isinstance(writer, LanguageModelStateWriter):
+        writer.ask(frames, instructions)
         release(writer)
 
 
@@ -163,7 +163,7 @@ def ask_about(
     writer: "StateWriter",
     data: Path,
     rows: list["VideoRow"],
-    shown: "Shown",
+    shown: "FirstFrames",
 ) -> None:
     """Likewise about the videos of a data set; its answers are kept in the writer's book.
 
@@ -173,12 +173,12 @@ def ask_about(
         rows: as they are evaluated.
         shown: what it sees of a video, as the video model is given it.
     """
-    from aid.conditioning.asking import AskingStateWriter
-    from aid.conditioning.states import UnaskedStateWriter
-    from aid.states import tell_rows
+    from aid.conditioning.language_model import LanguageModelStateWriter
+    from aid.conditioning.states import UnavailableStateWriter
+    from aid.states import write_states
 
-    if isinstance(writer, UnaskedStateWriter):
+    if isinstance(writer, UnavailableStateWriter):
         writer.write([], [])
-    if isinstance(writer, AskingStateWriter):
+    if isinstance(writer, LanguageModelStateWriter):
         with progress_bar("states") as on_row:
-            tell_rows(data, rows, writer, shown, on_row)
+            write_states(data, rows, writer, shown, on_row)

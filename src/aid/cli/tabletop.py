@@ -182,7 +182,7 @@ def demo(
     """
     check_folder(out if out.exists() else out.parent)
     keep_freed_memory(device)
-    from aid.conditioning.states import UnaskedStateWriter
+    from aid.conditioning.states import UnavailableStateWriter
     from aid.models.devices import choose_device
     from aid.predict import Predictor, state_writer_of
     from aid.tabletop import ASSETS
@@ -192,7 +192,7 @@ def demo(
     choose_device(device)  # refuses one that is not there
     read_frames(frames or ASSETS / "frames")
     writer = state_writer_of(model, states_from, device=device)
-    if isinstance(writer, UnaskedStateWriter):
+    if isinstance(writer, UnavailableStateWriter):
         writer.write([], [])
     predictor = Predictor.from_pretrained(
         model, backbone, device, state_writer=writer, precision=precision, offload=offload

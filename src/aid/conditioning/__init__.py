@@ -1,1 +1,1 @@
-"""What the denoiser is told: who says the states, and how sentences become tokens."""
+"""The conditions in words: state writers, and the encoding of sentences as tokens."""

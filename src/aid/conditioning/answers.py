@@ -1,6 +1,6 @@
-"""Reads the states out of a language model's answer, however ugly, or says why it cannot.
+"""Parses the states in a language model's answer, or gives the reason why it cannot.
 
-Called by `asking.py` with the words of an answer; nothing here knows a model.
+`language_model.py` calls it with the text of an answer; it depends on no particular model.
 """
 
 import json
@@ -32,7 +32,7 @@ _CHATTER = re.compile(
 
 
 class UnusableAnswer(ValueError):
-    """An answer without the states that were asked for.
+    """An answer without the requested states.
 
     `kind` is "empty", "refusal", "too few", "malformed" or "rambling".
     """
@@ -43,25 +43,25 @@ class UnusableAnswer(ValueError):
 
 
 def read_answer(answer: str, num_states: int) -> list[str]:
-    """The states that an answer names, earliest first, exactly `num_states`.
+    """The states in an answer, earliest first, exactly `num_states`.
 
-    Reads numbered lines, bullets, JSON (also in a fence or amid words), numbers within one line,
-    plain lines and plain sentences; leaves thoughts, headings and chatter out. Of too many states
-    it keeps as many as asked for, evenly from first to last: cutting the tail off would lose the
-    outcome. Too few are no answer, because stages that were not named cannot be made up.
+    Parses numbered lines, bullets, JSON (also in a code fence or between words), numbers within one
+    line, plain lines and plain sentences; ignores reasoning, headings and chatter. If there are too
+    many states, it selects `num_states` evenly from first to last, because the last one is the
+    outcome. Too few states are an error, because missing stages cannot be invented.
 
     Raises:
-        UnusableAnswer: there are no such states in it.
+        UnusableAnswer: the answer does not contain such states.
     """
     text = _THOUGHTS.sub("", printable(answer)).strip()
     if fenced := _FENCE.search(text):
         text = fenced[1].strip()
     if not text:
-        raise UnusableAnswer("empty", "there is nothing in the answer")
-    said = _from_json(text)
-    if said is None:
-        said = _from_lines(text)
-    states = [state for state in map(_clean, said) if re.search(r"\w", state)]
+        raise UnusableAnswer("empty", "the answer is empty")
+    found = _from_json(text)
+    if found is None:
+        found = _from_lines(text)
+    states = [state for state in map(_clean, found) if re.search(r"\w", state)]
     if any(map(_REFUSAL.match, states)) or (len(states) < num_states and _REFUSAL.match(text)):
         raise UnusableAnswer("refusal", f"it says {_short(text)}")
     if len(states) < num_states:
@@ -72,9 +72,9 @@ def read_answer(answer: str, num_states: int) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Somebody else's text without control characters, which could steer a terminal.
+    """A text from outside without control characters, which could control a terminal.
 
-    Line ends and tabs stay; what else cannot be printed becomes a space.
+    Line ends and tabs stay; other characters that cannot be printed become spaces.
     """
     text = text.encode("utf-8", "replace").decode()
     return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
@@ -85,7 +85,7 @@ def _short(text: str) -> str:
 
 
 def _clean(state: str) -> str:
-    """One state as a bare sentence: no mark-up, no quotes, no full stop, single spaces."""
+    """One state as a plain sentence: no mark-up, no quotes, no full stop, single spaces."""
     return " ".join(state.split()).strip(" \"'“”‘’*_#`,;").removesuffix(".").rstrip(" \"'“”’*_`")
 
 
@@ -98,22 +98,22 @@ def _thin(states: list[str], number: int) -> list[str]:
 
 
 def _from_json(text: str) -> list[str] | None:
-    """The states of the first JSON value that holds some; None where there is no JSON."""
+    """The states in the first JSON value that contains some; None if there is no JSON."""
     decoder = json.JSONDecoder()
     for match in list(re.finditer(r"[\[{]", text))[:20]:
         try:
             value, _ = decoder.raw_decode(text, match.start())
         except (json.JSONDecodeError, RecursionError):
             continue
-        if said := _strings(value):
-            return said
+        if found := _strings(value):
+            return found
     if text[0] in "[{" and not _NUMBERED.match(text):
         raise UnusableAnswer("malformed", f"JSON without a list of states: {_short(text)}")
     return None
 
 
 def _strings(value: Any) -> list[str] | None:
-    """A list of sentences, or of objects that hold one each, or an object that holds either."""
+    """The sentences of a list, of a list of objects, or of an object that contains such a list."""
     if isinstance(value, dict):
         inner = [found for v in value.values() if isinstance(v, list) and (found := _strings(v))]
         if inner:
@@ -121,8 +121,8 @@ def _strings(value: Any) -> list[str] | None:
         words = [v for v in value.values() if isinstance(v, str)]
         return words if len(words) == len(value) > 1 else None
     if isinstance(value, list) and value:
-        said = [_sentence(item) for item in value]
-        return said if all(sentence is not None for sentence in said) else None
+        found = [_sentence(item) for item in value]
+        return found if all(sentence is not None for sentence in found) else None
     return None
 
 
@@ -149,11 +149,11 @@ def _from_lines(text: str) -> list[str]:
 
 
 def _marked(lines: list[str], marked: list[int], mark: re.Pattern) -> list[str]:
-    """The marked lines with what continues them; what stands before and after is chatter."""
-    said = []
+    """The marked lines with their continuation lines; lines before and after are chatter."""
+    states = []
     for index, following in zip(marked, [*marked[1:], None], strict=True):
         own = mark.sub("", lines[index], count=1)
-        # Behind the last mark comes a closing remark, unless the mark stands on a line of its own.
+        # After the last mark follows a closing remark, unless the mark has a line of its own.
         stop = following or (index + 1 if own else index + 2)
-        said.append(" ".join([own, *lines[index + 1 : stop]]))
-    return said
+        states.append(" ".join([own, *lines[index + 1 : stop]]))
+    return states

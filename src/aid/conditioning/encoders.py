@@ -1,7 +1,7 @@
-"""Sentences -> tokens, with the text tower that comes with the backbone.
+"""Encodes sentences as tokens with the backbone's text tower.
 
-`prepare/` encodes a data set's sentences once; `predict.py` encodes what a user says. The tokens
-are the DQFormer's t_1 (instruction) and t_2 (states).
+`prepare` encodes a data set's sentences once; `predict` encodes the user's. The tokens are the
+DQFormer's t_1 (instruction) and t_2 (states).
 """
 
 import warnings
@@ -24,15 +24,15 @@ def encode_sentences(
 ) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
     """Tokens of each sentence, and a mask that is True at words, start and end; padding is zero.
 
-    All are padded to the tower's longest sentence n (77 in CLIP). Equal ones are encoded once.
+    All are padded to the tower's maximum length n (77 in CLIP). Equal sentences are encoded once.
 
     Args:
         tokenizer: the backbone's CLIP tokenizer.
         text_encoder: the backbone's CLIP text tower.
-        sentences: any; "" is the sentence of start and end alone.
-        layer: "last" is the tower's output; "penultimate" leaves its last layer out but not the
-            final normalisation, as SD 2.1 does. (SD 2.1's own folder already lacks that layer, so
-            there "last" is right.)
+        sentences: the sentences; "" has a start and an end token only.
+        layer: "last" is the tower's output; "penultimate" skips its last layer but not the final
+            normalisation, as SD 2.1 does. (SD 2.1's own files lack that layer, so use "last" for
+            them.)
     """
     distinct = list(dict.fromkeys(sentences))
     length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
@@ -51,11 +51,11 @@ def encode_sentences(
 def _tower(
     text_encoder: nn.Module, ids: Tensor, layer: Literal["last", "penultimate"]
 ) -> Float[Tensor, "b n d"]:
-    """The tower is causal, so padding behind a sentence does not change its words' tokens."""
+    """The tower's output. The tower is causal, so padding does not change the words' tokens."""
     output = text_encoder(ids.to(text_encoder.device), output_hidden_states=layer == "penultimate")
     if layer == "last":
         return output.last_hidden_state.float()
-    tower = getattr(text_encoder, "text_model", text_encoder)  # its place differs by version
+    tower = getattr(text_encoder, "text_model", text_encoder)  # differs between versions
     return tower.final_layer_norm(output.hidden_states[-2]).float()
 
 
@@ -65,7 +65,7 @@ def _warn_of_truncation(tokenizer: Any, sentences: list[str], length: int) -> No
     if long:
         warnings.warn(
             f"{len(long)} of {len(sentences)} sentences are longer than the text encoder reads "
-            f"({length - 2} tokens); their ends are cut off. Say this one shorter: {long[0]!r}",
+            f"({length - 2} tokens); their ends are cut off. Shorten this one: {long[0]!r}",
             stacklevel=4,
         )
 
@@ -73,9 +73,9 @@ def _warn_of_truncation(tokenizer: Any, sentences: list[str], length: int) -> No
 def join_states(
     tokens: Float[Tensor, "s n d"], mask: Bool[Tensor, "s n"]
 ) -> tuple[Float[Tensor, "m d"], Bool[Tensor, " m"]]:
-    """The states of one video one after another, m = s n; several would not fit into 77 tokens.
+    """The tokens of a video's states, concatenated, m = s n; one sentence would exceed 77 tokens.
 
-    A video without states is given the empty sentence as its only one: see `state_sentences`.
+    A video without states has the empty sentence as its only one (`state_sentences`).
     """
     return tokens.flatten(0, 1), mask.flatten()
 

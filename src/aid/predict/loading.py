@@ -228,21 +228,21 @@ def describe(
 def state_writer_of(
     name_or_folder: str | Path,
     name: str | None = None,
-    book: Path | None = None,
+    answers_file: Path | None = None,
     device: str | None = None,
 ) -> StateWriter:
-    """The state writer that the user calls `name`, or without a name the model's own.
+    """The state writer with this name; without a name the model's own.
 
-    No weights are loaded. A language model's answers are kept in the file `book`; one on this
-    machine computes on `device`.
+    No weights are loaded. `answers_file` stores a language model's answers; a model on this
+    machine runs on `device`.
     """
     if name is not None:
-        return choose_state_writer(name, book=book, device=device)
+        return choose_state_writer(name, answers_file=answers_file, device=device)
     return default_state_writer(read_info(find_checkpoint(name_or_folder)))
 
 
 def default_state_writer(info: CheckpointInfo) -> StateWriter:
-    """The state writer that a checkpoint was trained with, where it needs nobody's word."""
+    """The state writer of a checkpoint, if it can be used without the user naming it."""
     if not info.model.dqformer.reads_states:
         return NoStateWriter()
     return state_writer_of_checkpoint(info.state_writer)

@@ -1,6 +1,6 @@
-"""Verb: the states of a whole data set, written once and reported on."""
+"""Writes the states of a whole data set once, and reports on them."""
 
 from aid.states.report import Report, make_report
-from aid.states.writing import SaidOfRow, Shown, into_rows, tell_rows
+from aid.states.writing import FirstFrames, RowStates, rows_with_states, write_states
 
-__all__ = ["Report", "SaidOfRow", "Shown", "into_rows", "make_report", "tell_rows"]
+__all__ = ["FirstFrames", "Report", "RowStates", "make_report", "rows_with_states", "write_states"]

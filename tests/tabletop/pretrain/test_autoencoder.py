@@ -89,7 +89,7 @@ def test_other_shapes_are_refused_with_the_channels_to_use(videos):
         set_encoder(network, components_of(videos), whitening=0.5)
 
 
-def test_a_vivid_pixel_counts_more_than_a_grey_one():
+def test_a_saturated_pixel_weighs_more_than_a_grey_one():
     grey, red = torch.zeros(1, 3, 2, 2), torch.tensor([1.0, -1, -1])[None, :, None, None]
     off = torch.full((1, 3, 2, 2), 0.1)
     red = red.expand(1, 3, 2, 2)

@@ -20,7 +20,7 @@ def row(success, family="put", target="blue bowl", direction=None):
     )  # fmt: skip
 
 
-def test_the_first_frame_is_told_by_its_items_in_every_turn():
+def test_the_first_frames_sentences_name_its_items_in_every_order():
     first, _ = sentences_about(row(success=True))
     assert first == [
         "the red block and the blue bowl and the green can",
@@ -29,13 +29,13 @@ def test_the_first_frame_is_told_by_its_items_in_every_turn():
     ]
 
 
-def test_the_last_frame_is_told_by_its_end_state_and_the_instruction():
+def test_the_last_frames_sentences_are_its_end_state_and_the_instruction():
     _, last = sentences_about(row(success=True))
     task = language.Task("put", "red block", "blue bowl")
     assert last == [language.states(task)[-1], *language.instructions(task)]
 
 
-def test_a_failure_is_not_told_as_if_the_instruction_had_happened():
+def test_the_sentences_of_a_failure_do_not_contain_the_instruction():
     _, last = sentences_about(row(success=False))
     assert last == ["the red block is not in the blue bowl"]
 

@@ -119,7 +119,7 @@ def told(unet):
     return heads_that_read_their_input(queries, items), torch.tensor([0, 2])
 
 
-def test_heads_are_asked_for_each_item_where_it_stands_in_every_frame(told):
+def test_heads_classify_each_item_at_its_cell_in_every_frame(told):
     heads, chosen = told
     loss, right = heads(chosen, torch.tensor([True, True]))
     assert right.tolist() == [1, 1]
@@ -129,7 +129,7 @@ def test_heads_are_asked_for_each_item_where_it_stands_in_every_frame(told):
     assert loss > 1
 
 
-def test_a_video_that_lost_its_frame_is_not_asked(told):
+def test_heads_skip_videos_without_their_given_frame(told):
     heads, chosen = told
     heads.queries.read = {path: read.clone() for path, read in heads.queries.read.items()}
     for read in heads.queries.read.values():

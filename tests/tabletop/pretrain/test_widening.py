@@ -49,7 +49,7 @@ def test_a_first_level_that_was_as_wide_as_the_second_gets_a_projection():
     assert torch.allclose(shortcut(channels.repeat_interleave(2, 1)), channels, atol=1e-5)
 
 
-def test_copies_of_a_channel_go_ways_of_their_own():
+def test_copies_of_a_channel_diverge_in_training():
     wide = widened(unet_of(), 2)
     before = wide.down_blocks[0].resnets[0].spatial_res_block.conv1.weight
     assert torch.equal(before[0].sum(0), before[1].sum(0))

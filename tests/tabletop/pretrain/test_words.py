@@ -47,7 +47,7 @@ def test_drift_is_measured_in_the_tokens_own_length():
     assert drift_of(10 * before + 10, 10 * before) == pytest.approx(drift_of(before + 1, before))
 
 
-def test_every_naming_word_is_said_somewhere():
+def test_every_naming_word_occurs_in_a_sentence():
     assert set(NAMING_WORDS) <= vocabulary()
     assert len(set(NAMING_WORDS)) == 16
 
@@ -100,7 +100,7 @@ def gone_on(forgetful, tmp_path_factory):
     return folder
 
 
-def test_left_is_told_from_right_and_all_other_parts_stay_byte_for_byte(forgetful, gone_on):
+def test_left_and_right_are_separated_and_all_other_parts_stay_byte_equal(forgetful, gone_on):
     out, run = gone_on / "0", gone_on / "run-0"
     assert likeness(forgetful, "left", "right") > 0.99
     assert likeness(out, "left", "right") < 0.6
@@ -121,7 +121,7 @@ def test_a_finished_stage_is_not_trained_again(forgetful, gone_on):
     assert log_of(run)[-2]["seconds"] == said["seconds"]
 
 
-def test_kept_tokens_stay_near_and_left_is_told_from_right_all_the_same(forgetful, gone_on):
+def test_with_a_drift_penalty_tokens_stay_near_and_left_and_right_are_separated(forgetful, gone_on):
     assert log_of(gone_on / "run-2")[-1]["words"] > 0.99
     assert likeness(gone_on / "2", "left", "right") < 0.8
     kept, free = (drift("the", gone_on / name, forgetful) for name in ("2", "0"))

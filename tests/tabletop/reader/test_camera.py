@@ -5,7 +5,7 @@ from blobs import camera_facts
 from aid.tabletop.reader.camera import Camera
 
 
-def test_a_place_seen_and_traced_back_is_the_same_place():
+def test_projecting_a_point_and_back_gives_the_same_point():
     camera = Camera.from_world(camera_facts(azimuth=0.2), 64, 96)
     for x, y, z in [(0.2, -0.1, 0.0), (0.4, 0.14, 0.03), (0.3, 0.0, 0.15)]:
         pixel = camera.pixel(np.array([x, y, z]))

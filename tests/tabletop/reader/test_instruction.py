@@ -65,13 +65,13 @@ def test_a_still_video_shows_nothing(task):
     assert moved_objects(reading) == []
 
 
-def test_what_lay_there_from_the_start_has_not_been_put_there():
+def test_an_object_that_has_not_moved_does_not_count_as_put():
     start = START | {"red block": (0.24, -0.04, 0.0)}
     still = read_outcome(video(start, start), list(start), camera_facts())
     assert not outcome_of(still, BESIDE)
 
 
-def test_a_push_too_short_or_too_far_is_none():
+def test_a_push_too_short_or_too_far_does_not_count():
     assert best_task(read({"red block": (0.34, -0.10, 0.0)}), TASKS) is None
     assert best_task(read({"red block": (0.30, -0.26, 0.0)}), TASKS) is None
 
@@ -83,7 +83,7 @@ def test_the_wrong_object_moved():
     assert verdict.bystander_displacement == pytest.approx(0.5 * np.hypot(0.12, 0.03), abs=0.006)
 
 
-def test_a_video_that_does_two_things_shows_neither():
+def test_a_video_of_two_tasks_shows_neither():
     both = read({"red block": ENDS[PUSHES["towards the camera"]], "green can": (0.36, 0.08, 0.004)})
     verdict = judge(both, PUT_CAN, TASKS)
     assert verdict.holds and verdict.shown is None and not verdict.is_obeyed

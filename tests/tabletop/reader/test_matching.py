@@ -38,14 +38,14 @@ def test_the_gain_is_what_its_formula_says():
         assert gain.at(offset) == pytest.approx(direct, abs=1e-6)
 
 
-def test_a_blob_that_is_half_hidden_is_found_all_the_same():
+def test_a_half_hidden_blob_is_found():
     visible = CLEAR.copy()
     visible[:, 26:] = 0
     gain = gain_map(Blob(map=disc(12, 10, 4)), visible * disc(20, 26, 4), visible)
     assert gain.peaks(1)[0] == (16, 8)
 
 
-def test_what_is_not_there_has_no_gain():
+def test_a_missing_blob_has_no_gain():
     gain = gain_map(Blob(map=disc(12, 10, 4)), np.zeros((40, 40)), CLEAR)
     assert gain.at(gain.peaks(1)[0]) < 1e-6
 
@@ -67,7 +67,7 @@ def test_specks_are_dropped_but_not_a_second_item():
     assert main_part(np.zeros((40, 40)), 1).sum() == 0
 
 
-def test_two_blobs_of_one_colour_are_told_apart_by_size_even_if_they_touch():
+def test_two_blobs_of_one_colour_are_separated_by_size_even_if_they_touch():
     larger, smaller = halves(np.maximum(disc(12, 12, 5), disc(12, 20, 3.5)))
     assert larger.mass > smaller.mass
     np.testing.assert_allclose(larger.centre, [12, 12], atol=0.7)
@@ -75,7 +75,7 @@ def test_two_blobs_of_one_colour_are_told_apart_by_size_even_if_they_touch():
     np.testing.assert_allclose(centre_of_mass(disc(12, 12, 5)), [12, 12], atol=1e-6)
 
 
-def test_of_two_alike_the_one_that_left_its_place_has_moved():
+def test_of_two_equal_blobs_the_one_that_left_its_position_has_moved():
     one, other = Blob(map=disc(12, 10, 4)), Blob(map=disc(28, 10, 3.8))
     later = np.maximum(disc(12, 10, 4), disc(20, 30, 3.8))
     peaks = [gain_map(blob, later, CLEAR).peaks(8) for blob in (one, other)]
@@ -84,7 +84,7 @@ def test_of_two_alike_the_one_that_left_its_place_has_moved():
     assert gain / other.energy == pytest.approx(1, abs=0.1)
 
 
-def test_of_two_alike_one_cannot_hide_in_the_other():
+def test_of_two_equal_blobs_one_cannot_hide_behind_the_other():
     one, other = Blob(map=disc(12, 10, 5)), Blob(map=disc(28, 10, 3.5))
     peaks = [gain_map(blob, one.map, CLEAR).peaks(8) for blob in (one, other)]
     _, (_, gain) = best_pair([one, other], peaks, one.map, CLEAR, stay_bonus=0.1)

@@ -28,7 +28,7 @@ def without(start, name):
 
 
 @pytest.mark.parametrize("size", [64, 128])
-def test_places_are_read_within_a_centimetre(size):
+def test_positions_are_read_within_a_centimetre(size):
     reading = read(START, {"red block": (0.39, -0.02, 0.0)}, size=size)
     for name, place in START.items():
         assert np.linalg.norm(np.subtract(reading.items[name].start, place[:2])) < 0.01
@@ -41,7 +41,7 @@ def test_nothing_moves_in_a_still_video():
         assert not item.is_held and item.quality == pytest.approx(1, abs=0.05)
 
 
-def test_what_vanishes_is_lost_and_the_rest_is_not():
+def test_an_item_that_vanishes_is_lost_and_the_others_are_not():
     reading = without(START, "red block")
     assert reading.items["red block"].end is None
     assert reading.end_at_height("red block", 0.0) is None
@@ -49,7 +49,7 @@ def test_what_vanishes_is_lost_and_the_rest_is_not():
     assert reading.items["green can"].end is not None
 
 
-def test_what_is_hidden_stays_where_it_was():
+def test_a_hidden_item_counts_as_unmoved():
     stacked = read(START, {"red block": (0.24, 0.03, 0.064)}).items["green can"]
     behind = read(START, {"green can": (0.24, 0.03, 0.0)}, hand=(0.27, 0.03, 0.02))
     for item in (stacked, behind.items["green can"]):
@@ -89,7 +89,7 @@ def test_of_two_items_of_one_colour_the_right_one_is_lost(name):
     assert [item for item, seen in reading.items.items() if seen.end is None] == [name]
 
 
-def test_a_blurred_noisy_video_is_read_as_well():
+def test_a_blurred_noisy_video_can_be_read():
     frames = video(START, START | {"red block": (0.36, 0.08, 0.004)}).astype(float)
     for axis in (1, 2):
         frames = (np.roll(frames, 1, axis) + 2 * frames + np.roll(frames, -1, axis)) / 4

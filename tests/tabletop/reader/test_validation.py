@@ -39,7 +39,7 @@ def tasks_of(row):
 
 
 @pytest.mark.gl
-def test_real_videos_show_what_they_were_asked_for(videos):
+def test_real_videos_show_the_requested_task(videos):
     assert len(videos) == 24
     verdicts = [judge(reader_of(r, v).read(v), *tasks_of(r)) for r, v in videos]
     assert np.mean([verdict.is_obeyed for verdict in verdicts]) >= 0.98
@@ -48,7 +48,7 @@ def test_real_videos_show_what_they_were_asked_for(videos):
 
 
 @pytest.mark.gl
-def test_places_are_those_of_the_simulator(videos):
+def test_positions_are_those_of_the_simulator(videos):
     for row, video in videos:
         reading = reader_of(row, video).read(video)
         for item in row.world["items"]:

@@ -61,25 +61,25 @@ def test_forks_share_their_first_frame_and_end_differently(data):
 
 
 @pytest.mark.gl
-def test_every_split_says_its_licence(data):
+def test_every_split_states_its_licence(data):
     assert {licence_of(data / split, []) for split in SPLITS} == {"apache-2.0"}
 
 
 @pytest.mark.gl
-def test_dataset_json_counts_what_there_is(data):
+def test_dataset_json_counts_scenes_and_videos(data):
     counts = json.loads((data / "dataset.json").read_text())["counts"]
     assert list(counts) == list(SPLITS)
     assert counts["forks"] == {"scenes": 2, "videos": 8, "successes": 8, "planned_failures": 0}
 
 
 @pytest.mark.gl
-def test_workers_and_order_of_splits_change_nothing(data, tmp_path):
+def test_the_number_of_workers_and_the_order_of_splits_have_no_effect(data, tmp_path):
     generate(tmp_path, splits={"forks": 2}, num_workers=2)
     assert contents(tmp_path / "forks") == contents(data / "forks")
 
 
 @pytest.mark.gl
-def test_a_killed_run_goes_on_where_it_stopped(data, tmp_path, monkeypatch):
+def test_a_killed_run_continues_where_it_stopped(data, tmp_path, monkeypatch):
     make_scene = module.make_scene
 
     def die_at_the_second(job):
@@ -101,7 +101,7 @@ def test_a_killed_run_goes_on_where_it_stopped(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.gl
-def test_a_finished_data_set_is_left_alone_but_may_grow(data, tmp_path):
+def test_a_finished_data_set_is_not_changed_but_can_grow(data, tmp_path):
     shutil.copytree(data, tmp_path / "copy")
     before = contents(tmp_path / "copy")
     generate(tmp_path / "copy", splits=SPLITS, num_workers=1)

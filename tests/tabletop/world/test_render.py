@@ -30,7 +30,7 @@ def test_the_camera_projects_an_item_to_where_its_colour_is(renderer):
             assert seen == item.colour, (seed, item, pixel)
 
 
-def test_without_a_gl_library_the_remedy_is_named(monkeypatch):
+def test_without_a_gl_library_the_error_names_the_remedy(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     failed = subprocess.CompletedProcess([], 1, stdout="", stderr="no EGL")
     monkeypatch.setattr(render.subprocess, "run", lambda *args, **kwargs: failed)
@@ -38,7 +38,7 @@ def test_without_a_gl_library_the_remedy_is_named(monkeypatch):
         render.choose_gl_library.__wrapped__()
 
 
-def test_a_library_that_the_user_chose_is_tried_alone(monkeypatch):
+def test_only_the_library_that_the_user_chose_is_tried(monkeypatch):
     tried = []
 
     def run(*args, env, **kwargs):

@@ -46,6 +46,6 @@ def test_a_third_of_play_looks_like_train():
     assert np.mean([look == "standard" for look in looks]) == pytest.approx(1 / 3, abs=0.1)
 
 
-def test_tables_are_too_grey_to_be_taken_for_an_item():
+def test_tables_are_too_grey_to_count_as_an_item():
     for scene in SCENES:
         assert max(scene.style.table) - min(scene.style.table) < 0.3

@@ -33,7 +33,7 @@ def simulate(renderer, seed, num_frames=16, failure=None, family=None, shadows=F
     return tasks[0], simulator.run(tasks[0], num_frames=num_frames, failure=failure)
 
 
-def test_the_arm_does_as_asked(episodes):
+def test_the_arm_fulfils_the_task(episodes):
     assert np.mean([episode.success for _, _, episode in episodes]) >= 0.97
 
 
@@ -92,7 +92,7 @@ def test_any_number_of_frames(renderer, num_frames):
 
 
 @pytest.mark.parametrize("family", ["put", "push", "lift"])
-def test_a_planned_miss_fails_and_says_so(renderer, family):
+def test_a_planned_miss_fails_and_its_states_mention_it(renderer, family):
     task, episode = simulate(renderer, 2, failure="miss", family=family)
     assert not episode.success
     said = " ".join(state.text for state in episode.states)

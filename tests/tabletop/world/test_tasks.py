@@ -78,7 +78,7 @@ def test_no_two_splits_or_data_set_seeds_share_a_scene():
     assert len(set(seeds)) == len(seeds)
 
 
-def test_twins_are_told_apart_by_the_shape_alone():
+def test_twins_differ_in_the_shape_word_alone():
     families, shapes = set(), set()
     for plan in plans("twins", 40):
         assert len(plan.tasks) == 4
@@ -106,7 +106,7 @@ def test_a_scene_without_two_objects_of_one_colour_has_no_twins():
             assert choose_twins(scene, 4, np.random.default_rng(0))
 
 
-def test_planned_failures_are_rare_and_only_where_one_learns():
+def test_planned_failures_are_rare_and_in_training_splits_only():
     for split in ("train", "twins"):
         failures = [failure is not None for plan in plans(split, 400) for failure in plan.failures]
         assert 0.01 < np.mean(failures) < 0.05
