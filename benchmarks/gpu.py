@@ -57,7 +57,7 @@ from aid.models.devices import choose_device, dtype_of
 from aid.models.sizes import SVD, read_configs
 from aid.optim import make_accelerator
 from aid.predict import Predictor, find_backbone
-from aid.predict.encodings import FrameEncodings
+from aid.predict.sampling import FrameEncodings
 from aid.prepare import prepare
 from aid.tabletop.pretrain.parts import build_feature_extractor, build_scheduler, save_part
 from aid.train import train

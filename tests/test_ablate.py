@@ -93,7 +93,7 @@ def test_rows_are_trained_and_scored_and_a_second_call_runs_nothing(bench):
     assert "| no MCondition | 152.4 | 0.14 | 15.5 ± 0.71 | 15.5 ± 0.71 | 50 ± 0 % | 8 |" in table
     assert "| no spatial | 68.12 | 0.05 | not run | not run | not run | - | not run |" in table
     assert "Paper: both, with states < no MCondition." in table
-    assert "Of 1 pairs 0 are the other way round, and 1 are closer" in table
+    assert "Of 1 pairs 0 have the reverse order, and 1 differ by less" in table
     assert [path.name for path in written] == [
         f"ablation-table.{ending}" for ending in ("json", "md", "svg")
     ]

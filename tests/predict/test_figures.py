@@ -58,7 +58,7 @@ def test_the_model_card_has_the_score_card_beside_the_checkpoint(run, tiny_backb
     text = (run / "checkpoint" / "README.md").read_text()
     assert "### Ours on forks\n" in text and "| the model | 61.0 % |" in text
     assert "#### How like" in text
-    assert "Drawn with: num_steps 2, text_guidance 4.0; precision: bfloat16." in text
+    assert "Sampler: num_steps 2, text_guidance 4.0; precision: bfloat16." in text
     assert "None are recorded" not in text
     made = aid.AIDPipeline.from_pretrained(run / "checkpoint", tiny_backbone)
     made.save_pretrained(run.parent / "saved")

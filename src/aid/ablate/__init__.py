@@ -1,7 +1,7 @@
-"""The paper's two ablation tables from one command: eleven rows, trained, predicted and scored.
+"""The paper's two ablation tables from one command: eleven rows are trained, predicted and scored.
 
-Called by `aid ablate`. Every step is one of the public commands, so a row can be repeated by hand;
-each goes on where it stopped, and so does the whole.
+Called by `aid ablate`. Every step is a public command, so a row can be repeated by hand. Each step
+continues after a kill, and so does the whole ablation.
 """
 
 from aid.ablate.run import ablate

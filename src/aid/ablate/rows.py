@@ -1,4 +1,4 @@
-"""The rows of the paper's ablations, what the paper printed for them, and which runs they need."""
+"""The rows of the paper's ablations, with the paper's numbers, and the runs that they need."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from aid.config.bounded_yaml import load_yaml
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of one of the two tables; `fvd` and `kvd` are the paper's, on SSv2."""
+    """A row of one of the two tables; `fvd` and `kvd` are the paper's numbers, on SSv2."""
 
     table: str
     recipe: str
@@ -21,7 +21,7 @@ class Row:
     kvd: float
 
 
-PRINTED = {
+PAPER = {
     "conditions": (
         ("none", "no MCondition", 152.4, 0.14),
         ("multimodal", "multimodal branch only", 74.98, 0.03),
@@ -38,11 +38,11 @@ PRINTED = {
         ("full", "all three", 50.23, 0.02),
     ),
 }
-"""What the paper printed: (end of the recipe's name, title, FVD, KVD) of each table's lines."""
+"""The paper's rows of each table: (end of the recipe's name, title, FVD, KVD)."""
 
 ROWS = tuple(
     Row(table=table, recipe=f"{table}_{name}", title=title, fvd=fvd, kvd=kvd)
-    for table, lines in PRINTED.items()
+    for table, lines in PAPER.items()
     for name, title, fvd, kvd in lines
 )
 """Source of the numbers: AID, the two ablation tables (docs/paper_map.md)."""
@@ -50,14 +50,14 @@ ROWS = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training run: a row's model with a seed. Rows of equal models share their runs."""
+    """One training run of a row's model with a seed. Rows with equal models share their runs."""
 
     recipe: str
     seed: int
 
     @property
     def name(self) -> str:
-        """Name of its folder."""
+        """The name of the run's folder."""
         return f"{self.recipe}-seed{self.seed}"
 
 
@@ -79,8 +79,8 @@ def plan(rows: Sequence[Row], base: Path, folder: Path, seeds: int) -> dict[Row,
     Args:
         rows: of the tables.
         base: the recipe that all rows share.
-        folder: of the recipes that say what differs.
-        seeds: runs of each row.
+        folder: of the recipes with the settings that differ.
+        seeds: number of runs of each row.
 
     Raises:
         ValueError: a recipe is missing, or there is no seed.
@@ -92,14 +92,15 @@ def plan(rows: Sequence[Row], base: Path, folder: Path, seeds: int) -> dict[Row,
     runs = {}
     for row in rows:
         model = merged(shared, read_recipe(folder / f"{row.recipe}.yaml")).get("model", {})
-        # Choice: settings that say the default aloud count as equal to settings that are silent.
-        key = hashlib.sha256(json.dumps(_told(model), sort_keys=True).encode()).hexdigest()
+        # Choice: a recipe that states a default is equal to one that does not.
+        key = hashlib.sha256(json.dumps(_complete(model), sort_keys=True).encode()).hexdigest()
         recipe = first.setdefault(key, row.recipe)
         runs[row] = [Run(recipe=recipe, seed=seed) for seed in range(seeds)]
     return runs
 
 
-def _told(model: dict[str, Any]) -> dict[str, Any]:
+def _complete(model: dict[str, Any]) -> dict[str, Any]:
+    """The settings with all defaults."""
     from aid.config import ModelConfig, from_json, to_json
 
     return to_json(from_json(ModelConfig, model))
@@ -117,7 +118,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The settings `base` with those changed that `changes` names, however deep they lie."""
+    """The settings `base`, updated with `changes` at every level."""
     made = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(made.get(key), dict)

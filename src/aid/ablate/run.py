@@ -1,4 +1,4 @@
-"""Trains, predicts and scores every run of an ablation, several at once, and writes the tables."""
+"""Trains, predicts and scores the runs of an ablation in parallel, and writes the tables."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from aid.video import remove_leftovers, whole_file
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What every row gets alike."""
+    """The budget, equal for every row."""
 
     steps: int = 1000
     """Optimizer steps of each run."""
     train_videos: int | None = None
-    """Videos to learn from; all if None."""
+    """Training videos; all if None."""
     limit: int = 100
     """Videos that are predicted and scored."""
     sampling_steps: int | None = None
@@ -49,27 +49,27 @@ def ablate(
     on_run: Callable[[int, int], None] | None = None,
     device: str | None = None,
 ) -> list[Path]:
-    """Runs what is missing and returns the files of the tables.
+    """Runs the missing runs and returns the files of the tables.
 
     Args:
-        data: a table-top data set with the splits train and `split`.
+        data: a data set with the splits train and `split`.
         out: folder of the cache, the runs and the tables.
         backbone: "tabletop" or a folder.
-        recipe: what all rows share.
-        folder: of the recipes that say what differs.
-        budget: what every row gets.
-        split: which videos are predicted: test, forks or combos.
-        rows: only these, by the names of their recipes.
-        seeds: runs of each row.
-        jobs: runs at once; each gets its share of the processor's cores.
+        recipe: the settings that all rows share.
+        folder: of the recipes with the settings that differ.
+        budget: equal for every row.
+        split: the split whose videos are predicted, such as test, forks or combos.
+        rows: only these rows, by the names of their recipes.
+        seeds: number of runs of each row.
+        jobs: number of parallel runs; they share the processor's cores.
         extractor: folder of the table-top's feature extractor; the shipped one if None.
-        on_run: called with (runs done, all of them).
+        on_run: called with (runs done, number of runs).
         device: as for `choose_device`.
 
     Raises:
         ValueError: a recipe, split or device is missing, or `out` holds an ablation with another
             budget.
-        RuntimeError: a run failed; its log is named, and all others were still carried out.
+        RuntimeError: a run failed, with the path of its log; all other runs are finished.
     """
     on = ["--device", str(choose_device(device))]
     planned = plan(choose_rows(rows), recipe, folder, seeds)
@@ -79,8 +79,8 @@ def ablate(
                 f"{str(data)!r} has no split {name!r}. Make it: "
                 f"aid tabletop make --out {data} --scenes.{name} 100"
             )
-    told = {**vars(budget), "backbone": backbone, "recipe": recipe.read_text(), "split": split}
-    _same_budget(out, told)
+    settings = {**vars(budget), "backbone": backbone, "recipe": recipe.read_text(), "split": split}
+    _require_same_budget(out, settings)
     cache = out / "cache"
     limit = [] if budget.train_videos is None else ["--limit", budget.train_videos]
     _command(
@@ -93,24 +93,24 @@ def ablate(
     failed: dict[Run, str] = {}
 
     def carry_out(run: Run) -> Result:
-        room = out / run.name
-        room.mkdir(parents=True, exist_ok=True)
+        run_folder = out / run.name
+        run_folder.mkdir(parents=True, exist_ok=True)
         trained = ["train", "--config", recipe, "--config", folder / f"{run.recipe}.yaml"]
-        trained += ["--backbone", backbone, "--cache", cache, "--out", room / "train"]
+        trained += ["--backbone", backbone, "--cache", cache, "--out", run_folder / "train"]
         trained += ["--train.steps", budget.steps, "--train.seed", run.seed]
         trained += ["--train.check_every", budget.steps]
         trained += ["--precision", budget.precision, *on]
-        scored = ["evaluate", "--data", data / split, "--out", room / "report"]
-        scored += ["--model", room / "train/checkpoint", "--backbone", backbone]
+        scored = ["evaluate", "--data", data / split, "--out", run_folder / "report"]
+        scored += ["--model", run_folder / "train/checkpoint", "--backbone", backbone]
         scored += ["--limit", budget.limit, "--precision", budget.precision, *on]
         if budget.sampling_steps is not None:
             scored += ["--num_steps", budget.sampling_steps]
         if extractor is not None:
             scored += ["--weights", extractor]
-        if not (room / "report/report.json").is_file():
-            _command(room / "train.log", jobs=jobs, arguments=trained)
-            _command(room / "evaluate.log", jobs=jobs, arguments=scored)
-        return result_of(room / "report/report.json")
+        if not (run_folder / "report/report.json").is_file():
+            _command(run_folder / "train.log", jobs=jobs, arguments=trained)
+            _command(run_folder / "evaluate.log", jobs=jobs, arguments=scored)
+        return result_of(run_folder / "report/report.json")
 
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(carry_out, run): run for run in runs}
@@ -129,29 +129,31 @@ def ablate(
 
 
 def _command(log: Path, *, jobs: int, arguments: Sequence[Any]) -> None:
-    """One of our own commands in a process of its own, what it says in `log`."""
+    """Runs one of the public commands in its own process, with its output in `log`."""
     threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
-    told = [sys.executable, "-m", "aid.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "aid.cli", *map(str, arguments)]
     with log.open("a", encoding="utf-8") as file:
         done = subprocess.run(
-            told, stdout=file, stderr=file, env={"OMP_NUM_THREADS": threads} | os.environ,
+            command, stdout=file, stderr=file, env={"OMP_NUM_THREADS": threads} | os.environ,
         )  # fmt: skip
     if done.returncode:
         last = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
-        raise RuntimeError(f"aid {told[3]} ended with {done.returncode}: {' '.join(last)} ({log})")
+        raise RuntimeError(
+            f"aid {command[3]} ended with {done.returncode}: {' '.join(last)} ({log})"
+        )
 
 
-def _same_budget(out: Path, told: dict[str, Any]) -> None:
+def _require_same_budget(out: Path, settings: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out, "*")
     note = out / "ablation.json"
     if note.is_file():
         before = json.loads(note.read_text(encoding="utf-8"))
-        if changed := [key for key, value in told.items() if before.get(key) != value]:
+        if changed := [key for key, value in settings.items() if before.get(key) != value]:
             raise ValueError(
                 f"{str(out)!r} holds an ablation with another {changed[0]}: rows can only be "
                 "compared at one budget. Choose another --out."
             )
         return
     with whole_file(note) as temporary:
-        temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")

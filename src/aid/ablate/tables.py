@@ -1,4 +1,4 @@
-"""The two tables in the paper's form, next to what the paper printed, and a picture of them."""
+"""The two tables in the paper's form, next to the paper's numbers, and a chart of them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from aid.video import whole_file
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What one run scored: Fréchet and kernel distance, instruction accuracy in [0, 1]."""
+    """The figures of one run: Fréchet and kernel distance, instruction accuracy in [0, 1]."""
 
     frechet: float
     kvd: float
@@ -25,15 +25,15 @@ class Result:
 
 
 def result_of(report: Path) -> Result:
-    """The numbers of a score card that `aid evaluate` wrote."""
-    told = json.loads(report.read_text(encoding="utf-8"))
-    like, scores = told["comparison"]["likeness"][MODES["true"]], told["scores"][MODES["true"]]
+    """The figures in a score card that `aid evaluate` wrote."""
+    card = json.loads(report.read_text(encoding="utf-8"))
+    like, scores = card["comparison"]["likeness"][MODES["true"]], card["scores"][MODES["true"]]
     return Result(
         frechet=like["frechet"]["value"],
         kvd=like["kvd"]["value"],
         accuracy=scores["accuracy"],
         num_videos=scores["num_videos"],
-        extractor=told["comparison"]["extractor"]["extractor"],
+        extractor=card["comparison"]["extractor"]["extractor"],
     )
 
 
@@ -45,25 +45,25 @@ def write_tables(
     failed: Mapping[Run, str],
     budget: Mapping[str, Any],
 ) -> list[Path]:
-    """ablation-table.json, .md and .svg in `out`; rows that were not asked for say "not run"."""
+    """Writes ablation-table.json, .md and .svg; rows that were not selected are "not run"."""
     found = {row: [results[run] for run in planned.get(row, ()) if run in results] for row in rows}
     parts = [_table(name, rows, found, planned, failed) for name in ("conditions", "adapters")]
     spent = ", ".join(f"{name} {value}" for name, value in budget.items())
-    text = "# The paper's ablations on the table-top\n\n" + "\n".join(parts)
+    text = "# The paper's ablations\n\n" + "\n".join(parts)
     text += (
         f"\nBudget of every row: {spent}. The paper's numbers are FVD and KVD on "
-        "Something-Something v2 with Stable Video Diffusion; ours are another world and another "
+        "Something-Something v2 with Stable Video Diffusion; ours have other data and another "
         "extractor, so only the order of the rows can be compared. ± is the standard deviation "
         "over seeds.\n"
     )
-    told = {
+    content = {
         "budget": dict(budget),
         "rows": [{**asdict(row), "runs": [asdict(one) for one in found[row]]} for row in rows],
     }
     paths = [out / f"ablation-table.{ending}" for ending in ("json", "md", "svg")]
-    for path, content in zip(paths, (json.dumps(told, indent=1) + "\n", text), strict=False):
+    for path, written in zip(paths, (json.dumps(content, indent=1) + "\n", text), strict=False):
         with whole_file(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+            temporary.write_text(written, encoding="utf-8")
     if any(found.values()):
         _plot(paths[2], rows, found)
         return paths
@@ -105,30 +105,30 @@ def _table(
 
 
 def _order(rows: Sequence[Row], found: Mapping[Row, Sequence[Result]]) -> str:
-    """Where the order of the rows differs from the paper's by more than the spread of the seeds."""
+    """Compares the order of the rows with the paper's, beyond the spread of the seeds."""
     measured = [row for row in rows if found[row]]
     if len(measured) < 2:
         return "Order of the rows: not run."
     mean = {row: float(np.mean([r.frechet for r in found[row]])) for row in measured}
     spread = {row: float(np.std([r.frechet for r in found[row]])) for row in measured}
 
-    def said(values: Mapping[Row, float]) -> str:
+    def ordered(values: Mapping[Row, float]) -> str:
         return " < ".join(row.title for row in sorted(values, key=values.__getitem__))
 
-    turned, unsure = [], 0
+    reversed_, undecided = [], 0
     for index, one in enumerate(measured):
         for other in measured[index + 1 :]:
             apart = mean[one] - mean[other]
             if abs(apart) <= spread[one] + spread[other]:
-                unsure += 1
+                undecided += 1
             elif apart * (one.fvd - other.fvd) < 0:
-                turned.append(f"{one.title} / {other.title}")
+                reversed_.append(f"{one.title} / {other.title}")
     pairs = len(measured) * (len(measured) - 1) // 2
     return (
-        f"Paper: {said({row: row.fvd for row in measured})}.\nOurs: {said(mean)}.\n"
-        f"Of {pairs} pairs {len(turned)} are the other way round"
-        f"{' (' + '; '.join(turned) + ')' if turned else ''}, and {unsure} are closer than the "
-        "spread of their seeds."
+        f"Paper: {ordered({row: row.fvd for row in measured})}.\nOurs: {ordered(mean)}.\n"
+        f"Of {pairs} pairs {len(reversed_)} have the reverse order"
+        f"{' (' + '; '.join(reversed_) + ')' if reversed_ else ''}, and {undecided} differ by less "
+        "than the spread of their seeds."
     )
 
 
@@ -153,7 +153,7 @@ def _plot(path: Path, rows: Sequence[Row], found: Mapping[Row, Sequence[Result]]
         axis.set_yticks(range(len(ours)), [row.title for row in ours])
         axis.invert_yaxis()
         axis.set_title(name)
-    figure.supxlabel("Fréchet distance, one dot a seed; less is better")
+    figure.supxlabel("Fréchet distance, one dot for each seed; lower is better")
     # The same figures give the same file.
     with rc_context({"svg.hashsalt": "ablation"}), whole_file(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})

@@ -1,12 +1,11 @@
-"""Verb 3: a frame and an instruction -> the video of what happens next.
+"""Predicts the video that follows a frame and an instruction.
 
 `Predictor` is the left column of the figure in docs/architecture.md. The command line, the demo and
 the evaluation use it.
 """
 
 from aid.predict.loading import find_backbone, find_checkpoint, find_model, state_writer_of
-from aid.predict.prediction import Prediction
-from aid.predict.predictor import Predictor
+from aid.predict.predictor import Prediction, Predictor
 
 __all__ = [
     "Prediction",

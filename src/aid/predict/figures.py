@@ -1,7 +1,7 @@
-"""What was measured with a checkpoint, from `aid evaluate`'s score cards, for its model card.
+"""The figures of a checkpoint's model card, from the score cards of `aid evaluate`.
 
-A score card counts only if the predictions beside it name these trained tensors and this backbone
-by hash, so that no card carries another model's figures.
+A score card is used only if its predictions name the checkpoint's tensors and backbone by hash, so
+that no model card has another model's figures.
 """
 
 import json
@@ -14,15 +14,15 @@ REPORT, MADE_WITH = "report.md", "predictions/predictions.json"
 
 
 def figures_of(checkpoint: Path | str, score: Path | str | None = None) -> str | None:
-    """Markdown of the figures of a checkpoint, None if there are none.
+    """The figures of a checkpoint as Markdown, None if there are none.
 
     Args:
         checkpoint: its folder.
-        score: a folder that `aid evaluate` wrote; None takes all that lie beside the checkpoint
-            and are of it.
+        score: a folder that `aid evaluate` wrote; None takes all score cards of this checkpoint in
+            folders beside it.
 
     Raises:
-        ValueError: this is no checkpoint, or `score` no score card of it.
+        ValueError: `checkpoint` is no checkpoint, or `score` no score card of it.
     """
     checkpoint = Path(checkpoint)
     own = {
@@ -41,7 +41,7 @@ def figures_of(checkpoint: Path | str, score: Path | str | None = None) -> str |
 
 
 def _made_with(score: Path, own: dict[str, str]) -> dict[str, Any]:
-    """What the predictions of a score card were made with, if that is this checkpoint."""
+    """What the predictions of a score card were made with, which must be this checkpoint."""
     if not (score / REPORT).is_file() or not (score / MADE_WITH).is_file():
         raise ValueError(
             f"{str(score)!r} is no score card of a model: it lacks {REPORT} or {MADE_WITH}. Give "
@@ -58,11 +58,11 @@ def _made_with(score: Path, own: dict[str, str]) -> dict[str, Any]:
 
 
 def _figures(score: Path, made_with: dict[str, Any]) -> str:
-    """A score card two levels down, and how its videos were drawn."""
+    """A score card with its headings two levels lower, and the sampler of its videos."""
     lines = (score / REPORT).read_text(encoding="utf-8").strip().splitlines()
     text = "\n".join(f"##{line}" if line.startswith("#") else line for line in lines)
     s = made_with.get("sampler", {})
-    drawn = ", ".join(f"{name} {value}" for name, value in s.items())
+    sampler = ", ".join(f"{name} {value}" for name, value in s.items())
     precision = made_with.get("precision", "float32")
     states = f"; states by {made_with['states']}" if "states" in made_with else ""
-    return f"{text}\n\nDrawn with: {drawn}; precision: {precision}{states}."
+    return f"{text}\n\nSampler: {sampler}; precision: {precision}{states}."

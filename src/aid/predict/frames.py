@@ -1,4 +1,4 @@
-"""A frame and an instruction as users have them -> as the model reads them."""
+"""Converts frames and an instruction, in the forms that users have, to the model's input."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ def as_pixels(frame: Frame) -> UInt8[np.ndarray, "_ _ 3"]:
     """The frame as uint8 RGB `H W 3` in [0, 255], upright.
 
     Raises:
-        ValueError: a file that is no image, or an array of another kind.
+        ValueError: the file is no image, or the array has another type or shape.
     """
     if isinstance(frame, str | Path):
         return _read_file(Path(frame), 1, 1.0)[0]
@@ -35,13 +35,13 @@ def as_pixels(frame: Frame) -> UInt8[np.ndarray, "_ _ 3"]:
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3:
         raise ValueError(
             f"a frame must be uint8 of shape (height, width, 3), got {frame.dtype} of shape "
-            f"{frame.shape}. Give a path if in doubt."
+            f"{frame.shape}. Convert it, or give the path of an image."
         )
     return frame
 
 
 def warn_if_fitted(pixels: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> None:
-    """Warns if `fit_given` will resize a frame or cut its sides off."""
+    """Warns if `fit_given` will resize or crop a frame."""
     own_height, own_width = pixels.shape[:2]
     if (own_height, own_width) == (height, width):
         return
@@ -65,7 +65,7 @@ def read_given(frame: Given, number: int, fps: float) -> list[UInt8[np.ndarray, 
             frames of a folder are taken one by one, because a folder has no rate.
 
     Raises:
-        ValueError: what is given cannot be read, or is another number of frames.
+        ValueError: the frames cannot be read, or their number is wrong.
     """
     if isinstance(frame, str | Path):
         path = Path(frame)
@@ -85,14 +85,14 @@ def read_given(frame: Given, number: int, fps: float) -> list[UInt8[np.ndarray, 
 
 
 def _several(frame: Given) -> list[Frame] | None:
-    """The pictures of a list or of pixels `k H W 3`; None for one picture."""
+    """The frames of a list or of pixels `k H W 3`; None for a single frame."""
     if isinstance(frame, np.ndarray):
         return list(frame) if frame.ndim == 4 else None
     return list(frame) if isinstance(frame, list | tuple) else None
 
 
 def is_whole(frame: Given) -> bool:
-    """Whether this may hold several given frames of a video: a list, pixels `k H W 3`, a video."""
+    """Whether this can contain several given frames: a list, pixels `k H W 3`, a video."""
     if isinstance(frame, str | Path):
         return Path(frame).is_dir() or _is_clip(Path(frame))
     return _several(frame) is not None
@@ -134,7 +134,7 @@ def _warn(path: Path, notes: Iterable[Note | str]) -> None:
 def fit_given(
     pixels: Sequence[UInt8[np.ndarray, "_ _ 3"]], height: int, width: int
 ) -> UInt8[np.ndarray, "k H W 3"]:
-    """Given frames as the model reads them: short side resized, centre cut out."""
+    """Given frames at the model's size: resized, and cropped to the centre."""
     fitted = [
         one if one.shape[:2] == (height, width) else fit(one, height, width) for one in pixels
     ]
@@ -142,18 +142,18 @@ def fit_given(
 
 
 def checked_instruction(instruction: str | None, reads_text: bool) -> str:
-    """The instruction; "" for None, which only a model that reads none allows.
+    """The instruction; "" for None, which is only allowed for a model that reads none.
 
     Raises:
-        ValueError: there is nothing in it, or nothing was said to a model that reads.
+        ValueError: it is empty, or it is None and the model reads instructions.
     """
     if instruction is None:
         if reads_text:
-            raise ValueError("this model reads an instruction, got None. Say what to do.")
+            raise ValueError("this model reads an instruction, got None. Give an instruction.")
         return ""
     if not instruction.strip():
         raise ValueError(
-            "the instruction is empty. Say what should happen, for example "
+            "the instruction is empty. Describe what should happen, for example "
             "'put the red block in the blue bowl'."
         )
     if not reads_text:

@@ -1,4 +1,4 @@
-"""Where models are and what is loaded from there."""
+"""Finds models by name or folder, and loads them."""
 
 import json
 from dataclasses import replace
@@ -52,9 +52,9 @@ def find_model(name_or_folder: str | Path, backbone: str | Path | None = None) -
 
 
 def find_checkpoint(name_or_folder: str | Path) -> Path:
-    """The checkpoint's folder of `find_model`, wherever its backbone may be.
+    """The checkpoint's folder, as `find_model` finds it; no backbone is needed.
 
-    Of a run's folder it is the run's `checkpoint`.
+    In the folder of a run it is `checkpoint`.
     """
     return _checkpoint_in(_find_folder(name_or_folder))
 
@@ -95,7 +95,7 @@ def _checkpoint_in(folder: Path) -> Path:
 
 
 def _backbone_of(checkpoint: Path) -> Path:
-    """The backbone of an installed world that a checkpoint was trained on, by its hash."""
+    """The installed world's backbone that a checkpoint was trained on, found by its hash."""
     wanted = read_info(checkpoint)
     models = [world.model for world in installed_worlds().values() if world.model is not None]
     for folder in (model / "backbone" for model in models):
@@ -135,9 +135,9 @@ def load_model(
 
 
 def merge_where_exact(denoiser: Denoiser) -> None:
-    """Adds LoRA's updates to float32 weights; beside them they cost a third of the time.
+    """Adds LoRA's updates to float32 weights; computed separately they cost a third of the time.
 
-    Half-precision weights would round the updates off.
+    In half precision the updates would be lost in rounding.
     """
     if denoiser.dtype == torch.float32:
         denoiser.insertion.lora.merge()
@@ -146,7 +146,7 @@ def merge_where_exact(denoiser: Denoiser) -> None:
 def place(
     parts: Backbone, denoiser: Denoiser, device: torch.device, is_offloaded: bool = False
 ) -> None:
-    """Moves a model to its device, or lets its frozen networks use it one at a time."""
+    """Moves a model to its device; offloaded frozen networks use the device one at a time."""
     if is_offloaded:
         denoiser.trained.to(device)
         parts.offload(device)
@@ -158,13 +158,13 @@ def place(
 def load_backbone_only(
     backbone: str | Path, num_frames: int | None, precision: str = "float32"
 ) -> tuple[Backbone, Denoiser, SamplerConfig]:
-    """The bare backbone as a denoiser without any trained part, conditioned as SVD is.
+    """The bare backbone as a denoiser without trained parts, with SVD's conditions.
 
     The sampler settings have the noise levels of the backbone's own scheduler.
 
     Args:
         backbone: as for `find_backbone`.
-        num_frames: of a video; None takes what the UNet was made for.
+        num_frames: of a video; None takes that of the UNet's configuration.
         precision: of the backbone's weights.
     """
     folder = find_backbone(backbone)
@@ -207,15 +207,15 @@ def describe(
     sizes: str,
     sampler: SamplerConfig,
 ) -> str:
-    """What is loaded and active, a line each; without `info` it is a bare backbone."""
+    """A line for each loaded part; without `info` the model is a bare backbone."""
     lines = []
-    told = f"{backbone}, bare: it reads no instruction"
+    source = f"{backbone}, bare: it reads no instruction"
     if info is not None:
-        told = f"{info.backbone_name} {info.backbone_hash}"
+        source = f"{info.backbone_name} {info.backbone_hash}"
         lines = [f"checkpoint       step {info.step}, aid {info.aid_version}"]
     lines += [
         *describe_trained(denoiser),
-        f"backbone         {told}",
+        f"backbone         {source}",
         f"states           {state_writer}",
         f"device           {denoiser.device}, {str(denoiser.dtype).removeprefix('torch.')}",
         f"video            {denoiser.config.num_frames} frames, {sizes}",

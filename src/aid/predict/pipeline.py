@@ -18,11 +18,11 @@ from PIL import Image
 
 from aid.models.checkpoint import save_checkpoint
 from aid.models.folder import is_name
-from aid.predict.encodings import FrameEncodings
 from aid.predict.figures import figures_of
 from aid.predict.frames import Given, fit_given, is_whole
 from aid.predict.loading import find_model, merge_where_exact
 from aid.predict.predictor import Predictor
+from aid.predict.sampling import FrameEncodings
 
 OnStepEnd = Callable[["AIDPipeline", int, int, dict[str, Any]], Any]
 
@@ -31,7 +31,7 @@ OnStepEnd = Callable[["AIDPipeline", int, int, dict[str, Any]], Any]
 class AIDPipelineOutput(BaseOutput):
     """`frames[i]` is video i: a list of PIL images, or uint8 `f H W 3`.
 
-    `states[i]` is what it was expected to pass through.
+    `states[i]` are the states that the model read.
     """
 
     frames: list[list[Image.Image]] | list[np.ndarray]
@@ -96,13 +96,13 @@ class AIDPipeline(DiffusionPipeline):
         insertion.attach()
         self.predictor.denoiser.trained.to(self.unet.device)
         merge_where_exact(self.predictor.denoiser)
-        self.predictor.encodings = FrameEncodings()  # those that are kept are of another precision
+        self.predictor.encodings = FrameEncodings()  # the old ones have another precision
         return self
 
     def enable_model_cpu_offload(
         self, gpu_id: int | None = None, device: torch.device | str = "cuda"
     ) -> None:
-        """Lets the frozen networks wait in the CPU's memory, one at a time on the device."""
+        """Keeps the frozen networks in the CPU's memory; they use the device one at a time."""
         self.remove_all_hooks()
         place = torch.device(device if gpu_id is None else f"{torch.device(device).type}:{gpu_id}")
         self.predictor.denoiser.trained.to(place)
@@ -129,46 +129,47 @@ class AIDPipeline(DiffusionPipeline):
         output_type: Literal["pil", "np"] = "pil",
         callback_on_step_end: OnStepEnd | None = None,
     ) -> AIDPipelineOutput:
-        """What happens next to each frame.
+        """Predicts the video that follows each frame.
 
         Args:
             image: a frame, or one for each instruction. For a model of K given frames each is a
                 list of K frames, pixels `k H W 3`, or the path of a video or of a folder of frames.
-            instruction: what is to happen, or one for each frame.
+            instruction: what should happen, or one instruction for each frame.
             num_inference_steps: sampling steps; None, here and for guidance, takes the model's own.
             image_guidance: s_V.
             text_guidance: s_T.
-            guidance_interval: (lowest, highest) noise level at which guidance acts.
-            states: of each frame and instruction; None asks the state writer.
+            guidance_interval: (lowest, highest) noise level at which guidance is used.
+            states: of each frame and instruction; None calls the state writer.
             fps: of all videos, or of each frame and instruction, for a model without
                 `condition.fps`; None, here and below, takes the model's own.
-            motion_bucket_id: likewise: how much SVD is told that moves, 0 to 255.
-            noise_aug_strength: likewise: of the noise on the given frame.
+            motion_bucket_id: likewise; SVD's condition for the amount of motion, 0 to 255.
+            noise_aug_strength: likewise; of the noise on the given frame.
             num_videos_per_prompt: for each frame and instruction.
-            generator: a new one's seed is the first video's, and the next ones count up; one that
-                was used before, here or elsewhere, gives other seeds each time. None is seed 0.
-            batch_size: videos drawn at once.
+            generator: the seed of a new generator is the first video's, and the next ones count up;
+                a generator that was used before gives other seeds each time. None is seed 0.
+            batch_size: number of videos sampled at once.
             decode_chunk_size: frames decoded at once; fewer take less memory.
             output_type: PIL images or uint8 arrays.
             callback_on_step_end: called as in diffusers with (pipeline, step, steps left, {}).
 
         Raises:
-            ValueError: as many frames as instructions are needed, a video lacks given frames, or a
-                number is out of range.
+            ValueError: the numbers of frames and instructions differ, a video lacks given frames,
+                or a number is out of range.
         """
-        said = [instruction] if isinstance(instruction, str) else list(instruction)
+        instructions = [instruction] if isinstance(instruction, str) else list(instruction)
         frames = self._each(image)
         if len(frames) == 1:
-            frames *= len(said)
-        if len(frames) != len(said):
+            frames *= len(instructions)
+        if len(frames) != len(instructions):
             raise ValueError(
-                f"{len(frames)} frames and {len(said)} instructions do not fit. Give one of each."
+                f"got {len(frames)} frames and {len(instructions)} instructions. Give one "
+                "instruction for each frame."
             )
         height, width = self.predictor.height, self.predictor.width
         pixels = [fit_given(self.predictor.read_given(one), height, width) for one in frames]
         if states is None:
-            states = self.predictor.write_states([given[0] for given in pixels], said)
-        times = [i for i in range(len(said)) for _ in range(num_videos_per_prompt)]
+            states = self.predictor.write_states([given[0] for given in pixels], instructions)
+        times = [i for i in range(len(instructions)) for _ in range(num_videos_per_prompt)]
         micro = {
             "fps": fps, "motion_bucket_id": motion_bucket_id,
             "noise_aug_strength": noise_aug_strength,
@@ -187,7 +188,7 @@ class AIDPipeline(DiffusionPipeline):
 
             videos = self.predictor.predict_many(
                 [pixels[i] for i in times],
-                [said[i] for i in times],
+                [instructions[i] for i in times],
                 seeds,
                 states=[states[i] for i in times],
                 **{name: _of_each(name, value, times) for name, value in micro.items()},
@@ -211,12 +212,12 @@ class AIDPipeline(DiffusionPipeline):
     def save_pretrained(
         self, save_directory: str | Path, score: str | Path | None = None, **_: Any
     ) -> None:
-        """Writes the trained part only: safetensors, settings, model card; not the backbone.
+        """Writes the trained part without the backbone: safetensors, settings, model card.
 
         Args:
-            save_directory: where.
-            score: folder of a score card (`aid evaluate`) for the model card; None takes those that
-                lie beside the folder this was loaded from and are of it.
+            save_directory: the folder.
+            score: folder of a score card (`aid evaluate`) for the model card; None takes the score
+                cards of this checkpoint in folders beside it.
         """
         figures = figures_of(self.adapter, score)
         save_checkpoint(
@@ -239,7 +240,7 @@ class AIDPipeline(DiffusionPipeline):
 
 
 def _seeds(generator: torch.Generator | None, number: int) -> list[int]:
-    """One for each video; the generator moves on, as in diffusers."""
+    """A seed for each video; the generator's state advances, as in diffusers."""
     first = 0 if generator is None else generator.initial_seed()
     if generator is not None:
         fresh = torch.Generator(generator.device).manual_seed(first)
@@ -252,7 +253,7 @@ def _seeds(generator: torch.Generator | None, number: int) -> list[int]:
 def _of_each(
     name: str, value: float | Sequence[float] | None, times: Sequence[int]
 ) -> list[float] | None:
-    """A number for every video that is drawn, from one for all or one for each instruction."""
+    """The value for every video, from one for all or one for each instruction."""
     if value is None or isinstance(value, int | float):
         return None if value is None else [float(value)] * len(times)
     if len(value) != (wanted := max(times) + 1):

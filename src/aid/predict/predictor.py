@@ -1,7 +1,7 @@
-"""One loaded model, ready to predict."""
+"""`Predictor`: a loaded model, ready to predict. `Prediction`: its result, ready to be saved."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +17,6 @@ from aid.models.checkpoint import CheckpointInfo
 from aid.models.denoiser import Denoiser
 from aid.models.devices import choose_device
 from aid.models.sizes import usual_size
-from aid.predict.drawing import MicroConditions, draw_videos, preview, text_tokens
-from aid.predict.encodings import FrameEncodings
 from aid.predict.frames import Given, checked_instruction, fit_given, read_given, warn_if_fitted
 from aid.predict.loading import (
     default_state_writer,
@@ -28,13 +26,74 @@ from aid.predict.loading import (
     load_model,
     place,
 )
-from aid.predict.prediction import Prediction, Video
-from aid.video import to_float, to_uint8
+from aid.predict.sampling import (
+    FrameEncodings,
+    MicroConditions,
+    preview,
+    sample_videos,
+    text_tokens,
+)
+from aid.video import contact_sheet, to_float, to_uint8, write_gif, write_mp4, write_png
 
+SUFFIXES = (".mp4", ".gif", ".png")
+Video = UInt8[np.ndarray, "f H W 3"]
 DEFAULT_FPS = 7.0  # SVD's
 OnStep = Callable[[int, int], None]
 Look = Callable[[int], list[Video]]
 """Decodes that many frames of each video in the batch, as far as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The videos of one frame and one instruction, with all inputs.
+
+    `videos` are uint8 in [0, 255]; video i has the seed `seed` + i. `state_writer` is the name of
+    the state writer, "caller" if the states were given. `fps` is frames per second. `given` are the
+    given frames as the model read them; a contact sheet shows them above the videos if there are
+    several.
+    """
+
+    videos: list[Video]
+    given: UInt8[np.ndarray, "k H W 3"]
+    instruction: str | None
+    states: list[str]
+    state_writer: str
+    seed: int
+    sampler: SamplerConfig
+    fps: float
+
+    @property
+    def frames(self) -> Video:
+        """The first video."""
+        return self.videos[0]
+
+    def save(self, path: Path | str) -> list[Path]:
+        """Writes an .mp4, .gif or .png (contact sheet); several videos get numbered files.
+
+        Raises:
+            ValueError: the suffix is another one, or the folder cannot be written to.
+        """
+        path = Path(path)
+        suffix, scale = path.suffix.lower(), max(1, 128 // self.frames.shape[1])
+        if suffix not in SUFFIXES:
+            raise ValueError(
+                f"{str(path)!r} must end in {', '.join(SUFFIXES)}. Try {path.stem}.mp4"
+            )
+        if suffix == ".png":
+            rows = [(self.instruction or "", video) for video in self.videos]
+            if len(self.given) > 1:
+                rows.insert(0, (f"{len(self.given)} given frames", self.given))
+            write_png(path, contact_sheet(rows, scale=scale))
+            return [path]
+        paths = [path]
+        if len(self.videos) > 1:
+            paths = [path.with_stem(f"{path.stem}-{i}") for i in range(len(self.videos))]
+        for one, video in zip(paths, self.videos, strict=True):
+            if suffix == ".mp4":
+                write_mp4(one, video, self.fps)
+            else:
+                write_gif(one, video, self.fps, scale)
+        return paths
 
 
 class Predictor:
@@ -43,18 +102,18 @@ class Predictor:
     Args:
         backbone: with all its parts.
         denoiser: on the backbone's UNet.
-        sampler: the settings to draw with unless told otherwise.
-        state_writer: says the states unless they are given.
+        sampler: the default settings of the sampler.
+        state_writer: writes the states unless they are given.
         height: of the videos, in pixels; frames of other sizes are fitted.
         width: of the videos, in pixels.
-        fps: frames per second that files are written with, and that a model is told which has no
+        fps: frames per second of written files, and the fps condition of a model without
             `condition.fps` of its own.
         keep_given_frames: whether a video starts with the given frames themselves instead of the
             model's rendering of them. Choice: they are known, so a prediction should show them.
         info: the checkpoint's, for `describe`.
 
     Raises:
-        ValueError: a size that the networks cannot halve often enough.
+        ValueError: the networks cannot process this size.
     """
 
     def __init__(
@@ -102,10 +161,11 @@ class Predictor:
             name_or_folder: as for `find_model`: "tabletop", or a checkpoint's folder.
             backbone: as for `find_model`.
             device: as for `choose_device`.
-            state_writer: None takes the one that the checkpoint names if that is code of this
-                program; recorded states and language models have to be named or given.
-            precision: in which the frozen networks are stored and compute.
-            offload: whether frozen networks wait in the CPU's memory, one at a time on the device.
+            state_writer: None takes the one that the checkpoint names if it is installed code;
+                recorded states and language models must be named or given.
+            precision: of the frozen networks and their arithmetic.
+            offload: whether frozen networks stay in the CPU's memory and use the device one at a
+                time.
             num_frames: of a video; None takes that of the training videos.
             settings: `height`, `width`, `fps`, `keep_given_frames` of the `Predictor`; the first
                 three are otherwise those of the training data.
@@ -138,7 +198,7 @@ class Predictor:
             backbone: as for `find_backbone`.
             device: here and below as for `from_pretrained`.
             precision: of the networks.
-            offload: whether they take turns on the device.
+            offload: whether they use the device one at a time.
             num_frames: of a video; None takes what the UNet was made for.
             settings: `height`, `width`, `fps`, `keep_given_frames` of the `Predictor`; the size is
                 otherwise the one the UNet was made for.
@@ -167,31 +227,31 @@ class Predictor:
         on_step: OnStep | None = None,
         on_preview: Callable[[Look], None] | None = None,
     ) -> Prediction:
-        """What happens next.
+        """Predicts the video that follows the given frame.
 
         Args:
             frame: a path, a PIL image or uint8 pixels `H W 3` in [0, 255]. For a model of K given
-                frames a list of K such, pixels `k H W 3`, or the path of a video or of a folder of
-                frames, whose first K are taken; those of a video at the model's rate (`fps`).
-            instruction: what is to happen; None only for `backbone_only`.
-            num_videos: how many; video i is drawn with seed + i.
+                frames a list of K such frames, pixels `k H W 3`, or the path of a video or of a
+                folder of frames, whose first K are taken; those of a video at the model's `fps`.
+            instruction: what should happen; None only for `backbone_only`.
+            num_videos: number of videos; video i has seed + i.
             seed: of the first video.
             num_steps: sampling steps; None, here and for the guidance, takes the model's own.
             image_guidance: s_V.
             text_guidance: s_T.
-            guidance_interval: (lowest, highest) noise level at which guidance acts.
-            states: what the video passes through, instead of what the state writer says.
-            motion_bucket_id: how much SVD is told that moves, 0 to 255; None, here and for the
-                noise, takes the model's own.
-            noise_aug_strength: of the noise on the given frame, and what SVD is told of it.
-            on_step: called with (sampling steps done, all of them).
-            on_preview: called after each step with a function that shows what is there by then.
+            guidance_interval: (lowest, highest) noise level at which guidance is used.
+            states: the states, instead of those of the state writer.
+            motion_bucket_id: SVD's condition for the amount of motion, 0 to 255; None, here and for
+                the noise, takes the model's own.
+            noise_aug_strength: of the noise on the given frame, and SVD's condition for it.
+            on_step: called with (sampling steps done, number of steps).
+            on_preview: called after each step with a function that decodes the current estimate.
 
         Raises:
-            ValueError: empty instruction, unreadable frame, another number of frames than the model
-                is given, states that nobody says, or a number out of range.
+            ValueError: the instruction is empty, the frame cannot be read, the number of frames is
+                wrong, states are missing, or a number is out of range.
         """
-        said = checked_instruction(instruction, self.denoiser.reads_text)
+        text = checked_instruction(instruction, self.denoiser.reads_text)
         if num_videos < 1:
             raise ValueError(f"num_videos must be at least 1, got {num_videos}.")
         read = self.read_given(frame)
@@ -199,10 +259,10 @@ class Predictor:
         given = fit_given(read, self.height, self.width)
         writer = "caller" if states is not None else self.state_writer.name
         if states is None:
-            states = self.states_for(given[0], said)
+            states = self.states_for(given[0], text)
         sampler = self.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
         videos = self.predict_many(
-            [given] * num_videos, [said] * num_videos, range(seed, seed + num_videos),
+            [given] * num_videos, [text] * num_videos, range(seed, seed + num_videos),
             states=[states] * num_videos, sampler=sampler, on_step=on_step, on_preview=on_preview,
             motion_bucket_id=_each(motion_bucket_id, num_videos),
             noise_aug_strength=_each(noise_aug_strength, num_videos),
@@ -229,25 +289,28 @@ class Predictor:
     ) -> list[Video]:
         """One video for each frame, instruction and seed.
 
-        A video depends on its own seed and not, up to rounding, on the batch it is drawn in.
+        A video depends on its own seed and, except for rounding, not on its batch.
 
         Args:
             frames: of each video, as `read_given` takes them: uint8 `H W 3`, or `k H W 3` for a
                 model of k given frames.
-            instructions: "" is allowed and says nothing.
+            instructions: "" stands for none.
             seeds: one for each video.
-            states: of each video; None asks the state writer.
+            states: of each video; None calls the state writer.
             fps: of each video, for a model without `condition.fps`; None takes the predictor's.
             motion_bucket_id: of each video; None takes the model's own.
             noise_aug_strength: likewise.
             sampler: None takes the model's own; see `sampler_with`.
-            batch_size: videos drawn at once; with guidance the UNet sees three times as many.
-            on_step: called with (sampling steps done, all of them).
-            on_preview: called after each step with a function that shows what is there by then.
+            batch_size: number of videos sampled at once; with guidance the UNet gets three times as
+                many.
+            on_step: called with (sampling steps done, number of steps).
+            on_preview: called after each step with a function that decodes the current estimate.
         """
         if not len(frames) == len(instructions) == len(seeds):
             numbers = f"{len(frames)}, {len(instructions)} and {len(seeds)}"
-            raise ValueError(f"frames, instructions and seeds must be as many, got {numbers}.")
+            raise ValueError(
+                f"there must be as many frames as instructions and seeds, got {numbers}."
+            )
         sampler = sampler or self.sampler
         read = [fit_given(self.read_given(one), self.height, self.width) for one in frames]
         given = [to_float(one) for one in read]
@@ -261,7 +324,7 @@ class Predictor:
         videos: list[Video] = []
         for number, batch in enumerate(batches):
 
-            def tell(step: int, _: float, denoised: torch.Tensor, number: int = number) -> None:
+            def report(step: int, _: float, denoised: torch.Tensor, number: int = number) -> None:
                 if on_step is not None:
                     done = number * sampler.num_steps + step + 1
                     on_step(done, len(batches) * sampler.num_steps)
@@ -272,9 +335,9 @@ class Predictor:
             if self.denoiser.reads_text:
                 text = text_tokens(self.backbone, instructions[batch], states[batch])
             known = torch.stack(given[batch])
-            drawn = draw_videos(
+            drawn = sample_videos(
                 self.backbone, self.denoiser, known, text, seeds[batch], micro.part(batch),
-                sampler, tell, self.encodings,
+                sampler, report, self.encodings,
             )  # fmt: skip
             if self.keep_given_frames:
                 for video, frames_of_it in zip(drawn, known, strict=True):
@@ -284,30 +347,30 @@ class Predictor:
 
     @property
     def num_given_frames(self) -> int:
-        """How many first frames of a video the model is given, K."""
+        """K, the number of frames that the model is given."""
         return self.denoiser.config.condition.num_given_frames
 
     def read_given(self, frame: Given) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-        """The K given frames of one video, from whatever holds them, not fitted yet.
+        """The K given frames of one video, at their own size; `frame` as for `__call__`.
 
         Raises:
-            ValueError: what is given cannot be read, or is another number of frames.
+            ValueError: the frames cannot be read, or their number is wrong.
         """
         return read_given(frame, self.num_given_frames, self.fps)
 
     def states_for(self, frame: UInt8[np.ndarray, "H W 3"], instruction: str) -> list[str]:
-        """What the state writer says; to be edited and handed back as `states`.
+        """The state writer's states of one video; edited ones can be given as `states`.
 
         Args:
             frame: the first given frame, at any size.
-            instruction: what is to happen.
+            instruction: what should happen.
         """
         return self.write_states([frame], [instruction])[0]
 
     def write_states(
         self, frames: Sequence[UInt8[np.ndarray, "H W 3"]], instructions: Sequence[str]
     ) -> list[list[str]]:
-        """What the state writer says of each video; it sees frames as training does, fitted.
+        """The state writer's states of each video; it gets fitted frames, as in training.
 
         Args:
             frames: the first given frame of each video, at any size.
@@ -324,14 +387,14 @@ class Predictor:
         guidance_interval: tuple[float, float] | None = None,
     ) -> SamplerConfig:
         """The model's sampler settings with those changed that are not None."""
-        asked = {
+        changes = {
             "num_steps": num_steps, "image_guidance": image_guidance,
             "text_guidance": text_guidance, "guidance_interval": guidance_interval,
         }  # fmt: skip
-        return replace(self.sampler, **{name: v for name, v in asked.items() if v is not None})
+        return replace(self.sampler, **{name: v for name, v in changes.items() if v is not None})
 
     def describe(self, sampler: SamplerConfig | None = None, states_by: str | None = None) -> str:
-        """What is loaded and active, a line each; `sampler` and `states_by` if not the model's."""
+        """A line for each loaded part; `sampler` and `states_by` replace the model's own."""
         return describe(
             self.denoiser, self.backbone.name, self.info, states_by or self.state_writer.name,
             f"{self.width}x{self.height}, {self.fps:g} a second", sampler or self.sampler,
@@ -339,5 +402,5 @@ class Predictor:
 
 
 def _each(value: float | None, number: int) -> list[float] | None:
-    """One for each video."""
+    """The value for each video."""
     return None if value is None else [value] * number

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from aid.predict.encodings import FrameEncodings
+from aid.predict.sampling import FrameEncodings
 
 
 def doubled(asked):

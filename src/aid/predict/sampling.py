@@ -1,7 +1,10 @@
-"""Given frames and tokens -> pixels: the left column of the figure below the words."""
+"""Samples videos: encodes the given frames and sentences, runs the sampler, decodes the latents."""
 
-from collections.abc import Sequence
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 import torch
@@ -14,18 +17,17 @@ from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS, Callback
 from aid.models.backbone import Backbone
 from aid.models.denoiser import Conditions, Denoiser, TextTokens, guided_denoise
-from aid.predict.encodings import FrameEncodings
 from aid.video import to_uint8
 
 USUAL_MOTION = 127.0
-"""The motion bucket of a model that was told each video's own: SVD's default."""
+"""SVD's default, for a model that was trained with each video's own motion bucket."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MicroConditions:
     """SVD's micro-conditions of each video; None stands for the model's own.
 
-    A model with `condition.fps` was trained at that rate alone and is told nothing else.
+    A model with `condition.fps` was trained at that rate alone and always gets it.
     """
 
     fps: Sequence[float]
@@ -33,7 +35,7 @@ class MicroConditions:
     noise_aug_strength: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuses numbers that are not one for each video, or that mean nothing."""
+        """Refuses a wrong number of values, and negative values."""
         for name in ("motion_bucket_id", "noise_aug_strength"):
             given = getattr(self, name)
             if given is not None and len(given) != len(self.fps):
@@ -44,14 +46,14 @@ class MicroConditions:
                 raise ValueError(f"{name} must be 0 or more, got {min(given)}.")
 
     def part(self, chosen: slice) -> "MicroConditions":
-        """Those of some of the videos."""
+        """The micro-conditions of some of the videos."""
         names = ("motion_bucket_id", "noise_aug_strength")
         own = {name: getattr(self, name) for name in names}
         cut = {name: None if values is None else values[chosen] for name, values in own.items()}
         return replace(self, fps=self.fps[chosen], **cut)
 
-    def told(self, condition: ConditionConfig) -> dict[str, Float[Tensor, " b"]]:
-        """What the UNet is told of each video, by the names that `Conditions` has."""
+    def tensors(self, condition: ConditionConfig) -> dict[str, Float[Tensor, " b"]]:
+        """The UNet's micro-conditions, by their names in `Conditions`."""
         b = len(self.fps)
         bucket, strength = self.motion_bucket_id, self.noise_aug_strength
         if bucket is None:
@@ -64,12 +66,61 @@ class MicroConditions:
         return {name: torch.tensor(v, dtype=torch.float32) for name, v in values.items()}
 
 
+class FrameEncodings:
+    """A cache of the latest frames' encodings, for further instructions on the same frame.
+
+    It is for one backbone and one denoiser. The key is the content of the encoder's input tensor,
+    so a changed pixel, seed or noise augmentation never finds an old encoding.
+
+    Args:
+        capacity: number of frames of each kind whose encodings are stored. Choice: 32, about 120 MB
+            at Stable Video Diffusion's full size.
+    """
+
+    def __init__(self, capacity: int = 32) -> None:
+        self.capacity = capacity
+        self._kept: dict[str, OrderedDict[bytes, tuple[Tensor, ...]]] = {}
+        self._lock = Lock()
+
+    def look_up(
+        self,
+        kind: str,
+        frames: Float[Tensor, "b ..."],
+        encode: Callable[[Tensor], tuple[Tensor, ...]],
+    ) -> tuple[Tensor, ...]:
+        """`encode(frames)`; only frames that are not in the cache are encoded, each once.
+
+        Choice: one at a time, because rounding differs between batches, and a video must not depend
+        on earlier predictions. The encoders take a small share of the time.
+
+        Args:
+            kind: the encoder; each has its own part of the cache.
+            frames: the encoder's input, one row for each video.
+            encode: returns tensors; each of their rows depends on that row of its input only.
+        """
+        keys = [hashlib.sha256(row.cpu().contiguous().numpy()).digest() for row in frames]
+        with self._lock:
+            kept = self._kept.setdefault(kind, OrderedDict())
+            known = {key: kept[key] for key in keys if key in kept}
+        for key, row in zip(keys, frames, strict=True):
+            if key not in known:
+                known[key] = tuple(part[0] for part in encode(row[None]))
+        with self._lock:
+            kept.update(known)
+            for key in keys:
+                kept.move_to_end(key)
+            while len(kept) > self.capacity:
+                kept.popitem(last=False)
+        parts = zip(*(known[key] for key in keys), strict=True)
+        return tuple(torch.stack(part).to(frames.device) for part in parts)
+
+
 def text_tokens(
     backbone: Backbone, instructions: Sequence[str], states: Sequence[Sequence[str]]
 ) -> TextTokens:
-    """The tokens of each video's instruction and states, every distinct sentence encoded once.
+    """The tokens of each video's instruction and states; equal sentences are encoded once.
 
-    No instruction is "", and no states are the one state "".
+    A missing instruction is "", and missing states are one state "".
     """
     staged = [state_sentences(stages) for stages in states]
     sentences = list(dict.fromkeys([*instructions, *(s for stages in staged for s in stages)]))
@@ -97,9 +148,10 @@ def randomness(
     noise_aug_strength: Float[Tensor, " b"],
     latent_shape: tuple[int, int, int, int],
 ) -> tuple[Float[Tensor, "b k 3 H W"], Float[Tensor, "b f c h w"]]:
-    """Noise-augmented given frames and the starting noise, each video's from its own seed.
+    """Noise-augmented given frames and the initial noise, from each video's own seed.
 
-    Drawn on the CPU and in the stock pipeline's order, so that a seed means the same everywhere.
+    Both are drawn on the CPU in the order of diffusers' pipeline, so that a seed gives the same
+    noise on every device.
     """
     noised, noise = [], []
     for frames, seed, strength in zip(given, seeds, noise_aug_strength.tolist(), strict=True):
@@ -111,7 +163,7 @@ def randomness(
 
 
 @torch.no_grad()
-def draw_videos(
+def sample_videos(
     backbone: Backbone,
     denoiser: Denoiser,
     given: Float[Tensor, "b k 3 H W"],
@@ -122,24 +174,24 @@ def draw_videos(
     callback: Callback | None = None,
     encodings: FrameEncodings | None = None,
 ) -> list[UInt8[np.ndarray, "f H W 3"]]:
-    """A batch of videos.
+    """Samples a batch of videos.
 
     Args:
         backbone: encodes and decodes.
         denoiser: on the same device.
         given: the given frames in [-1, 1].
-        text: instruction and states; None for a denoiser that reads none.
+        text: tokens of instruction and states; None for a denoiser that reads none.
         seeds: one for each video.
         micro: fps, motion bucket and noise augmentation of each video.
-        sampler: how to draw.
+        sampler: settings of the sampler.
         callback: called after each sampling step.
-        encodings: of frames drawn before; None starts with none.
+        encodings: cache of the frames' encodings; None starts with an empty one.
     """
     condition, num_frames = denoiser.config.condition, denoiser.config.num_frames
     device, scale = denoiser.device, backbone.down_scaling
     _, _, _, height, width = given.shape
     latent_shape = (num_frames, backbone.latent_channels, height // scale, width // scale)
-    numbers = micro.told(condition)
+    numbers = micro.tensors(condition)
     noised, noise = randomness(given, seeds, numbers["noise_aug_strength"], latent_shape)
     encodings = encodings or FrameEncodings()
     image_embedding, image_tokens = encodings.look_up(
@@ -169,9 +221,9 @@ def draw_videos(
 def preview(
     backbone: Backbone, latents: Float[Tensor, "b f c h w"], num_frames: int
 ) -> list[UInt8[np.ndarray, "n H W 3"]]:
-    """A few frames of each video, evenly spread, as the latents of a half-done sampling show them.
+    """A few evenly spread frames of each video, decoded from intermediate latents.
 
-    The last frame is among them. Decoded without their neighbours: rougher than the end.
+    The last frame is among them. They are decoded without their neighbours, which is less accurate.
     """
     number = min(num_frames, latents.shape[1])
     chosen = torch.linspace(latents.shape[1] - 1, 0, number).round().long().flip(0)
