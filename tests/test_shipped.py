@@ -13,7 +13,7 @@ from aid.models.backbone import backbone_hash
 from aid.models.checkpoint import read_info
 from aid.predict import find_model
 from aid.tabletop.demo import make_demo
-from aid.tabletop.r3d import ANSWERS, TabletopR3D
+from aid.tabletop.r3d import CLASSES, TabletopR3D
 
 ASSETS = Path(__file__).parents[1] / "src" / "aid" / "assets" / "tabletop"
 FRAME = ASSETS / "frames" / "scene-1.png"
@@ -81,4 +81,4 @@ def test_the_shipped_extractor_is_small_and_tells_tasks_apart_better_than_chance
     assert features.shape == (2, extractor.dim) and features.isfinite().all()
     told = json.loads((folder / "config.json").read_text())
     assert told["held_out"] == "test" != told["data"]
-    assert all(told["accuracy"][q] > 1.5 / len(words) for q, words in ANSWERS.items())
+    assert all(told["accuracy"][q] > 1.5 / len(words) for q, words in CLASSES.items())

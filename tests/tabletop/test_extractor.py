@@ -8,7 +8,7 @@ import torch
 from aid.config import LoopConfig
 from aid.data.manifest import read_manifest, write_manifest
 from aid.tabletop.extractor import train_extractor
-from aid.tabletop.r3d import ANSWERS, TabletopR3D, task_answers
+from aid.tabletop.r3d import CLASSES, TabletopR3D, task_labels
 from aid.types import VideoRow
 from aid.video import read_video, to_float
 
@@ -32,13 +32,13 @@ def split(tiny_manifest, tmp_path):
     return tmp_path
 
 
-def test_a_task_is_an_answer_to_every_question():
+def test_a_task_has_a_class_for_every_question():
     task = {"family": "put", "object": "red ball", "target": "blue box", "direction": None}
     row = VideoRow(
         id="a", video="a.mp4", instruction="", num_frames=2, fps=1.0, height=8, width=8,
         world={"task": task},
     )  # fmt: skip
-    said = {question: ANSWERS[question][at] for question, at in task_answers(row).items()}
+    said = {question: CLASSES[question][at] for question, at in task_labels(row).items()}
     assert said == {
         "family": "put", "object_colour": "red", "object_shape": "ball", "target_colour": "blue",
         "target_shape": "box", "direction": "none",
@@ -47,7 +47,7 @@ def test_a_task_is_an_answer_to_every_question():
 
 def test_training_writes_a_small_extractor_that_loads_again(split, tmp_path):
     accuracy = train_extractor(split, split, tmp_path / "r3d", LOOP)
-    assert accuracy.keys() == ANSWERS.keys() and all(0 <= a <= 1 for a in accuracy.values())
+    assert accuracy.keys() == CLASSES.keys() and all(0 <= a <= 1 for a in accuracy.values())
     told = json.loads((tmp_path / "r3d/config.json").read_text())
     assert told["videos"] == 5 and told["steps"] == 2 and told["accuracy"] == accuracy
     assert (tmp_path / "r3d/r3d.safetensors").stat().st_size < 2_000_000

@@ -1,10 +1,10 @@
 """The built-in world: a simulated table-top where the instruction decides the outcome.
 
-`world` simulates and renders it, `language` words its tasks, `rules` writes states from an
-instruction, `reader` and `judge` read from the pixels what a video shows, `pretrain` makes its
-backbone, `r3d` is an extractor of features, `demo` draws what the shipped model can do. The core
-imports nothing from here; it finds `TABLETOP` as an entry point (`aid.worlds`), as it would find
-anybody's. Simulated, not a real robot.
+`world` simulates and renders it, `language` is the grammar of its instructions and states, `rules`
+writes states from an instruction, `reader` and `judge` read from the pixels what a video shows,
+`pretrain` trains its backbone, `r3d` is its feature extractor, `demo` predicts videos with the
+shipped model. The core imports nothing from this package; it finds `TABLETOP` as an entry point
+(`aid.worlds`), like any other world. It is a simulation, not a real robot.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Draws several instructions on each of some first frames, to show what a model can do.
+"""Predicts videos of several instructions for each of some first frames, to demonstrate a model.
 
-`aid tabletop demo` calls it. The frames are the shipped ones, which show scenes that no training
-video shows, or those of another folder with a `frames.json` (`aid.worlds.read_frames`).
+Called by `aid tabletop demo`. The frames are the shipped ones, whose scenes are not in the training
+data, or those of another folder with a `frames.json` (`aid.worlds.read_frames`).
 """
 
 import re
@@ -18,9 +18,9 @@ from aid.tabletop import ASSETS
 from aid.video import contact_sheet, read_image, write_gif, write_mp4, write_png
 from aid.worlds import FirstFrame, read_frames
 
-SIDE = 128  # of a video's pixels on a sheet, about
+SIDE = 128  # approximate height of a video on a sheet, in pixels
 GAP = 14
-INK, PALE = "black", "dimgrey"
+TITLE_COLOUR, TIME_COLOUR = "black", "dimgrey"
 
 
 def make_demo(
@@ -34,26 +34,26 @@ def make_demo(
 ) -> Path:
     """Writes videos and sheets into `out`, prints their paths and times, returns the overall sheet.
 
-    All instructions of a frame are drawn as one batch and with the same noise, so that what differs
-    between their videos is due to the words.
+    All instructions of a frame are one batch with the same noise, so that only the words cause the
+    differences between their videos.
 
     Args:
-        predictor: draws.
+        predictor: predicts the videos.
         out: a folder; made if it does not exist.
         frames: a folder with frames.json; None takes the shipped ones.
         num_steps: sampling steps; None takes the model's own.
         seed: of every video.
-        on_step: called with (sampling steps done, all of them).
+        on_step: called with (sampling steps done, number of steps).
     """
-    asked = read_frames(frames or ASSETS / "frames")
+    first_frames = read_frames(frames or ASSETS / "frames")
     out.mkdir(exist_ok=True)
     sampler = predictor.sampler_with(num_steps)
     sheets = []
-    for index, frame in enumerate(asked):
+    for index, frame in enumerate(first_frames):
 
         def count(done: int, all_: int, before: int = index) -> None:
             if on_step is not None:
-                on_step(before * all_ + done, len(asked) * all_)
+                on_step(before * all_ + done, len(first_frames) * all_)
 
         start = time.monotonic()
         pixels, number = read_image(frame.path), len(frame.instructions)
@@ -106,11 +106,11 @@ def titled_sheet(
     """A contact sheet with a title, the time above each column, and the given frame in the first.
 
     Args:
-        title: above everything.
+        title: of the sheet.
         captions: one for each video.
         videos: all of one size and length.
         fps: frames per second.
-        num_columns: at most; frames are spread evenly over the video.
+        num_columns: most columns; their frames are evenly spread over the video.
     """
     num_frames, height = videos[0].shape[:2]
     num_columns = min(num_columns, num_frames)
@@ -122,16 +122,16 @@ def titled_sheet(
     page = Image.new("RGB", (width, sheet.height + band + GAP), "white")
     page.paste(sheet, (GAP, band))
     draw = ImageDraw.Draw(page)
-    draw.text((GAP, GAP // 2), title, fill=INK, font=large)
+    draw.text((GAP, GAP // 2), title, fill=TITLE_COLOUR, font=large)
     for column, index in enumerate(np.linspace(0, num_frames - 1, num_columns).round()):
         words = f"{index / fps:.1f} s" if column else "given frame"
         left = GAP + column * sheet.width // num_columns
-        draw.text((left + 3, band - 18), words, fill=PALE, font=small)
+        draw.text((left + 3, band - 18), words, fill=TIME_COLOUR, font=small)
     return page
 
 
 def _stacked(sheets: Sequence[Image.Image]) -> Image.Image:
-    """The sheets below each other."""
+    """One image with the sheets below each other."""
     width, height = max(s.width for s in sheets), sum(s.height for s in sheets)
     page = Image.new("RGB", (width, height), "white")
     top = 0

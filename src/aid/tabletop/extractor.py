@@ -14,10 +14,10 @@ from aid.config import LoopConfig, Precision
 from aid.data.manifest import read_manifest
 from aid.optim import fit, generator_for, make_accelerator
 from aid.tabletop.pretrain.frames import as_floats, load_videos
-from aid.tabletop.r3d import ANSWERS, R3D, R3DConfig, save_r3d, task_answers
+from aid.tabletop.r3d import CLASSES, R3D, R3DConfig, save_r3d, task_labels
 from aid.types import VideoRow
 
-NUM_SCALED = 64  # videos that tell the scale of the features
+NUM_SCALED = 64  # videos from which the scale of the features is computed
 
 
 def train_extractor(
@@ -31,14 +31,14 @@ def train_extractor(
 ) -> dict[str, float]:
     """Trains on the successful videos of `data`, writes `out`, and returns the accuracies.
 
-    Every video is seen from frame 0 or from frame 1 on, in turn by chance: scores leave the given
-    frame out.
+    Each step reads videos from frame 0 or from frame 1 on, at random, because scores leave the
+    given frame out.
 
     Args:
         data: a split of a table-top data set, such as train.
-        held_out: another split, for the accuracy of each answer.
-        out: folder of the extractor; the run's state lies in `runs` in it.
-        loop: how long and how fast.
+        held_out: another split, for the accuracy of each question.
+        out: folder of the extractor; the run's state is in its folder `runs`.
+        loop: settings of the training loop.
         limit: only the first so many videos.
         device: as for `choose_device`.
         precision: of the forward pass.
@@ -50,7 +50,7 @@ def train_extractor(
     rows = [row for row in read_manifest(data)[:limit] if row.world["success"]]
     unseen = read_manifest(held_out)
     videos, unseen_videos = load_videos(data, rows), load_videos(held_out, unseen)
-    right, unseen_right = _answers(rows), _answers(unseen)
+    labels, unseen_labels = _labels(rows), _labels(unseen)
     torch.manual_seed(loop.seed)
     network = accelerator.prepare(R3D(R3DConfig()))
 
@@ -60,22 +60,22 @@ def train_extractor(
         start = int(torch.randint(2, (), generator=generator))
         frames = as_floats(videos[chosen, start:].to(accelerator.device))
         with accelerator.autocast():
-            said = network.answers(network(frames))
+            logits = network.logits(network(frames))
         return sum(
-            F.cross_entropy(said[question].float(), right[question][chosen].to(frames.device))
-            for question in ANSWERS
+            F.cross_entropy(logits[question].float(), labels[question][chosen].to(frames.device))
+            for question in CLASSES
         )
 
     @torch.no_grad()
     def check(step: int) -> dict[str, float]:
-        correct = {question: 0 for question in ANSWERS}
+        correct = {question: 0 for question in CLASSES}
         for index in range(0, len(unseen), 32):
-            some = slice(index, index + 32)
-            frames = as_floats(unseen_videos[some, 1:].to(accelerator.device))
+            batch = slice(index, index + 32)
+            frames = as_floats(unseen_videos[batch, 1:].to(accelerator.device))
             with accelerator.autocast():
-                said = network.answers(network(frames))
-            for question, logits in said.items():
-                hits = logits.argmax(1).cpu() == unseen_right[question][some]
+                by_question = network.logits(network(frames))
+            for question, logits in by_question.items():
+                hits = logits.argmax(1).cpu() == unseen_labels[question][batch]
                 correct[question] += int(hits.sum())
         return {question: round(count / len(unseen), 4) for question, count in correct.items()}
 
@@ -89,16 +89,16 @@ def train_extractor(
     ema.swap(parameters)
     accuracy = check(loop.steps)
     with torch.no_grad():
-        seen = network(as_floats(videos[:NUM_SCALED, 1:].to(accelerator.device)))
+        features = network(as_floats(videos[:NUM_SCALED, 1:].to(accelerator.device)))
     save_r3d(
         out,
         network,
-        float(seen.square().mean().sqrt()),
+        float(features.square().mean().sqrt()),
         facts | {"held_out": held_out.name, "accuracy": accuracy},
     )
     return accuracy
 
 
-def _answers(rows: list[VideoRow]) -> dict[str, Int[Tensor, " n"]]:
-    told = [task_answers(row) for row in rows]
-    return {question: torch.tensor([one[question] for one in told]) for question in ANSWERS}
+def _labels(rows: list[VideoRow]) -> dict[str, Int[Tensor, " n"]]:
+    labels = [task_labels(row) for row in rows]
+    return {question: torch.tensor([one[question] for one in labels]) for question in CLASSES}

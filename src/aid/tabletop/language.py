@@ -1,7 +1,7 @@
-"""The language of the table-top world: instructions and states as words, without physics or pixels.
+"""The grammar of the table-top's instructions and states, without physics or pixels.
 
-Called by `tabletop` (which says what it did), by the rule-based state writer (which says what will
-happen) and by the outcome reader (which asks what was meant). One grammar, one place.
+The generator uses it to describe what happened, the rule-based state writer to describe what will
+happen, and the judge to name the tasks.
 """
 
 import functools
@@ -14,7 +14,7 @@ OBJECTS = ("block", "can", "ball")
 CONTAINERS = ("bowl", "plate", "box")
 DIRECTIONS = ("left", "right", "towards the camera", "away from the camera")
 NAMING_WORDS = (*COLOURS, *OBJECTS, *CONTAINERS, "left", "right", "towards", "away")
-"""The words that tell one thing or direction from another."""
+"""The words that distinguish objects and directions."""
 FAMILIES = ("put", "push", "beside", "stack", "lift")
 
 _WORDINGS = {
@@ -44,7 +44,7 @@ _WORDINGS = {
 
 @dataclass(frozen=True)
 class Task:
-    """What an instruction asks for. `object` and `target` are item names such as "red block"."""
+    """The task of an instruction. `object` and `target` are item names such as "red block"."""
 
     family: str
     object: str
@@ -65,7 +65,7 @@ def _slots(task: Task) -> dict[str, str]:
 
 
 def instructions(task: Task) -> list[str]:
-    """Every wording of a task, the plainest first."""
+    """Every wording of a task, the simplest first."""
     return [wording.format(**_slots(task)) for wording in _WORDINGS[task.family]]
 
 
@@ -93,7 +93,7 @@ _PATTERNS = [(f, _pattern(f, w)) for f, wordings in _WORDINGS.items() for w in w
 
 
 def normalise(instruction: str) -> str:
-    """Lower case, single spaces, no punctuation; letters of every script, digits and signs stay."""
+    """The text in lower case, with single spaces, without punctuation; other characters stay."""
     kept = (" " if unicodedata.category(c)[0] in "PZC" else c for c in instruction.lower())
     return " ".join("".join(kept).split())
 
@@ -109,7 +109,7 @@ def parse(instruction: str) -> Task:
         if match := pattern.fullmatch(text):
             return Task(family, **match.groupdict())
     raise ValueError(
-        f"instruction {instruction!r} is not a table-top sentence. Say for example "
+        f"instruction {instruction!r} is not a table-top sentence. Try for example "
         "'put the red block in the blue bowl', 'push the green can to the left' or "
         "'pick up the red ball'."
     )
@@ -122,17 +122,17 @@ def vocabulary() -> frozenset[str]:
 
 
 def unknown_words(instruction: str) -> list[str]:
-    """The words of an instruction that the table-top has no meaning for, in order."""
+    """The words of an instruction that the grammar does not contain, in order."""
     return [word for word in normalise(instruction).split() if word not in vocabulary()]
 
 
 def states(
     task: Task, grasps: bool = True, carries: bool = True, succeeds: bool = True
 ) -> list[str]:
-    """The four states that a video of the task passes through.
+    """The four states of a video of the task.
 
-    `grasps`, `carries`, `succeeds` say what the physics did (the object was held after the grasp,
-    held after the transport, and ended as asked); by default everything goes as asked.
+    `grasps`, `carries` and `succeeds` are the outcome of the simulation: the object was held after
+    the grasp, held after the transport, and ended as the task asks.
     """
     it = task.object
     towards = f"to the {task.direction}" if task.direction in ("left", "right") else task.direction

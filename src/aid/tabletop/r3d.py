@@ -1,8 +1,8 @@
-"""tabletop-r3d: a small network that reads table-top videos, so that a distance exists offline.
+"""tabletop-r3d: a small feature extractor for table-top videos, which needs no download.
 
-Trained by `aid tabletop extractor` to name the task of a real video; what it computes before the
-answer are the features. A distance between them is never called FVD: it is named after this
-extractor.
+`aid tabletop extractor` trains it to classify the task of real videos; the features are the
+activations before its classifiers. A distance between them is named after this extractor, never
+FVD.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from aid.types import VideoRow
 
 WEIGHTS, CONFIG = "r3d.safetensors", "config.json"
 NONE = "none"
-ANSWERS = {
+CLASSES = {
     "family": FAMILIES,
     "object_colour": COLOURS,
     "object_shape": OBJECTS,
@@ -33,15 +33,15 @@ ANSWERS = {
     "target_shape": (NONE, *OBJECTS, *CONTAINERS),
     "direction": (NONE, *DIRECTIONS),
 }
-"""What the network is asked about a video, and the possible answers."""
+"""The questions that the network answers about a video, and the classes of each."""
 
 
-def task_answers(row: VideoRow) -> dict[str, int]:
-    """The right answer to every question about a table-top video, as an index."""
+def task_labels(row: VideoRow) -> dict[str, int]:
+    """The class of a table-top video for every question, as an index."""
     task = row.world["task"]
     colour, shape = task["object"].split()
     target_colour, target_shape = (task.get("target") or f"{NONE} {NONE}").split()
-    said = {
+    labels = {
         "family": task["family"],
         "object_colour": colour,
         "object_shape": shape,
@@ -49,7 +49,7 @@ def task_answers(row: VideoRow) -> dict[str, int]:
         "target_shape": target_shape,
         "direction": task.get("direction") or NONE,
     }
-    return {question: ANSWERS[question].index(answer) for question, answer in said.items()}
+    return {question: CLASSES[question].index(label) for question, label in labels.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +57,17 @@ class R3DConfig:
     """Shape of the network."""
 
     widths: tuple[int, ...] = (64, 96, 192)
-    """Channels of the stem and of each stage. Ours."""
+    """Channels of the stem and of each stage."""
     dim: int = 128
-    """Number of features. Ours."""
+    """Number of features."""
 
 
 class Stage(nn.Module):
     """A residual block of a spatial and a temporal convolution (Tran et al. 2018, "R(2+1)D").
 
     Args:
-        width_in: channels that come in.
-        width: channels that go out.
+        width_in: input channels.
+        width: output channels.
     """
 
     def __init__(self, width_in: int, width: int) -> None:
@@ -79,18 +79,18 @@ class Stage(nn.Module):
         self.skip = nn.Conv3d(width_in, width, 1, 2, bias=False)
 
     def forward(self, x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b d g i j"]:
-        """Half as many frames of half the height and width."""
+        """Features at half the frame rate and half the height and width."""
         inner = F.relu(self.spatial_norm(self.spatial(x)))
         return F.relu(self.temporal_norm(self.temporal(inner)) + self.skip(x))
 
 
 class R3D(nn.Module):
-    """Features of videos of about 64 pixels, and answers about the task they show.
+    """Features of videos of about 64 pixels, and classifiers of the task that they show.
 
-    It sees every frame and its change since the first one, which binds what moves to its colour.
+    The input is every frame and its difference from the first frame, which links motion to colour.
 
     Args:
-        config: its shape.
+        config: widths of the network.
     """
 
     def __init__(self, config: R3DConfig) -> None:
@@ -102,18 +102,18 @@ class R3D(nn.Module):
         self.stages = nn.Sequential(*map(Stage, befores, widths))
         self.project = nn.Linear(2 * widths[-1], config.dim)
         self.heads = nn.ModuleDict(
-            {question: nn.Linear(config.dim, len(words)) for question, words in ANSWERS.items()}
+            {question: nn.Linear(config.dim, len(words)) for question, words in CLASSES.items()}
         )
 
     def forward(self, frames: Float[Tensor, "b f 3 H W"]) -> Float[Tensor, "b d"]:
         """Features of frames in [-1, 1]."""
         both = torch.cat([frames, frames - frames[:, :1]], dim=2).transpose(1, 2)  # b 6 f H W
-        seen = self.stages(F.relu(self.stem(both))).float()
-        # The mean says how the video looks; the maximum, whether a small thing happened anywhere.
-        return self.project(torch.cat([seen.mean((2, 3, 4)), seen.amax((2, 3, 4))], dim=1)).float()
+        x = self.stages(F.relu(self.stem(both))).float()
+        # The mean describes the appearance; the maximum shows whether something small happened.
+        return self.project(torch.cat([x.mean((2, 3, 4)), x.amax((2, 3, 4))], dim=1)).float()
 
-    def answers(self, features: Float[Tensor, "b d"]) -> dict[str, Float[Tensor, "b _"]]:
-        """Logits of every question."""
+    def logits(self, features: Float[Tensor, "b d"]) -> dict[str, Float[Tensor, "b _"]]:
+        """The logits of every question."""
         return {question: head(F.relu(features)) for question, head in self.heads.items()}
 
 
@@ -122,9 +122,9 @@ def save_r3d(folder: Path, network: R3D, scale: float, facts: Mapping[str, objec
 
     Args:
         folder: made if it does not exist.
-        network: the trained one.
-        scale: root mean square of a feature over real videos; distances divide by it, because the
-            kernel's cube makes them unreadable otherwise.
+        network: the trained network.
+        scale: root mean square of a feature over real videos; features are divided by it, because
+            the kernel's cube would otherwise make distances unreadable.
         facts: plain values.
     """
     from safetensors.torch import save_file
@@ -145,24 +145,24 @@ def load_r3d(folder: Path) -> tuple[R3D, float]:
     """The network of a folder that `save_r3d` wrote, in float32, and the scale of its features.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the folder holds no table-top extractor.
     """
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise ValueError(
             f"{str(folder)!r} holds no table-top extractor ({WEIGHTS}, {CONFIG}). Make one: "
             "aid tabletop extractor --data data/tabletop/train --out runs/r3d"
         )
-    told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    network = R3D(R3DConfig(widths=tuple(told["widths"]), dim=told["dim"]))
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    network = R3D(R3DConfig(widths=tuple(config["widths"]), dim=config["dim"]))
     network.load_state_dict({name: t.float() for name, t in load_file(folder / WEIGHTS).items()})
-    return network.eval().requires_grad_(False), told["scale"]
+    return network.eval().requires_grad_(False), config["scale"]
 
 
 class TabletopR3D:
     """The shipped extractor of the table-top world.
 
     Args:
-        folder: what `aid tabletop extractor` wrote; None takes the shipped one.
+        folder: written by `aid tabletop extractor`; None takes the shipped one.
         device: where it runs.
     """
 
@@ -173,8 +173,8 @@ class TabletopR3D:
         folder = folder or ASSETS / "r3d"
         network, self.scale = load_r3d(folder)
         self.network, self.device, self.dim = network.to(device), device, network.config.dim
-        told = f"{file_hash(folder / WEIGHTS)} {self.scale}"
-        self.hash = hashlib.sha256(told.encode()).hexdigest()[:12]
+        identity = f"{file_hash(folder / WEIGHTS)} {self.scale}"
+        self.hash = hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     @torch.no_grad()
     def features(self, frames: Float[Tensor, "b f 3 s s"]) -> Float[Tensor, "b d"]:

@@ -1,4 +1,4 @@
-"""The table-top's state writer: the grammar of `language.py`, read forwards. It needs no model."""
+"""The table-top's state writer: it applies the grammar of `language.py` and needs no model."""
 
 import warnings
 from typing import Literal
@@ -10,10 +10,10 @@ from aid.tabletop import STATE_WRITER, language
 
 
 class RuleStateWriter:
-    """Parses a table-top instruction and says the four states of a success.
+    """Parses a table-top instruction and writes the four states of a successful video.
 
     It sees the text only, so it cannot know whether the arm will miss. An instruction outside the
-    grammar gets no states and a warning that names the words it does not know.
+    grammar gets no states, and a warning that names the unknown words.
     """
 
     name = STATE_WRITER
@@ -22,7 +22,7 @@ class RuleStateWriter:
     def write(
         self, frames: list[UInt8[np.ndarray, "_ _ 3"]], instructions: list[str]
     ) -> list[list[str]]:
-        """The states of each instruction; none for "" and for what the grammar cannot parse."""
+        """The states of each instruction; none for "" and for instructions outside the grammar."""
         return [self._states(instruction) for instruction in instructions]
 
     def _states(self, instruction: str) -> list[str]:

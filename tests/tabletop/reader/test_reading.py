@@ -109,7 +109,7 @@ def test_the_sizes_are_those_of_the_simulated_world():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["pink block"], "item 'pink block' is no colour and shape"),
+        (["pink block"], "item 'pink block' has no known colour and shape"),
         (["red cup"], "item 'red cup'"),
         (["yellow block"], "does not show yellow block"),
         (["red block", "red can", "red ball"], "more than two items are red"),

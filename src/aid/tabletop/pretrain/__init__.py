@@ -1,6 +1,6 @@
-"""Verb 0: a small backbone of the SVD family from nothing, trained on the table-top's `play` split.
+"""Trains a small backbone of the SVD family from random weights on the table-top's `play` split.
 
-Three parts in this order: `autoencoder` (latents), `clip` (the image token and the text tower),
-`image_to_video` (the UNet, which never sees text). Each writes its part in SVD's directory layout.
-`words` is for a text tower that goes on.
+The parts are trained in this order: `autoencoder` (latents), `clip` (image and text tower),
+`image_to_video` (the UNet, which never sees text). Each is written in SVD's directory layout.
+`words` trains an existing text tower further.
 """

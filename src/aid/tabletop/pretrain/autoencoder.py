@@ -1,17 +1,17 @@
 """The embedded autoencoder: an encoder in closed form and a trained temporal decoder.
 
-A small convolutional encoder trained by gradient descent on a CPU needs hours to reach what
-principal components give at once, so the encoder's weights are *set* such that it computes them:
+A small convolutional encoder needs hours of training on a CPU to match principal components, so the
+encoder's weights are *set* to compute principal components:
 
     latent[k] = w_k . (patch - mean) / std_k ** whitening        k = 1 .. latent_channels
 
-and only the decoder is trained, on L1 + L2 with the items' saturated pixels weighted up. Because
-the encoder never changes, the UNet can be trained at the same time as the decoder.
+and only the decoder is trained, on L1 + L2 with larger weights for the items' saturated pixels.
+Because the encoder never changes, the UNet can be trained at the same time as the decoder.
 
-How SVD's encoder is made to compute something linear: residual branches end in zeros; the two
-stride-2 convolutions gather a 4x4 patch; the final GroupNorm sees three channels a group,
-(latent, +K, -K), whose spread is K whatever the latent is; the SiLU runs at +B, where it is the
-identity.
+SVD's encoder becomes linear as follows: residual branches end in zeros; the two stride-2
+convolutions gather a 4x4 patch; each group of the final GroupNorm has three channels,
+(latent, +K, -K), whose standard deviation hardly depends on the latent; the SiLU gets an offset of
++B, where it is the identity.
 """
 
 import copy
@@ -53,7 +53,7 @@ def as_patches(frames: Float[Tensor, "n 3 H W"], side: int) -> Float[Tensor, "m 
 
 
 def principal_components(patches: Float[Tensor, "m d"], number: int) -> Components:
-    """The directions in which patches vary most."""
+    """The directions in which the patches vary most."""
     mean = patches.mean(0)
     _, _, rows = torch.linalg.svd(patches - mean, full_matrices=False)
     weights = rows[:number]
@@ -110,7 +110,7 @@ def set_encoder(vae: nn.Module, components: Components, whitening: float) -> Non
 
 
 def linear_encode(vae: nn.Module, frames: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
-    """What the closed-form encoder computes, read from its weights: 40 times fewer operations."""
+    """The output of the closed-form encoder, computed from its weights with 1/40 of the work."""
     conv = vae.encoder.down_blocks[1].downsamplers[0].conv
     channels = vae.config.latent_channels
     quarters = rearrange(frames, "n c (h y) (w x) -> n (c y x) h w", y=2, x=2)
@@ -120,7 +120,7 @@ def linear_encode(vae: nn.Module, frames: Float[Tensor, "n 3 H W"]) -> Float[Ten
 def fit_encoder(
     vae: nn.Module, videos: UInt8[Tensor, "n f 3 H W"], config: AutoencoderConfig
 ) -> None:
-    """Sets the encoder from the videos' own patches and the latents' scale to one."""
+    """Sets the encoder to the components of the videos' patches, and the latents' scale to one."""
     frames = as_floats(
         videos[: min(len(videos), 512), :: max(1, videos.shape[1] // 3)].flatten(0, 1)
     )
@@ -136,7 +136,7 @@ def fit_encoder(
 def decoder_loss(
     decoded: Float[Tensor, "n 3 H W"], frames: Float[Tensor, "n 3 H W"]
 ) -> Float[Tensor, ""]:
-    """L1 + L2; a fully saturated pixel counts as seven grey ones, for items are small but vivid."""
+    """L1 + L2; a fully saturated pixel weighs as much as seven grey ones: items are small."""
     saturation = frames.amax(1, keepdim=True) - frames.amin(1, keepdim=True)
     error = decoded - frames
     return ((1 + 3 * saturation) * (error.abs() + error.square())).mean()
@@ -157,12 +157,12 @@ def train_autoencoder(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Sets the encoder, trains the decoder, writes `out/vae`. Goes on where `run` stopped.
+    """Sets the encoder, trains the decoder, writes `out/vae`. Continues where `run` stopped.
 
-    The encoder is written at once (with a decoder yet untrained), so that latents can be made.
+    The encoder is written immediately (with an untrained decoder), so that latents can be computed.
 
     Args:
-        start: folder of a backbone whose encoder is kept and whose decoder is trained on.
+        start: folder of a backbone whose encoder is kept and whose decoder is trained further.
         device: as for `choose_device`.
         precision: of the decoder's forward pass.
     """
@@ -218,7 +218,7 @@ def train_autoencoder(
 def _random_windows(
     videos: UInt8[Tensor, "n f 3 H W"], number: int, length: int, generator: torch.Generator
 ) -> UInt8[Tensor, "b t 3 H W"]:
-    """Stretches of neighbouring frames from random videos."""
+    """Windows of consecutive frames from random videos."""
     n, f = videos.shape[:2]
     chosen = torch.randint(n, (number,), generator=generator).tolist()
     starts = torch.randint(f - length + 1, (number,), generator=generator).tolist()

@@ -1,8 +1,8 @@
 """The embedded CLIP pair: an image tower for SVD's image token and a text tower for AID.
 
-Contrastive training (Radford et al. 2021) on frames of `play` and sentences about them: the first
-frame with the items on the table, the last with the instruction or the state it ends in. Only the
-scenes in the standard look have colour words. The UNet's pretraining uses the image tower alone: it
+Contrastive training (Radford et al. 2021) on frames of `play` and sentences about them: for the
+first frame the items on the table, for the last frame the instruction or the final state. Only
+scenes in the standard look have colour words. The UNet's pretraining uses the image tower alone and
 sees no text.
 """
 
@@ -32,7 +32,7 @@ from aid.types import VideoRow
 
 
 def sentences_about(row: VideoRow) -> tuple[list[str], list[str]]:
-    """What can be said of the first and the last frame of a `play` video in the standard look."""
+    """Sentences about the first and the last frame of a `play` video in the standard look."""
     task = language.Task(
         *(row.world["task"][key] for key in ("family", "object", "target", "direction"))
     )
@@ -62,7 +62,7 @@ def train_clip(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Trains the pair and writes image_encoder, feature_extractor, text_encoder and tokenizer."""
+    """Trains both towers; writes image_encoder, feature_extractor, text_encoder and tokenizer."""
     accelerator = make_accelerator(device, precision)
     rows = [row for row in read_manifest(data) if row.world["look"] == "standard"]
     ends = load_videos(data, rows, frames=[0, -1])
@@ -75,11 +75,11 @@ def train_clip(
 
     def embed(indices: Sequence[int], which: int, generator: torch.Generator):
         frames = as_floats(ends[list(indices), which].to(accelerator.device))
-        said = []
+        sentences = []
         for index in indices:
             choices = texts[index][which]
-            said.append(choices[int(torch.randint(len(choices), (), generator=generator))])
-        tokens = tokenizer(said, padding="max_length", truncation=True, return_tensors="pt")
+            sentences.append(choices[int(torch.randint(len(choices), (), generator=generator))])
+        tokens = tokenizer(sentences, padding="max_length", truncation=True, return_tensors="pt")
         pixels = clip_pixels(frames, size, extractor.image_mean, extractor.image_std)
         ids = tokens["input_ids"].to(accelerator.device)
         mask = tokens["attention_mask"].to(accelerator.device)
@@ -93,16 +93,16 @@ def train_clip(
         chosen = torch.randint(
             num_held_out, len(rows), (loop.batch_size,), generator=generator
         ).tolist()
-        images, said = embed(chosen, step % 2, generator)
-        return contrastive_loss(images, said, clip.logit_scale.exp().clamp(max=100))
+        images, words = embed(chosen, step % 2, generator)
+        return contrastive_loss(images, words, clip.logit_scale.exp().clamp(max=100))
 
     @torch.no_grad()
     def check(step: int) -> dict[str, float]:
         """Share of held-out frames whose own sentence is the nearest of 64."""
         values = {}
         for which, name in enumerate(("first", "last")):
-            images, said = embed(range(min(64, num_held_out)), which, generator_for(0, 0))
-            nearest = (F.normalize(images, dim=-1) @ F.normalize(said, dim=-1).T).argmax(1)
+            images, words = embed(range(min(64, num_held_out)), which, generator_for(0, 0))
+            nearest = (F.normalize(images, dim=-1) @ F.normalize(words, dim=-1).T).argmax(1)
             own = torch.arange(len(nearest), device=nearest.device)
             values[f"top1_{name}"] = round(float((nearest == own).float().mean()), 4)
         return values

@@ -1,4 +1,4 @@
-"""The embedded backbone from nothing: the sizes of its parts and how each is trained."""
+"""Settings of the embedded backbone: the sizes of its parts and their training."""
 
 from dataclasses import dataclass, field
 
@@ -13,8 +13,8 @@ class AutoencoderConfig:
     image_size: int = 64
     """Height and width of the frames it is trained on."""
     channels: tuple[int, ...] = (32, 32, 96)
-    """Width of each level; there is one halving between levels. The last must hold 3 channels for
-    each of 32 normalisation groups: the encoder is set in closed form (pretrain/autoencoder.py)."""
+    """Width of each level; the size is halved between levels. The last needs 3 channels for each of
+    32 normalisation groups: the encoder is set in closed form (pretrain/autoencoder.py)."""
     layers_per_block: int = 1
     """Residual blocks per level."""
     latent_channels: int = 8
@@ -22,12 +22,12 @@ class AutoencoderConfig:
     whitening: float = 0.5
     """Each component is divided by its standard deviation to this power."""
     window: int = 4
-    """Neighbouring frames that the decoder is trained on at a time."""
+    """Number of consecutive frames in a training window of the decoder."""
     num_videos: int = 3000
-    """How many videos of `play` the autoencoder sees."""
+    """Number of videos of `play` that the autoencoder is trained on."""
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be run."""
+        """Refuses settings out of range."""
         require(
             self, "autoencoder.", image_size=(8, LARGEST_SIDE), channels=(1, LARGEST_WIDTH),
             layers_per_block=(1, 64), latent_channels=(1, 1024), whitening=(0, 10),
@@ -53,7 +53,7 @@ class ClipConfig:
     """Tokens of the longest sentence, start and end included."""
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be run."""
+        """Refuses settings out of range."""
         require(
             self, "clip.", dim=(1, LARGEST_WIDTH), num_heads=(1, 1024), text_layers=(1, 256),
             image_layers=(1, 256), patch_size=(1, 224), max_length=(3, 4096),
@@ -73,10 +73,10 @@ class UNetConfig:
     heads: tuple[int, ...] = (0, 3, 5)
     """Attention heads of each level; 0 means convolutions only."""
     layers_per_block: int = 1
-    """Residual blocks per level on the way down; one more on the way up."""
+    """Residual blocks per level of the encoder; the decoder has one more."""
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be run."""
+        """Refuses settings out of range."""
         require(
             self, "unet.", latent_size=(1, LARGEST_SIDE), latent_channels=(1, 1024),
             channels=(1, LARGEST_WIDTH), heads=(0, 1024), layers_per_block=(1, 64),
@@ -85,20 +85,19 @@ class UNetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoStageConfig:
-    """One stage of the UNet's pretraining: how the frames are taken, and the loop."""
+    """One stage of the UNet's pretraining: its frames, noise, loss and loop."""
 
     frame_stride: int = 1
-    """Every how many frames one is kept; 2 halves a step's work, and the fps condition says so."""
+    """Distance of the used frames; 2 halves a step's work and the fps condition."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
-    """The noise levels drawn."""
+    """Distribution of the noise levels."""
     motion_weight: float = 0.0
-    """How many times more the loss counts places that change than places that stay."""
+    """Additional loss weight of latent cells that change, relative to cells that do not."""
     items_weight: float = 0.0
-    """How much the loss (the logged one, too) counts whether linear heads can name colour and shape
-    of what lies where, from the features with which cross-attention will ask; 0 asks nothing.
-    Ours."""
+    """Loss weight of the item heads: linear classifiers of colour and shape of each cell's item
+    from the queries of cross-attention. It is part of the logged loss; 0 disables the heads."""
     image_dropout: float = 0.05
-    """Share of samples without the given frame, so that image guidance has its null."""
+    """Share of samples without the given frame, so that image guidance has its null condition."""
     noise_aug_mean: float = -3.0
     """Mean of ln(noise) added to the given frame (SVD)."""
     noise_aug_std: float = 0.5
@@ -107,11 +106,10 @@ class VideoStageConfig:
     """Steps, rates, intervals."""
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be run."""
+        """Refuses settings out of range."""
         if self.items_weight < 0:
             raise ValueError(
-                f"items_weight must be 0 (nothing is asked) or more, got {self.items_weight}. "
-                "Try 0.5."
+                f"items_weight must be 0 (no item heads) or more, got {self.items_weight}. Try 0.5."
             )
         require(
             self, frame_stride=(1, 4096), motion_weight=(0, 1e6), items_weight=(0, 1e6),
@@ -121,26 +119,25 @@ class VideoStageConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WordStageConfig:
-    """The text tower's going on, until the words that name things and directions are told apart."""
+    """Further training of the text tower, which separates the words for objects and directions."""
 
     keep_weight: float = 2.0
-    """Weight of the squared distance of the tokens from where they were, in squares of their
-    length; 0 lets them go anywhere, and AID has to learn its words anew. Ours."""
+    """Loss weight of the drift: the squared distance of the tokens from their start, in squares of
+    their length. With 0 they may drift freely, and AID has to learn all words again."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Steps, rates, intervals; a batch counts sentences."""
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be run."""
+        """Refuses settings out of range."""
         if self.keep_weight < 0:
             raise ValueError(
-                f"keep_weight must be 0 (tokens go anywhere) or more, got {self.keep_weight}. "
-                "Try 2."
+                f"keep_weight must be 0 (free drift) or more, got {self.keep_weight}. Try 2."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """The embedded backbone from nothing: its parts and how each is trained."""
+    """The embedded backbone: its parts and their training."""
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     """Sizes of the autoencoder."""
@@ -157,8 +154,8 @@ class PretrainConfig:
     clip_loop: LoopConfig = field(default_factory=LoopConfig)
     """The CLIP pair's training; a batch counts image-text pairs."""
     words: WordStageConfig = field(default_factory=WordStageConfig)
-    """The text tower's going on by `--stage words`."""
+    """Further training of the text tower by `--stage words`."""
     coarse: VideoStageConfig = field(default_factory=lambda: VideoStageConfig(frame_stride=2))
     """The UNet's first stage, on every second frame."""
     fine: VideoStageConfig = field(default_factory=VideoStageConfig)
-    """The UNet's second stage, on all frames; it goes on from the first."""
+    """The UNet's second stage, on all frames; it continues the first."""

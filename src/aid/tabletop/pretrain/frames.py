@@ -1,4 +1,4 @@
-"""Decoded videos in memory, which is where a data set of 64-pixel videos fits."""
+"""Decodes all videos into memory, which is large enough for data sets of 64-pixel videos."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from aid.video import read_video
 def load_videos(
     folder: Path, rows: Sequence[VideoRow], frames: Sequence[int] | None = None
 ) -> UInt8[Tensor, "n f 3 H W"]:
-    """Every video of the rows, decoded; all must have one size and frame count.
+    """The decoded videos of all rows, which must have one size and number of frames.
 
     Args:
         frames: which frames to keep; all if None.
@@ -31,8 +31,8 @@ def load_videos(
         pixels = read_video(folder / rows[index].video)
         if pixels.shape[:3] != shape:
             raise ValueError(
-                f"video {rows[index].video!r} is {pixels.shape[:3]} (frames, height, width), the "
-                f"first one is {shape}. Give videos of one shape."
+                f"video {rows[index].video!r} has the shape {pixels.shape[:3]} (frames, height, "
+                f"width), the first one {shape}. Give videos of one shape."
             )
         videos[index] = torch.from_numpy(np.moveaxis(pixels[chosen], -1, 1))
 

@@ -1,6 +1,6 @@
-"""The embedded image-to-video UNet: from one frame to what may happen next, without a word.
+"""The embedded image-to-video UNet: predicts a video from one frame, without text.
 
-The loss is SVD's (EDM with v-prediction) on latents made once; the context is the CLIP image token.
+The loss is SVD's (EDM with v-prediction) on stored latents; the context is the CLIP image token.
 Two stages: `coarse` on every second frame, which costs half, then `fine` on all of them.
 """
 
@@ -41,7 +41,7 @@ NUM_HELD_OUT = 64
 
 @dataclass(frozen=True)
 class Encoded:
-    """The whole data set as the UNet sees it: latents scaled, condition latents not."""
+    """The whole data set as the UNet's input: latents are scaled, condition latents are not."""
 
     latents: Float[Tensor, "n f c h w"]
     condition_latents: Float[Tensor, "n m c h w"]
@@ -95,7 +95,7 @@ def encoded_once(
     config: VideoStageConfig,
     device: torch.device,
 ) -> Encoded:
-    """`encode_all`, kept in `file` for a run that goes on."""
+    """`encode_all`, stored in `file` for a run that continues."""
     if not file.exists():
         videos = load_videos(data, rows)
         made = encode_all(videos, [row.fps for row in rows], folder, config, device)
@@ -105,8 +105,8 @@ def encoded_once(
     encoded = Encoded(**load_file(file))
     if len(encoded.fps) != len(rows):
         raise ValueError(
-            f"{str(file)!r} holds {len(encoded.fps)} videos, the manifest {len(rows)}. Delete that "
-            "file to encode again."
+            f"{str(file)!r} holds {len(encoded.fps)} videos, but the manifest {len(rows)}. Delete "
+            "that file to encode again."
         )
     return encoded
 
@@ -116,7 +116,7 @@ def video_loss(
 ) -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"]]:
     """The v-loss of each chosen video at a random noise level (Karras et al. 2022; SVD).
 
-    Also returns which videos kept their given frame (`image_dropout`).
+    The second result is whether each video kept its given frame (`image_dropout`).
     """
     generator = generator_for(seed, step, stream=2)
     device = next(unet.parameters()).device
@@ -153,31 +153,31 @@ def train_unet(
     """Trains the UNet in two stages on `data` and writes `out/unet` and `out/scheduler`.
 
     Args:
-        start: folder of a backbone whose UNet is where the weights start; at random if None. Where
-            the recipe's first level is wider, it is widened (`widening.py`).
+        start: folder of a backbone with the initial weights; None starts with random weights. If
+            the recipe's first level is wider, the weights are widened (`widening.py`).
         device: as for `choose_device`; the videos are encoded there, too.
         precision: of the UNet's forward pass.
 
     Raises:
-        ValueError: too few videos, the UNet of `start` has other sizes, or items are asked for and
-            the data do not name them or the UNet has no attention.
+        ValueError: too few videos, the UNet of `start` has other sizes, or there is an
+            `items_weight` and the rows do not name their items or the UNet has no attention.
     """
     accelerator = make_accelerator(device, precision)
     rows = read_manifest(data)
     if len(rows) <= NUM_HELD_OUT:
         raise ValueError(
-            f"{str(data)!r} holds {len(rows)} videos; {NUM_HELD_OUT} are kept aside for checks, so "
-            "more are needed. Make more scenes: aid tabletop make --scenes.play 1000"
+            f"{str(data)!r} holds {len(rows)} videos, but {NUM_HELD_OUT} are held out for checks. "
+            "Make more scenes: aid tabletop make --scenes.play 1000"
         )
-    begun = None
+    initial = None
     if start is not None:
-        begun = _of_width(load_backbone(start, ("unet",)).part("unet"), config)
+        initial = _with_width(load_backbone(start, ("unet",)).part("unet"), config)
     file = run / "encoded.safetensors"
     encoded = encoded_once(data, rows, out, file, config.coarse, accelerator.device)
     torch.manual_seed(config.coarse.loop.seed)
-    if begun is None:
-        begun = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])
-    unet = begun.requires_grad_(True)
+    if initial is None:
+        initial = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])
+    unet = initial.requires_grad_(True)
     if accelerator.device.type == "cpu":
         use_plain_attention(unet)
     unet = accelerator.prepare(unet.train())
@@ -232,12 +232,13 @@ def train_unet(
     save_part(out, "scheduler", build_scheduler(config.sigma_min, config.sigma_max))
 
 
-def _of_width(unet: nn.Module, config: PretrainConfig) -> nn.Module:
-    has, asked = tuple(unet.config.block_out_channels), config.unet.channels
-    factor, rest = divmod(asked[0], has[0])
-    if rest or not factor or has[1:] != asked[1:]:
+def _with_width(unet: nn.Module, config: PretrainConfig) -> nn.Module:
+    """The UNet, widened to the recipe's first level."""
+    present, wanted = tuple(unet.config.block_out_channels), config.unet.channels
+    factor, rest = divmod(wanted[0], present[0])
+    if rest or not factor or present[1:] != wanted[1:]:
         raise ValueError(
-            f"--start has a UNet of {has} channels, the recipe asks for {asked}. Only the first "
+            f"--start has a UNet of {present} channels, the recipe has {wanted}. Only the first "
             "level can grow, by a whole factor; set pretrain.unet.channels accordingly."
         )
     return unet if factor == 1 else widened(unet, factor)

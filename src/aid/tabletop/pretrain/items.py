@@ -1,9 +1,9 @@
-"""What lies where: colour and shape, asked of the UNet's features while it is pretrained.
+"""Item heads: classify colour and shape of the items from the UNet's features in pretraining.
 
-A network that only has to move things may carry their shapes past its attention, over the skip
-connections; then a word for a shape finds nothing there that it could match. So linear heads name
-the items of the given frame from what spatial cross-attention will ask with (deep supervision, Lee
-et al. 2015). The heads end with the training; no word ever enters the UNet.
+A UNet that only learns to move objects may pass their shapes through the skip connections and not
+through its attention; then a word for a shape matches nothing there. Therefore linear heads
+classify the items of the given frame from the queries of spatial cross-attention (deep supervision,
+Lee et al. 2015). The heads are discarded after the training; no word ever enters the UNet.
 """
 
 import math
@@ -26,13 +26,13 @@ NOTHING = -1
 
 
 def items_of(rows: Sequence[VideoRow], height: int, width: int) -> Int[Tensor, "n 2 height width"]:
-    """Colour and shape of the item that stands in each cell of the first frame, or NOTHING.
+    """Colour and shape of the item in each cell of the first frame, or NOTHING.
 
-    The numbers are places in `COLOURS` and `SHAPES`. An item stands where its origin is seen.
-    Of two in one cell the later counts; one outside of the picture does not.
+    The values are indices in `COLOURS` and `SHAPES`. An item belongs to the cell of its origin. The
+    later of two items in one cell counts; items outside of the image do not count.
 
     Raises:
-        ValueError: a row does not say what lies where, or in other words than the table-top's.
+        ValueError: a row does not state its items and camera, or has unknown colours or shapes.
     """
     colours, shapes = ({name: at for at, name in enumerate(names)} for names in (COLOURS, SHAPES))
     found = torch.full((len(rows), 2, height, width), NOTHING)
@@ -46,17 +46,17 @@ def items_of(rows: Sequence[VideoRow], height: int, width: int) -> Int[Tensor, "
                     found[index, :, y, x] = torch.tensor(number)
         except (KeyError, ValueError) as error:
             raise ValueError(
-                f"video {row.id!r} does not say what lies where ({error}). Make the data set again "
-                "with aid tabletop, or set items_weight: 0."
+                f"video {row.id!r} does not state the positions of its items ({error}). Make the "
+                "data set again with aid tabletop make, or set items_weight: 0."
             ) from None
     return found
 
 
 class QueryReader:
-    """Keeps what spatial cross-attention asked with, on the largest latents that have it.
+    """Reads the input of the spatial cross-attention's query projections at the largest resolution.
 
-    `read` holds, by the block's path, what the latest pass's queries were projected from;
-    `halvings` is how often those latents were halved. `detach` takes the hooks out of the UNet.
+    `read` has these tensors of the latest forward pass by the block's path; `halvings` is the
+    number of times that the latents were halved. `detach` removes the hooks from the UNet.
 
     Raises:
         ValueError: the UNet has no attention.
@@ -66,8 +66,8 @@ class QueryReader:
         has_attention = [hasattr(block, "attentions") for block in unet.down_blocks]
         if not any(has_attention):
             raise ValueError(
-                "items_weight asks what the UNet's attention knows, and this UNet has none. Give a "
-                "level heads (pretrain.unet.heads), or set items_weight: 0."
+                "items_weight needs attention in the UNet, and this UNet has none. Give a level "
+                "heads (pretrain.unet.heads), or set items_weight: 0."
             )
         self.halvings = has_attention.index(True)
         last = len(has_attention) - 1
@@ -88,17 +88,17 @@ class QueryReader:
         return hook
 
     def detach(self) -> None:
-        """Gives the UNet back as it was."""
+        """Removes the hooks."""
         for hook in self._hooks:
             hook.remove()
 
 
 class ItemHeads(nn.Module):
-    """Linear heads that name colour and shape of what lies in the given frames' cells.
+    """Linear heads that classify colour and shape of the items in the given frames' cells.
 
     L = L_v + items_weight mean(-ln softmax(W q + b)[name])    over blocks, items, colour and shape
 
-    where q is what a cell's query is projected from, with a W and b of each block's own.
+    where q is the input of a cell's query projection; each block has its own W and b.
 
     Args:
         queries: reads the UNet.
@@ -115,12 +115,12 @@ class ItemHeads(nn.Module):
     def forward(
         self, chosen: Int[Tensor, " b"], kept: Bool[Tensor, " b"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " 2"]]:
-        """Of the UNet's latest pass: mean cross-entropy, and the right share of colours and shapes.
+        """Mean cross-entropy in the UNet's latest pass, and the accuracies of colours and shapes.
 
         Args:
             chosen: the videos of that pass.
-            kept: whether they kept their given frame; who lost it is not asked. Without a single
-                item both answers are 0.
+            kept: whether each kept its given frame; the others are left out. Without any item all
+                results are 0.
         """
         items = self.items[chosen.to(self.items.device)]
         items = items.where(kept.to(items.device)[:, None, None, None], NOTHING)

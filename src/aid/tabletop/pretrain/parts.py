@@ -1,7 +1,7 @@
-"""The parts of the embedded backbone, empty, and how they are saved in SVD's directory layout.
+"""Builds the parts of the embedded backbone, and saves them in SVD's directory layout.
 
-Called by `pretrain/`. Every class is diffusers' or transformers' own, only smaller, so that the
-stock `StableVideoDiffusionPipeline.from_pretrained(folder)` loads the result.
+Every class is diffusers' or transformers' own at a smaller size, so that diffusers'
+`StableVideoDiffusionPipeline.from_pretrained(folder)` loads the result.
 """
 
 import json
@@ -32,7 +32,7 @@ from transformers import (
 from aid.files import share
 from aid.tabletop.pretrain.config import AutoencoderConfig, ClipConfig, UNetConfig
 
-CLIP_IMAGE_SIZE = 224  # the stock pipeline resizes to this, whatever the encoder is
+CLIP_IMAGE_SIZE = 224  # the stock pipeline always resizes to this
 
 
 def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKLTemporalDecoder:
@@ -74,7 +74,7 @@ def build_unet(config: UNetConfig, context_dim: int, num_frames: int) -> nn.Modu
 
 
 def build_tokenizer(sentences: Iterable[str], max_length: int) -> CLIPTokenizer:
-    """A CLIP tokenizer: every word of `sentences` is one token, other words fall into bytes."""
+    """A CLIP tokenizer: every word of `sentences` is one token, other words become byte tokens."""
     specials = ["<|startoftext|>", "<|endoftext|>", "<|pad|>"]
     learner = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -103,7 +103,7 @@ def build_tokenizer(sentences: Iterable[str], max_length: int) -> CLIPTokenizer:
 
 
 def build_clip(config: ClipConfig, tokenizer: CLIPTokenizer) -> CLIPModel:
-    """A CLIP pair with random weights whose towers SVD and AID read."""
+    """A CLIP pair with random weights; SVD uses its image tower, AID both."""
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=config.dim,
@@ -186,24 +186,24 @@ _CLASSES = {
 
 
 def save_part(folder: Path, name: str, part: Any, half: bool = True) -> None:
-    """Saves one part under its SVD name; networks as safetensors, in half precision if asked.
+    """Saves one part under its SVD name; networks as safetensors, in half precision if `half`.
 
-    The text tower and its tokenizer lie beside SVD's parts as `text_encoder` and `tokenizer`, where
-    Stable Diffusion keeps them; SVD's own index does not name them, so the stock pipeline loads.
+    The text tower and its tokenizer are saved as `text_encoder` and `tokenizer`, as in Stable
+    Diffusion. SVD's index does not name them, so the stock pipeline loads.
     """
     if isinstance(part, nn.Module) and half:
         part = part.to(torch.float16)
         with torch.no_grad():
             for parameter in part.parameters():
-                parameter += 0.0  # -0 + 0 = 0: a weight too small for half precision has no sign
+                parameter += 0.0  # -0 + 0 = 0: underflow to half precision leaves no sign
     part.save_pretrained(folder / name)
     share(folder / name)
     if isinstance(part, nn.Module):
         config = folder / name / "config.json"
         saved = json.loads(config.read_text())
-        saved.pop("_name_or_path", None)  # where it was loaded from is nobody's business
+        saved.pop("_name_or_path", None)  # a path of this machine
         if "dtype" in saved:
-            # transformers computes in the dtype named here; the file's is only how it is stored.
+            # transformers computes in this dtype; the file's own dtype is only that of storage.
             saved["dtype"] = "float32"
         config.write_text(json.dumps(saved, indent=2) + "\n")
     index: dict[str, Any] = {

@@ -1,11 +1,11 @@
-"""More channels in the UNet's first level, without beginning anew (Net2WiderNet, Chen et al. 2016).
+"""Widens the UNet's first level without restarting the training (Net2WiderNet, Chen et al. 2016).
 
-Every channel of the first level, and of the time embedding that is four times as wide, is copied k
-times; whoever reads it divides its weight among the copies. Copies lie side by side, so a group of
-the group norms holds the copies of one old group. The wide network computes what the narrow one
-did, with two exceptions: two norms read the first level joined to another one, so their groups
-move; and where the first level becomes as wide as the second, the projection between them falls
-away.
+Every channel of the first level, and of the time embedding, which is four times as wide, is copied
+k times; layers that read it divide their weight among the copies. Copies are adjacent, so a group
+of the group norms contains the copies of one old group. The wide network computes the same function
+as the narrow one, with two exceptions: two norms read the first level concatenated with another
+one, so their groups change; and if the first level becomes as wide as the second, the projection
+between them is dropped.
 """
 
 import torch
@@ -16,10 +16,10 @@ READ_FREQUENCIES = "time_embedding.linear_1.weight"
 
 @torch.no_grad()
 def widened(unet: nn.Module, factor: int, seed: int = 0) -> nn.Module:
-    """SVD's UNet `unet`, or a small one of its class, with a first level `factor` times as wide.
+    """The UNet with a first level that is `factor` times as wide.
 
-    Copies would stay equal for ever if all were read alike, so their shares of a weight are uneven:
-    drawn at random, with the sum 1.
+    Copies with equal weights would stay equal for ever, so the shares of a weight differ: they are
+    random, with the sum 1.
 
     Raises:
         ValueError: factor < 1, or the first level has attention: copied channels would count
@@ -47,7 +47,7 @@ def widened(unet: nn.Module, factor: int, seed: int = 0) -> nn.Module:
 
 
 def _sources(old: int, new: int, first: int, factor: int) -> Tensor:
-    """For each new channel the old one it copies."""
+    """The index of the old channel that each new channel copies."""
     if new == old:
         return torch.arange(old)
     if new == old * factor:
@@ -75,14 +75,14 @@ def _read(
 
 
 def _no_projection(narrow: dict[str, Tensor], name: str) -> Tensor:
-    """What a residual block without `conv_shortcut` does: each channel stays what it is."""
+    """The identity, which a residual block without `conv_shortcut` applies to its channels."""
     block, _, kind = name.rpartition("conv_shortcut.")
     bias = torch.zeros_like(narrow[f"{block}conv2.bias"]).float()
     return bias if kind == "bias" else torch.eye(len(bias))[:, :, None, None]
 
 
 def _among_more_frequencies(weight: Tensor, factor: int) -> Tensor:
-    """Of the frequencies of a wider embedding, every `factor`-th is one that was there before."""
+    """Weights for a wider embedding, whose every `factor`-th frequency is an old one."""
     wide = torch.zeros(len(weight), weight.shape[1] * factor)
     wide[:, ::factor] = weight
     return wide

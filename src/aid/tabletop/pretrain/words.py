@@ -1,14 +1,15 @@
-"""The text tower goes on: the token of a word for a thing or a direction has to tell which.
+"""Trains the text tower further, so that its tokens separate words for objects and directions.
 
-Contrastive training (`clip`) lets the tower forget what no single frame shows, such as whether a
-thing was pushed from the left: the tokens of "left" and "right" all but become one, and AID, which
-reads them, hardly tells them apart. So the tower repeats such words, as language models do and CoCa
-(Yu et al. 2022) beside its contrasts, and `keep_weight` holds all tokens near where AID knows them:
+Contrastive training (`clip`) lets the tower forget what no single frame shows, such as the
+direction of a push: the tokens of "left" and "right" become almost equal, and AID, which reads
+them, hardly distinguishes them. Therefore the tower learns to recover such words from their tokens
+(as CoCa, Yu et al. 2022, generates captions beside its contrastive loss), and `keep_weight` limits
+the drift of all tokens, so that AID's trained weights stay valid:
 
     -ln softmax_w(SCALE cos(h_t, w))[word_t]      mean over the tokens t of `NAMING_WORDS`
     + keep_weight |h_t - h0_t|^2 / |h0|^2         mean over all tokens t
 
-Choice: ours.
+Not in the paper.
 """
 
 from pathlib import Path
@@ -31,13 +32,13 @@ SCALE = 16.0
 
 
 class WordHead(nn.Module):
-    """Names tokens' words from their last hidden states; thrown away after the training.
+    """Classifies the words of tokens from their last hidden states; discarded after the training.
 
-    By the cosine two words' tokens must differ in direction, not only a little times a large
-    weight. A word begins at the mean of its tokens.
+    With the cosine, tokens of two words must differ in direction. A word's weight starts at the
+    mean of its tokens.
 
     Args:
-        tokens: of all sentences, from the tower as it is.
+        tokens: of all sentences, from the tower before this training.
         numbers: the tokens' words.
         num_words: how many words there are.
     """
@@ -53,14 +54,14 @@ class WordHead(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "n d"], numbers: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The mean cross-entropy, and the share of tokens that name their word."""
+        """The mean cross-entropy, and the share of correctly classified tokens."""
         logits = F.normalize(tokens, dim=-1) @ F.normalize(self.words, dim=-1).T
         right = (logits.argmax(-1) == numbers).float().mean()
         return F.cross_entropy(SCALE * logits, numbers), right
 
 
 def drift_of(tokens: Float[Tensor, "n d"], before: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """The squared distance of tokens from where they were: mean |h - h0|^2 / mean |h0|^2."""
+    """The squared distance of tokens from their start: mean |h - h0|^2 / mean |h0|^2."""
     return (tokens - before).square().mean() / before.square().mean()
 
 
@@ -72,14 +73,14 @@ def train_words(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Trains the text tower of a backbone on, and writes it to `out`.
+    """Trains the text tower of a backbone further, and writes it to `out`.
 
     Args:
-        out: folder of a backbone, a copy of `start`; its other parts stay as they are.
+        out: folder of a backbone, a copy of `start`; its other parts do not change.
         run: folder of log and saved state.
-        config: what drift costs, length and rate; a step reads `batch_size` of the table-top's
-            sentences.
-        start: the backbone whose tower goes on.
+        config: weight of the drift and the training loop; a step reads `batch_size` of the
+            table-top's sentences.
+        start: the backbone with the initial tower.
         device: as for `choose_device`.
         precision: of the forward pass.
 
@@ -89,8 +90,8 @@ def train_words(
     accelerator = make_accelerator(device, precision)
     if out.resolve() == start.resolve():
         raise ValueError(
-            f"--out and --start are both {str(out)!r}. Give --out another folder; the tower that "
-            "the training begins with must stay."
+            f"--out and --start are both {str(out)!r}. Give --out another folder; the initial "
+            "tower must not be overwritten."
         )
     for name in set(NETWORK_NAMES) - {"text_encoder"}:
         own, other = weight_files(start, name), weight_files(out, name)
@@ -102,8 +103,8 @@ def train_words(
     loop = config.loop
     parts = load_backbone(start, ("text_encoder", "tokenizer"))
     tower = parts.part("text_encoder").to(accelerator.device)
-    said = parts.tokenizer(language.sentences(), padding="max_length", return_tensors="pt")
-    ids, mask = (said[key].to(accelerator.device) for key in ("input_ids", "attention_mask"))
+    inputs = parts.tokenizer(language.sentences(), padding="max_length", return_tensors="pt")
+    ids, mask = (inputs[key].to(accelerator.device) for key in ("input_ids", "attention_mask"))
     words = torch.full((len(parts.tokenizer),), -1, device=accelerator.device)
     names = parts.tokenizer(list(language.NAMING_WORDS))["input_ids"]  # start, the word, end
     if split := [w for w, one in zip(language.NAMING_WORDS, names, strict=True) if len(one) != 3]:
@@ -112,10 +113,10 @@ def train_words(
             "backbones that aid tabletop pretrain made."
         )
     words[[one[1] for one in names]] = torch.arange(len(names), device=accelerator.device)
-    numbers = words[ids]  # of each token its word, or -1
+    numbers = words[ids]  # the index of each token's word, or -1
 
     def read(chosen: Tensor) -> Tensor:
-        """The tokens of some sentences, padding too."""
+        """The tokens of some sentences, with padding."""
         with accelerator.autocast():
             return tower(ids[chosen], attention_mask=mask[chosen]).last_hidden_state.float()
 
@@ -128,19 +129,18 @@ def train_words(
     def compare(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The head's loss and share of right words, and the tokens' drift."""
         tokens, own, kept = read(chosen), named[chosen], mask[chosen].bool()
-        told, right = head(tokens[own], numbers[chosen][own])
-        return told, right, drift_of(tokens[kept], before[chosen][kept])
+        entropy, right = head(tokens[own], numbers[chosen][own])
+        return entropy, right, drift_of(tokens[kept], before[chosen][kept])
 
     def loss(step: int) -> Tensor:
         generator = generator_for(loop.seed, step)
-        told, _, drift = compare(torch.randint(len(ids), (loop.batch_size,), generator=generator))
-        return told + config.keep_weight * drift
+        chosen = torch.randint(len(ids), (loop.batch_size,), generator=generator)
+        entropy, _, drift = compare(chosen)
+        return entropy + config.keep_weight * drift
 
     @torch.no_grad()
     def check(step: int) -> dict[str, float]:
-        """Of every 23rd sentence the share of these words that are named right, and the drift as
-        the root of its mean square.
-        """
+        """On every 23rd sentence, the accuracy of these words, and the root mean square drift."""
         _, right, drift = compare(torch.arange(0, len(ids), 23))
         return {"words": round(float(right), 4), "drift": round(float(drift.sqrt()), 4)}
 

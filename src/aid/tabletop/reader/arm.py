@@ -1,4 +1,4 @@
-"""Where the arm is in a picture: base and gripper are black, the forearm is grey like the table."""
+"""Finds the arm in an image: base and gripper are black, the forearm is grey like the table."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,9 +7,9 @@ from aid.tabletop.reader.colour import darkness
 from aid.tabletop.reader.matching import Blob, centre_of_mass
 
 ARM_OUT = 55.0
-"""Black pixels that came and went, in sum, when the arm is not at home; a lift has 80 and more."""
+"""Changed black pixels from which on the arm counts as extended; a lift has 80 and more."""
 GRIPPER_OUT = 15.0
-"""Pixels of gripper that were not there at first from which on it can be told where it is."""
+"""Fewest new gripper pixels from which the gripper's position can be computed."""
 FOREARM_HALF_WIDTH = 4.0
 """Half the width in pixels of the strip that the forearm may cover."""
 
@@ -19,7 +19,7 @@ def black_parts(
     maps: dict[str, Float[np.ndarray, "H W"]],
     table: Float[np.ndarray, " 3"],
 ) -> Float[np.ndarray, "H W"]:
-    """The degree to which each pixel is the black of base and gripper, and no item's colour."""
+    """The degree to which each pixel is black like base and gripper, and has no item's colour."""
     return darkness(frame, table) * (1 - np.max(list(maps.values()), axis=0))
 
 
@@ -31,7 +31,7 @@ def is_out(at_home: Float[np.ndarray, "H W"], black: Float[np.ndarray, "H W"]) -
 def forearm(
     at_home: Float[np.ndarray, "H W"], gripper: Float[np.ndarray, "H W"]
 ) -> Float[np.ndarray, "H W"]:
-    """The strip from the arm's base to the gripper while it is out: the forearm is table-grey."""
+    """The strip from base to gripper of the extended arm; the forearm is grey like the table."""
     if gripper.sum() < GRIPPER_OUT or at_home.sum() < GRIPPER_OUT:
         return np.zeros_like(gripper)
     base, hand = centre_of_mass(at_home), centre_of_mass(gripper)
@@ -44,7 +44,7 @@ def forearm(
 
 
 def grip(blob: Blob, offset: np.ndarray, black: Float[np.ndarray, "H W"]) -> float:
-    """How many black pixels there are right above an item."""
+    """The number of black pixels directly above an item."""
     columns, rows = (int(step) for step in np.round(offset))
     ys, xs = np.nonzero(blob.moved((columns, rows)) > 0.5)
     if not len(ys):

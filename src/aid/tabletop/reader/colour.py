@@ -1,7 +1,7 @@
-"""Which pixels have which colour: soft maps in [0, 1] instead of yes or no.
+"""Colour maps: the degree in [0, 1] to which each pixel has an item's colour.
 
 The table is neutral and the arm grey or black, so a pixel belongs to an item to the degree that it
-is saturated and has the item's hue. Lighting changes brightness, hardly hue.
+is saturated and has the item's hue. Lighting changes brightness, but hardly hue.
 """
 
 import numpy as np
@@ -15,18 +15,18 @@ HUES = {
     "blue": 230.0,
     "purple": 281.0,
 }
-"""Angle of each paint on the colour circle, in degrees."""
+"""Hue of each paint, in degrees."""
 HUE_SPREAD = 9.0
 SATURATION_RAMP = (0.12, 0.45)
-"""Saturation above the table's own at which a pixel starts to count and counts fully."""
+"""Saturation above the table's own at which a pixel has weight 0 and weight 1."""
 CHROMA_RAMP = (0.08, 0.24)
-"""The same for the absolute strength of colour: dark pixels have no trustworthy hue."""
+"""The same for chroma, because the hue of dark pixels is unreliable."""
 DARK_RAMP = (0.40, 0.58)
 """Brightness, as a share of the table's, below which a grey pixel is the gripper."""
 
 
 def smooth(frames: Float[np.ndarray, "... H W 3"]) -> Float[np.ndarray, "... H W 3"]:
-    """Each pixel mixed with its neighbours, (1, 2, 1)/4 along both axes, against noise."""
+    """Frames smoothed with (1, 2, 1)/4 along both axes, against noise."""
     for axis in (-3, -2):
         size = frames.shape[axis]
         before = np.take(frames, np.maximum(np.arange(size) - 1, 0), axis)
@@ -38,7 +38,7 @@ def smooth(frames: Float[np.ndarray, "... H W 3"]) -> Float[np.ndarray, "... H W
 def hue_and_chroma(
     frame: Float[np.ndarray, "H W 3"],
 ) -> tuple[Float[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
-    """Angle on the colour circle in degrees, and distance from grey in [0, 1]."""
+    """Hue in degrees, and distance from grey in [0, 1]."""
     red, green, blue = np.moveaxis(frame, -1, 0)
     along, across = red - (green + blue) / 2, np.sqrt(3) / 2 * (green - blue)
     return np.degrees(np.arctan2(across, along)) % 360, np.hypot(along, across)
@@ -53,7 +53,7 @@ def colour_maps(
 
     Args:
         frame: RGB in [0, 1].
-        hues: the colours to tell apart, as angles in degrees.
+        hues: the colours to separate, as hues in degrees.
         table: the table's colour.
     """
     hue, chroma = hue_and_chroma(frame)
@@ -67,7 +67,7 @@ def colour_maps(
 
 
 def table_colour(frame: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, " 3"]:
-    """The commonest colour, which is the table's."""
+    """The median colour, which is the table's."""
     return np.median(frame.reshape(-1, 3), 0)
 
 
@@ -79,6 +79,6 @@ def darkness(
 
 
 def ramp(values: Float[np.ndarray, "..."], ends: tuple[float, float]) -> Float[np.ndarray, "..."]:
-    """0 below the first end, 1 above the second, straight between."""
+    """0 below the first end, 1 above the second, linear between."""
     low, high = ends
     return np.clip((values - low) / (high - low), 0, 1)

@@ -1,8 +1,8 @@
-"""Instruction accuracy: does the video show what was asked for?
+"""Instruction accuracy: does the video show the requested task?
 
-`evaluate` hands in a `Reading` (where each item starts and ends, by the pixels alone), the task
-that was asked for and the tasks that the first frame allows; out comes a `Judgement`. The criteria
-are those of the simulator's own success test, a little wider where pixels are less exact.
+`judge` compares a `Reading` (where each item starts and ends, from the pixels alone) with the
+requested task and with all tasks that the first frame allows, and returns a `Judgement`. The
+criteria are those of the simulator's success test, with limits wider by the reader's error.
 """
 
 import math
@@ -32,7 +32,7 @@ DIRECTION_VECTORS = {
     "away from the camera": (-1.0, 0.0),
 }
 MOVED = 0.03
-"""Metres from which on an item has moved."""
+"""Least displacement of a moved item, in metres."""
 SLACK = 0.005
 """Metres by which every limit is wider than the simulator's: about half a pixel of 64."""
 
@@ -45,24 +45,24 @@ _LIFT_HEIGHT, _LIFT_ASIDE = 0.150, 0.08
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What one video shows, measured against what was asked."""
+    """What one video shows, compared with the requested task."""
 
     asked: Task
     shown: Task | None
     """The one task of the scene that the video shows; None if it shows none, or several."""
     holds: bool
-    """Whether the asked outcome is there, whatever else happened."""
+    """Whether the requested outcome holds, whatever else happened."""
     is_right_object: bool
-    """Whether the asked object moved and no other object did."""
+    """Whether the requested object moved and no other object did."""
     bystander_displacement: float | None
-    """Mean distance in metres between start and end of all items but the asked object; None if all
-    of them are lost."""
+    """Mean distance in metres between start and end of all other items; None if all of them are
+    lost."""
     num_lost: int
     num_items: int
 
     @property
     def is_obeyed(self) -> bool:
-        """The strict verdict: the asked outcome holds and it is the task that the video shows."""
+        """Whether the requested outcome holds, and is the task that the video shows."""
         return self.holds and self.shown == self.asked
 
 
@@ -71,20 +71,20 @@ def judge(reading: Reading, asked: Task, alternatives: Sequence[Task]) -> Judgem
 
     Args:
         reading: what the pixels show.
-        asked: the task of the instruction.
+        asked: the requested task.
         alternatives: every task that the first frame allows, `asked` among them.
 
     Raises:
-        ValueError: the asked task names an item that is not in the reading.
+        ValueError: the requested task names an item that is not in the reading.
     """
     others = [item for name, item in reading.items.items() if name != asked.object]
-    ways = [_displacement(item) for item in others if item.end is not None]
+    displacements = [_displacement(item) for item in others if item.end is not None]
     return Judgement(
         asked=asked,
         shown=best_task(reading, alternatives),
         holds=outcome_of(reading, asked),
         is_right_object=moved_objects(reading) == [asked.object],
-        bystander_displacement=float(np.mean(ways)) if ways else None,
+        bystander_displacement=float(np.mean(displacements)) if displacements else None,
         num_lost=sum(item.end is None for item in reading.items.values()),
         num_items=len(reading.items),
     )
@@ -100,9 +100,9 @@ def outcome_of(reading: Reading, task: Task) -> bool:
 
 
 def best_task(reading: Reading, alternatives: Iterable[Task]) -> Task | None:
-    """The task that the video shows: of those whose outcome holds, the one it ends closest to.
+    """The task that the video shows: of the tasks whose outcome holds, the one with the least miss.
 
-    None if no outcome holds, or outcomes of two different objects do.
+    None if no outcome holds, or if outcomes of different objects hold.
     """
     misses = {task: _miss(reading, task) for task in alternatives}
     holding = {task: miss for task, miss in misses.items() if miss is not None}
@@ -112,7 +112,7 @@ def best_task(reading: Reading, alternatives: Iterable[Task]) -> Task | None:
 
 
 def moved_objects(reading: Reading) -> list[str]:
-    """The objects (not containers) that are held or end elsewhere; lost ones are not counted."""
+    """The objects (not containers) that are held or have moved; lost ones are not counted."""
     return [
         name
         for name, item in reading.items.items()
@@ -130,7 +130,7 @@ def _miss(reading: Reading, task: Task) -> float | None:
     if task.family == "lift":
         return _miss_lift(reading, item)
     if item.is_gripped or _displacement(item) < MOVED:
-        return None  # what lies there from the start has not been put there
+        return None  # an object that has not moved was not put anywhere
     if task.family == "push":
         return _miss_push(item, task.direction)
     assert task.target is not None

@@ -1,11 +1,12 @@
-"""Finds a blob of the first frame again in a later one, although things may stand before it.
+"""Finds a blob of the first frame in a later frame, also if it is partly hidden.
 
-A template is the blob's own colour map. It is laid over every place of the later map; the gain of a
-place is how much of the map's energy the template explains there, counted on visible pixels only:
+The template is the blob's colour map. The gain of an offset is the energy of the later map that the
+template explains at that offset, on visible pixels only:
 
     gain(d) = sum_p visible(p) * (map(p)^2 - (map(p) - template(p - d))^2)
 
-It is 0 for nothing, and the template's whole energy for a perfect fit.
+It is 0 where the map is empty and the template is hidden, and the template's energy for a perfect
+match.
 """
 
 import itertools
@@ -29,7 +30,7 @@ class Blob:
 
     @property
     def energy(self) -> float:
-        """The gain of a perfect fit."""
+        """The gain of a perfect match."""
         return float((self.map**2).sum())
 
     @property
@@ -38,7 +39,7 @@ class Blob:
         return centre_of_mass(self.map)
 
     def moved(self, offset: tuple[int, int]) -> Float[np.ndarray, "H W"]:
-        """Its map, (columns, rows) further on; what leaves the picture is cut off."""
+        """Its map, shifted by (columns, rows); parts outside of the image are cut off."""
         columns, rows = offset
         height, width = self.map.shape
         moved = np.zeros_like(self.map)
@@ -72,7 +73,7 @@ def components(weights: Float[np.ndarray, "H W"], threshold: float) -> Int[np.nd
 
 
 def main_part(weights: Float[np.ndarray, "H W"], count: int) -> Float[np.ndarray, "H W"]:
-    """The map without its specks: groups smaller than a third of the `count`-th largest."""
+    """The map without specks, which are groups smaller than a third of the `count`-th largest."""
     labels = components(weights, 0.3)
     masses = np.bincount(labels.ravel(), weights.ravel())[1:]
     if not len(masses):
@@ -86,7 +87,7 @@ def main_part(weights: Float[np.ndarray, "H W"], count: int) -> Float[np.ndarray
 
 
 def shifted(values: np.ndarray, reach: int) -> list[np.ndarray]:
-    """The map moved by every step of up to `reach` pixels along both axes."""
+    """The map, shifted by every offset of up to `reach` pixels along both axes."""
     padded = np.pad(values, reach)
     height, width = values.shape
     steps = range(2 * reach + 1)
@@ -94,7 +95,7 @@ def shifted(values: np.ndarray, reach: int) -> list[np.ndarray]:
 
 
 def halves(weights: Float[np.ndarray, "H W"]) -> list[Blob]:
-    """Two blobs of one colour, told apart by 2-means on their pixels; the larger first."""
+    """Two blobs of one colour, separated by 2-means on their pixels; the larger first."""
     rows, columns = np.nonzero(weights > 0.05)
     mass = weights[rows, columns]
     points = np.stack([columns, rows], 1) + 0.5
@@ -156,7 +157,7 @@ class GainMap:
 def gain_map(
     blob: Blob, weights: Float[np.ndarray, "H W"], visible: Float[np.ndarray, "H W"]
 ) -> GainMap:
-    """The gain of every offset that keeps the blob's centre in the picture; -inf elsewhere."""
+    """The gain of every offset that keeps the blob's centre in the image; -inf elsewhere."""
     height, width = weights.shape
     shape = (2 * height, 2 * width)
 
@@ -177,7 +178,7 @@ def gain_map(
 
 
 def is_still(offset: tuple[int, int]) -> bool:
-    """Whether an offset is none, give or take a pixel."""
+    """Whether an offset is at most one pixel."""
     return max(map(abs, offset)) <= 1
 
 
@@ -188,19 +189,19 @@ def best_pair(
     visible: Float[np.ndarray, "H W"],
     stay_bonus: float,
 ) -> list[tuple[tuple[int, int], float]]:
-    """Where two blobs of one colour went, judged together so that they share out the map.
+    """The offsets of two blobs of one colour, found together so that they share the map.
 
     Args:
         blobs: the two templates.
-        candidates: offsets to try for each; (0, 0) is tried anyway.
+        candidates: offsets to try for each blob; (0, 0) is always tried.
         weights: the colour's map in the later frame.
         visible: the degree to which nothing else covers a pixel.
-        stay_bonus: extra gain, as a share of its energy, for a blob that has not moved: things
-            stay where they are unless something moves them.
+        stay_bonus: additional gain, as a share of its energy, of a blob that has not moved, because
+            most items do not move.
 
     Returns:
-        For each blob its offset and the gain that it adds to the other's; where a blob has not
-        moved, its own gain, because the other may stand before it.
+        For each blob its offset and the gain that it adds to the other's; for an unmoved blob its
+        own gain, because the other blob may hide it.
     """
 
     def gain_of(template: Float[np.ndarray, "H W"]) -> float:

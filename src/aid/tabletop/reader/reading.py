@@ -1,11 +1,11 @@
 """Reads from the pixels of a video where each named item starts and ends, and what is held.
 
-Called by `instruction`, which judges the reading. Nothing here knows the simulator's positions: the
-reader is told the names of the items and the camera, and looks.
+`instruction` judges the reading. The reader gets the names of the items and the camera, but not the
+simulator's positions.
 
-The given frame shows each item once, whole or nearly so; its colour map there becomes a template
-(`matching`), which is searched for in the last frames. Two items of one colour are searched for
-together. Places are in metres on the table (x towards the camera, y to the right).
+The given frame shows each item once and almost completely. Its colour map in that frame is the
+template (`matching`) that is searched for in the last frames. Two items of one colour are searched
+for together. Positions are in metres on the table (x towards the camera, y to the right).
 """
 
 import itertools
@@ -33,23 +33,23 @@ from aid.tabletop.reader.matching import (
 from aid.tabletop.reader.sighting import MEASURES, Reading, Sighting
 
 WORKING_HEIGHT = 64
-"""Larger pictures are averaged down to this many rows: enough for centimetres, and much faster."""
+"""Larger frames are reduced to this many rows, which is enough for centimetres and much faster."""
 NUM_LAST_FRAMES = 2
-"""An item's end is read from this many frames, in which everything is at rest."""
+"""Number of last frames, with everything at rest, from which an item's end is read."""
 FOUND = 0.08
-"""Share of a template's energy that must be found again; below it the item is lost."""
+"""Least share of a template's energy that must be found; with less the item is lost or hidden."""
 STAY_BONUS = 0.10
-"""Extra gain, as a share of its energy, for an item that has not moved: most have not."""
+"""Additional gain of an unmoved item, as a share of its energy, because most items do not move."""
 MISSING = 0.45
-"""Share of a template that can be seen to be gone before an unfound item is lost, not hidden."""
+"""Least share of a template that is visibly missing for an item to be lost instead of hidden."""
 HIDDEN_MARGIN = 2
-"""Pixels around other things in which the absence of a colour says nothing."""
+"""Pixels around other items in which a missing colour does not count."""
 TINT = (0.8, 1.25)
-"""Least and most by which a channel of a frame is scaled to restore the table's colour."""
+"""Least and largest factor of a channel that restores the table's colour."""
 GRIP = 14.0
-"""Black pixels right above an item from which on it is in the gripper; a lift has 20 and more."""
+"""Fewest black pixels directly above an item in the gripper; a lift has 20 and more."""
 HELD_RISE = 3
-"""How many pixels higher than at first a held item is at least."""
+"""Least rise of a held item, in pixels."""
 
 
 class OutcomeReader:
@@ -65,7 +65,7 @@ class OutcomeReader:
 
         Args:
             given_frame: the first frame, as given to the model.
-            names: the items that it shows, such as "red block"; no more than two of one colour.
+            names: the items that it shows, such as "red block"; at most two of one colour.
             camera: position, rotation and fovy (`camera_world` in the manifest).
 
         Raises:
@@ -108,8 +108,8 @@ class OutcomeReader:
             weights = main_part(weights, len(names))
             if (weights > 0.5).sum() < 8 * len(names):
                 raise ValueError(
-                    f"the first frame does not show {' and '.join(names)} "
-                    "where the names say there is one. Check the frame and the names."
+                    f"the first frame does not show {' and '.join(names)}. Check the frame and the "
+                    "names of its items."
                 )
             if len(names) == 1:
                 blobs[names[0]] = Blob(map=weights)
@@ -120,7 +120,7 @@ class OutcomeReader:
         return blobs
 
     def _view(self, frame: Float[np.ndarray, "H W 3"]) -> "_View":
-        # A decoder may tint the whole picture; the table tells by how much.
+        # A decoder may tint the whole frame; the table's colour shows by how much.
         tint = np.clip(self._table / np.maximum(table_colour(frame), 0.05), *TINT)
         frame = np.minimum(frame * tint, 1)
         maps = colour_maps(frame, self._hues, self._table)
@@ -130,7 +130,7 @@ class OutcomeReader:
         return _View(maps=maps, black=black, arm=arm, is_arm_out=is_out(self._at_home, black))
 
     def _follow(self, colour: str, views: list["_View"]) -> dict[str, tuple]:
-        """For each item of a colour its offset and how well it was found; None if it is lost."""
+        """The offset of each item of a colour (None if lost), and the quality of the match."""
         names = [name for name in self.names if name.split()[0] == colour]
         weights = np.mean([view.maps[colour] for view in views], 0)
         visible = np.mean([view.visible(colour) for view in views], 0)
@@ -159,13 +159,13 @@ class OutcomeReader:
     def _judge(
         self, blob: Blob, gain: GainMap, offset: tuple[int, int], worth: float, visible: np.ndarray
     ) -> tuple[np.ndarray | None, float]:
-        """The exact offset, or None if the item is lost, and how well it was found."""
+        """The exact offset, or None if the item is lost, and the quality of the match."""
         quality = worth / blob.energy
         if quality >= FOUND:
             return gain.refined(offset), quality
         seen = float((visible * blob.map**2).sum())
         missing = (seen - gain.at((0, 0))) / blob.energy
-        # What is hidden where it was has, as far as one can see, not moved.
+        # An item whose first position is hidden counts as unmoved.
         return (np.zeros(2) if missing < MISSING else None), quality
 
     def _sighting(
@@ -194,7 +194,7 @@ class OutcomeReader:
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """One later frame: a map per colour, the arm's black parts, all of it, whether it is out."""
+    """One later frame: a map for each colour, the arm's black parts, the arm, its extension."""
 
     maps: dict[str, Float[np.ndarray, "H W"]]
     black: Float[np.ndarray, "H W"]
@@ -204,7 +204,7 @@ class _View:
     def visible(self, colour: str) -> Float[np.ndarray, "H W"]:
         """The degree to which nothing else covers a pixel."""
         others = [values for name, values in self.maps.items() if name != colour]
-        # Pixels at an edge mix two colours and look like a third, so what hides is grown.
+        # Pixels at an edge mix two colours and look like a third, so hiding regions are enlarged.
         hidden = np.max(shifted(np.max([self.arm, *others], axis=0), HIDDEN_MARGIN), axis=0)
         return 1 - hidden * (1 - self.maps[colour])
 
@@ -235,11 +235,12 @@ def _check_names(names: list[str]) -> None:
         colour, _, shape = name.partition(" ")
         if colour not in HUES or shape not in MEASURES:
             raise ValueError(
-                f"item {name!r} is no colour and shape that the reader knows. "
+                f"item {name!r} has no known colour and shape. "
                 f"Colours: {', '.join(HUES)}; shapes: {', '.join(MEASURES)}."
             )
     for colour, group in itertools.groupby(sorted(names), key=lambda name: name.split()[0]):
         if len(list(group)) > 2:
             raise ValueError(
-                f"more than two items are {colour}: the reader cannot tell them apart."
+                f"more than two items are {colour}, and the reader cannot distinguish them. Name "
+                "at most two items of one colour."
             )

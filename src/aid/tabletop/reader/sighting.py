@@ -1,4 +1,4 @@
-"""What can be read from a video about each item: plain records and the sizes of the shapes."""
+"""Records of what a video shows of each item, and the sizes of the shapes."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from aid.tabletop.reader.camera import Camera
 class Measures:
     """Size of a shape in metres.
 
-    `radius` bounds it seen from above; `sight_height` is the height of the middle of what a camera
-    sees of it; things lie in a container up to `inner_radius` from its centre.
+    `radius` bounds the shape in a view from above; `sight_height` is the height of the centre of
+    its visible part; objects can lie in a container up to `inner_radius` from its centre.
     """
 
     radius: float
@@ -31,7 +31,7 @@ MEASURES = {
     "can": Measures(radius=0.027, height=0.064, sight_height=0.0358),
     "ball": Measures(radius=0.029, height=0.058, sight_height=0.029),
 }
-"""Every shape, from the largest in a picture to the smallest."""
+"""Every shape, from the largest in an image to the smallest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +47,11 @@ class Sighting:
     start: tuple[float, float]
     end: tuple[float, float] | None
     is_gripped: bool
-    """Whether the arm is out and its gripper right above the item."""
+    """Whether the arm is extended and its gripper directly above the item."""
     is_held: bool
-    """Whether it is moreover higher in the picture than at first."""
+    """Whether the item is gripped and higher in the image than at first."""
     quality: float
-    """Share of the template found again, about 1 for a real video."""
+    """Share of the template's energy that was found, about 1 for a real video."""
 
     @property
     def shape(self) -> str:
@@ -60,18 +60,18 @@ class Sighting:
 
     @property
     def is_container(self) -> bool:
-        """Whether things can be put in or on it."""
+        """Whether objects can be put in or on it."""
         return self.shape in CONTAINERS
 
     @property
     def measures(self) -> Measures:
-        """Its size."""
+        """The size of its shape."""
         return MEASURES[self.shape]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a video shows of every item, and the camera it was seen through."""
+    """What a video shows of every item, and its camera."""
 
     items: dict[str, Sighting]
     camera: Camera
