@@ -75,5 +75,7 @@ def test_pretraining_goes_on_from_a_narrower_backbone(runs, play, tiny_pretrain,
 def test_a_backbone_of_other_sizes_is_refused(runs, play, tiny_pretrain, tmp_path):
     shutil.copytree(runs / "backbone", tmp_path / "out")
     other = replace(tiny_pretrain, unet=replace(tiny_pretrain.unet, channels=(48, 32)))
-    with pytest.raises(ValueError, match=r"has a UNet of \(32, 32\) channels.*asks for \(48, 32\)"):
+    with pytest.raises(
+        ValueError, match=r"has a UNet of \(32, 32\) channels.*the recipe has \(48, 32\)"
+    ):
         train_unet(play, tmp_path / "out", tmp_path / "run", other, start=runs / "backbone")

@@ -1,7 +1,7 @@
-"""Writes a table-top data set: videos, manifests and the settings that made them.
+"""Writes a table-top data set: videos, manifests and their settings.
 
-Scenes are independent jobs, each a function of (seed, split, index), so the number of workers
-changes nothing and a killed run goes on where it stopped.
+Scenes are independent jobs, each a function of (seed, split, index), so the number of workers has
+no effect on the result, and a killed run continues where it stopped.
 """
 
 import atexit
@@ -37,7 +37,7 @@ CARD = """---
 license: apache-2.0
 ---
 
-Videos of a simulated table-top, made by `aid tabletop`; `../dataset.json` says with which settings.
+Videos of a simulated table-top, made by `aid tabletop make`; its settings are in `../dataset.json`.
 """
 
 
@@ -55,7 +55,7 @@ class Job:
 
     @property
     def part(self) -> Path:
-        """Where the rows of the finished scene are kept until the manifest is written."""
+        """The file of the finished scene's rows, until the manifest is written."""
         return self.folder / "parts" / f"{self.index:06d}.json"
 
 
@@ -71,8 +71,8 @@ def generate(
 ) -> None:
     """Writes `out/<split>/{videos/*.mp4,README.md,manifest.jsonl}` and `out/dataset.json`.
 
-    A split's manifest appears when the split is complete, so training on it can start while later
-    ones are still being made. Running it again with the same settings goes on where it stopped.
+    A split's manifest is written when the split is complete, so training can start while later
+    splits are made. A second call with the same settings continues where the first stopped.
 
     Args:
         out: folder of the data set; made if it does not exist.
@@ -81,8 +81,8 @@ def generate(
         size: height and width of the videos in pixels, 64 to 256 and a multiple of 8.
         num_frames: frames per video, spread evenly over 4 to 5.5 seconds.
         seed: data sets of different seeds share no scene.
-        num_workers: processes; one per core if None. It does not change the result.
-        shadows: cast shadows, several times slower; without them each item has a dark disc.
+        num_workers: number of processes; None takes one for each core. No effect on the result.
+        shadows: whether to cast shadows, several times slower; otherwise each item has a dark disc.
 
     Raises:
         ValueError: a setting is out of range, `out` holds a data set with other settings, or no GL
@@ -91,11 +91,11 @@ def generate(
     _check(splits, size, num_frames, seed, num_workers)
     choose_gl_library()
     settings = {"size": size, "num_frames": num_frames, "seed": seed, "shadows": shadows}
-    _claim(out, settings, splits)
+    _check_settings(out, settings, splits)
     for split, num_scenes in splits.items():
         folder = out / split
         if (folder / "manifest.jsonl").exists():
-            shutil.rmtree(folder / "parts", ignore_errors=True)  # a kill may have come before that
+            shutil.rmtree(folder / "parts", ignore_errors=True)  # left by a killed run
             continue
         for name in ("videos", "parts"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def generate(
 
 
 def make_scene(job: Job) -> None:
-    """Makes all videos of one scene and, last, the part file that says so."""
+    """Makes all videos of one scene, and then its part file, which marks it as finished."""
     split = SPLITS[job.split]
     plan, episodes = _simulate(job, split)
     rows = []
@@ -133,7 +133,7 @@ def _simulate(job: Job, split: Split) -> tuple[Plan, list[Episode]]:
 
 @functools.cache
 def _process_renderer(size: int) -> Renderer:
-    """One GL context per process: making one costs as much as an episode."""
+    """The process's only GL context, because making one takes as long as an episode."""
     renderer = Renderer(size)
     atexit.register(renderer.close)
     return renderer
@@ -157,7 +157,7 @@ def _run(jobs: list[Job], num_workers: int, title: str) -> None:
 
 @contextmanager
 def _results(jobs: list[Job], num_workers: int) -> Iterator[Iterable[None]]:
-    """Runs the jobs, in this process if one worker is enough."""
+    """Runs the jobs; with one worker in this process."""
     num_workers = min(num_workers, len(jobs))
     if num_workers <= 1:
         yield map(make_scene, jobs)
@@ -168,7 +168,7 @@ def _results(jobs: list[Job], num_workers: int) -> Iterator[Iterable[None]]:
 
 
 def _finish_split(out: Path, split: str, jobs: list[Job]) -> None:
-    """Joins the parts to the manifest, counts, adds the card, and removes the parts."""
+    """Writes the counts, the data card and the manifest, and removes the parts."""
     rows = [row for job in jobs for row in json.loads(job.part.read_text())]
     dataset = json.loads((out / "dataset.json").read_text())
     dataset["counts"][split] = {
@@ -187,8 +187,8 @@ def _finish_split(out: Path, split: str, jobs: list[Job]) -> None:
         half_written.unlink()
 
 
-def _claim(out: Path, settings: dict[str, Any], splits: dict[str, int]) -> None:
-    """Writes the settings of a new data set, or checks that an old one has the same."""
+def _check_settings(out: Path, settings: dict[str, Any], splits: dict[str, int]) -> None:
+    """Writes the settings of a new data set, or refuses other settings of an existing one."""
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     path = out / "dataset.json"
@@ -202,7 +202,7 @@ def _claim(out: Path, settings: dict[str, Any], splits: dict[str, int]) -> None:
     for name, value in wanted.items():
         if name in known and known[name] != value:
             raise ValueError(
-                f"{str(out)!r} holds a data set made with {name} = {known[name]!r}, "
+                f"{str(out)!r} holds a data set with {name} = {known[name]!r}, "
                 f"but now {name} = {value!r}. Use the same setting or another folder."
             )
     dataset["splits"] |= splits

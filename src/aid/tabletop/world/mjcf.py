@@ -1,7 +1,7 @@
-"""Turns a `Scene` into a MuJoCo model description (MJCF).
+"""Converts a `Scene` to a MuJoCo model description (MJCF).
 
-The arm has five position-controlled joints and two force-limited fingers; items are free bodies
-held by friction only. Nothing is welded or moved by hand.
+The arm has five position-controlled joints and two force-limited fingers. Items are free bodies
+that only friction holds; nothing is welded or moved without contact.
 """
 
 import math
@@ -38,9 +38,9 @@ def scene_mjcf(scene: Scene, *, render_size: int, shadows: bool) -> str:
     """The MJCF text of a scene.
 
     Args:
-        scene: what to build.
-        render_size: width and height of the picture that MuJoCo draws, in pixels.
-        shadows: whether the light casts shadows (several times slower to draw).
+        scene: the scene.
+        render_size: width and height of the rendered image, in pixels.
+        shadows: whether the light casts shadows (several times slower).
     """
     style, camera = scene.style, scene.camera
     items = "".join(_item_body(index, item) for index, item in enumerate(scene.items))
@@ -88,7 +88,7 @@ def scene_mjcf(scene: Scene, *, render_size: int, shadows: bool) -> str:
 
 
 _TOUCH = 'contype="2" conaffinity="1"'
-"""Arm parts touch items and the table but not each other."""
+"""Parts of the arm collide with items and the table, but not with each other."""
 
 
 def _finger(name: str, side: int) -> str:
@@ -172,7 +172,7 @@ def _box_walls(paint: str) -> list[str]:
 
 
 def _bowl_walls(paint: str) -> list[str]:
-    """A ring of flat boards that lean outwards."""
+    """A ring of flat boards that are tilted outwards."""
     walls = []
     half_width = (BOWL_BASE_RADIUS + 2 * BOWL_WALL_HALF * math.sin(BOWL_WALL_TILT)) * math.tan(
         math.pi / _BOWL_WALLS

@@ -1,4 +1,4 @@
-"""Did it work? Judges the end of an episode by geometry alone."""
+"""Decides from the geometry of an episode's end whether the task succeeded."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,15 @@ from aid.tabletop.world.shapes import DIRECTION_VECTORS
 from aid.tabletop.world.tasks import SceneTask
 
 AT_REST_DISTANCE = 0.005
-"""An item that moved less than this in the last 0.2 s is at rest."""
+"""Largest displacement in the last 0.2 s of an item at rest, in metres."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """Positions of all items at the start, 0.2 s before the end and at the end; what is held."""
+    """Positions of all items at the start, 0.2 s before the end and at the end.
+
+    `is_held` is whether the task's object is held at the end.
+    """
 
     start: Float[np.ndarray, "i 3"]
     shortly_before: Float[np.ndarray, "i 3"]
@@ -24,7 +27,7 @@ class Ending:
 
 
 def succeeded(scene: Scene, task: SceneTask, ending: Ending) -> bool:
-    """Whether the episode ended as the task asks, with the object at rest (or held, for lift)."""
+    """Whether the episode ended as the task requires, with the object at rest (for lift: held)."""
     index, wanted = task.object_index, task.task
     end = ending.end[index]
     moved = end - ending.start[index]

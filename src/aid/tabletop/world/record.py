@@ -1,4 +1,4 @@
-"""Writes down an episode as a manifest row: words, states and everything the world knows."""
+"""Makes the manifest row of an episode: instruction, states and the facts of the simulation."""
 
 from dataclasses import asdict
 from typing import Any
@@ -66,9 +66,9 @@ def _world(split: Split, plan: Plan, number: int, episode: Episode) -> dict[str,
 def camera_world(scene: Scene) -> dict[str, Any]:
     """The camera as JSON.
 
-    The columns of `rotation` are the camera's axes in the world: x to the right of the picture, y
-    up, z backwards (it looks along -z). For the camera a point p is rotation^T (p - position) =
-    (x, y, z); it lies at column W/2 + s x / -z and row H/2 - s y / -z of the picture, where
+    The columns of `rotation` are the camera's axes in the world: x to the right of the image, y up,
+    z backwards (it looks along -z). A point p has the camera coordinates rotation^T (p - position)
+    = (x, y, z) and is seen at column W/2 + s x / -z and row H/2 - s y / -z of the image, where
     s = H/2 / tan(fovy/2) and fovy is in degrees.
     """
     return {

@@ -1,7 +1,7 @@
-"""Draws a MuJoCo scene off screen: finds a GL library, keeps one context, smooths by averaging.
+"""Renders MuJoCo scenes off screen with a suitable GL library and one context.
 
-Pictures are drawn at twice their size and averaged over 2 x 2 pixels. Cast shadows are slow in
-software, so by default each item has a soft dark disc on the table instead.
+Images are rendered at twice their size and averaged over 2 x 2 pixels. Shadows are slow in software
+rendering, so by default each item has a transparent dark disc on the table instead.
 """
 
 import functools
@@ -26,13 +26,13 @@ _PROBE = (
 
 @functools.cache
 def choose_gl_library() -> str:
-    """Sets `MUJOCO_GL` to the first GL library that works here, and returns its name.
+    """Sets `MUJOCO_GL` to the first GL library that works, and returns its name.
 
-    Each is tried in a process of its own, because a broken GL driver may crash. A value that the
-    user has set is tried alone.
+    Each is tested in its own process, because a broken GL driver may crash. If the user has set the
+    variable, only that library is tested.
 
     Raises:
-        ValueError: none works.
+        ValueError: no library works.
     """
     wanted = os.environ.get("MUJOCO_GL", "").strip().lower()
     os.environ.setdefault("LP_NUM_THREADS", "0")
@@ -47,7 +47,7 @@ def choose_gl_library() -> str:
             return library
     tried = f"MUJOCO_GL={wanted}" if wanted else "EGL and OSMesa"
     raise ValueError(
-        f"no GL library works for drawing the table-top (tried {tried}). "
+        f"no GL library can render the table-top (tried {tried}). "
         "Install one: apt-get install libegl1 libgl1-mesa-dri (or: apt-get install libosmesa6)"
         + (", or unset MUJOCO_GL." if wanted else ".")
     )
@@ -64,7 +64,7 @@ def _context_module(library: str) -> ModuleType:
 
 
 class Renderer:
-    """Draws square pictures of one MuJoCo model after another with a single GL context."""
+    """Renders square images of several MuJoCo models, one after another, in one GL context."""
 
     def __init__(self, size: int):
         self.size = size
@@ -83,7 +83,7 @@ class Renderer:
         self._model: mujoco.MjModel | None = None
 
     def use(self, scene: Scene, model: mujoco.MjModel, shadows: bool) -> None:
-        """Uploads a model unless it is the last one; later calls of `draw` show it."""
+        """Uploads a model, if it is another one; `draw` then renders it."""
         self._gl.make_current()
         if model is self._model:
             return
@@ -100,7 +100,7 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
     def draw(self, data: mujoco.MjData) -> UInt8[np.ndarray, "H W 3"]:
-        """The picture of a state."""
+        """The image of a state."""
         mujoco.mjv_updateScene(
             self._model,
             data,
@@ -119,7 +119,7 @@ class Renderer:
         return np.ascontiguousarray(averaged[::-1].astype(np.uint8))
 
     def _add_discs(self, data: mujoco.MjData) -> None:
-        """Puts a dark disc where the light would throw the middle of each item and the gripper."""
+        """Adds a dark disc at the shadow of the centre of each item and of the gripper."""
         for body, item in zip(self._bodies, self._table_scene.items, strict=True):
             x, y, z = data.xpos[body]
             radius = item.size.radius * (1.10 if item.is_container else 1.05)
@@ -144,7 +144,7 @@ class Renderer:
             turn.flatten(),
             np.array([0.0, 0.0, 0.0, 0.32], np.float32),
         )
-        geom.size[:] = [*radii, 0.0004]  # an ellipse, which the call above cannot say
+        geom.size[:] = [*radii, 0.0004]  # an ellipse, which mjv_initGeom does not support
         geom.transparent = 1
         geom.specular = geom.reflectance = geom.shininess = 0
         self._scene.ngeom += 1

@@ -1,6 +1,6 @@
-"""Draws a table-top scene from a seed: which items lie where, how the table looks, the camera.
+"""Samples a table-top scene from a seed: the items, their positions, the colours, the camera.
 
-Pure numpy; the same seed gives the same scene everywhere. `mjcf` turns it into a MuJoCo model.
+Pure numpy; a seed gives the same scene on every machine. `mjcf` converts it to a MuJoCo model.
 """
 
 import colorsys
@@ -28,12 +28,12 @@ TABLES = (
     (0.60, 0.60, 0.60),
     (0.48, 0.53, 0.60),
 )
-"""Greys, beiges, browns and muted blue-greys, so that only items are colourful."""
+"""Greys, beiges, browns and blue-greys of low saturation, so that only items are saturated."""
 
 WORK_AREA = ((0.205, 0.400), (-0.148, 0.148))
-"""Where the centres of items may lie: (x from, to), (y from, to)."""
+"""Range of the items' centres: (x from, to), (y from, to), in metres."""
 STANDARD_COUNTS = ((2, 1), (2, 2), (3, 1))
-"""How many objects and containers a standard scene has."""
+"""Possible numbers of objects and containers in a standard scene."""
 SHARED_COLOUR_SHARE = 0.2
 PLAY_STANDARD_SHARE = 1 / 3
 _LOOK_AT = (0.225, 0.0, 0.03)
@@ -42,7 +42,7 @@ _OBJECT_SHARES = (0.50, 0.30, 0.20)
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One thing on the table. `yaw` is its turn around the vertical, in radians."""
+    """One item on the table. `yaw` is its rotation about the vertical axis, in radians."""
 
     colour: str
     shape: str
@@ -53,17 +53,17 @@ class Item:
 
     @property
     def name(self) -> str:
-        """How an instruction calls it."""
+        """Its name in instructions."""
         return f"{self.colour} {self.shape}"
 
     @property
     def is_container(self) -> bool:
-        """Whether things can be put in or on it."""
+        """Whether objects can be put in or on it."""
         return self.shape in CONTAINERS
 
     @property
     def size(self) -> Shape:
-        """Its measures."""
+        """The size of its shape."""
         return SHAPES[self.shape]
 
 
@@ -78,7 +78,7 @@ class Camera:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """Colours of table and wall, strength of the table's speckles, and where the light goes."""
+    """Colours of table and wall, the table's speckles, direction and strength of the light."""
 
     table: tuple[float, float, float]
     speckle: tuple[float, float, float]
@@ -91,7 +91,7 @@ class Style:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Everything that a first frame shows. `look` is "standard" or "play"."""
+    """All contents of a first frame. `look` is "standard" or "play"."""
 
     seed: int
     look: str
@@ -117,8 +117,8 @@ def sample_scene(seed: int, *, play: bool = False) -> Scene:
 
     Args:
         seed: any number that is not negative.
-        play: unlabelled scenes with more and stranger items, colours, cameras and lights; a third
-            of them keep the standard look.
+        play: whether to sample an unlabelled scene, with a larger variety of items, colours,
+            cameras and lights; a third of them have the standard look.
     """
     random = np.random.default_rng([7301, seed])
     look = "play" if play and random.random() >= PLAY_STANDARD_SHARE else "standard"
@@ -143,7 +143,7 @@ def sample_scene(seed: int, *, play: bool = False) -> Scene:
 def _sample_items(
     random: np.random.Generator, *, play: bool, any_hue: bool
 ) -> tuple[Item, ...] | None:
-    """Items that do not touch; None if this draw does not fit on the table."""
+    """Items that do not touch; None if this sample does not fit on the table."""
     if play:
         num_objects, num_containers = int(random.integers(1, 5)), int(random.integers(0, 4))
     else:
@@ -193,7 +193,7 @@ def _free_place(
 
 
 def _any_colour(random: np.random.Generator) -> tuple[str, tuple[float, ...]]:
-    """A saturated colour of any hue and the name of the paint that comes closest to it."""
+    """A saturated colour of any hue, and the name of the nearest paint."""
     rgb = colorsys.hsv_to_rgb(
         random.uniform(0, 1), random.uniform(0.65, 1.0), random.uniform(0.55, 1.0)
     )

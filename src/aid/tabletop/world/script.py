@@ -1,7 +1,6 @@
-"""What the arm does for a task: way-points of the gripper and the joint angles that reach them.
+"""The arm's motion for a task: way-points of the gripper, and the joint angles that reach them.
 
-Every way-point carries the number (0-3) of the state it belongs to, so that the frames of a video
-can be told apart by state.
+Every way-point has the number (0-3) of its state, which assigns the frames of a video to states.
 """
 
 import math
@@ -33,14 +32,14 @@ CONTROL_STEP = 0.02
 _TRAVEL_HEIGHT = 0.13
 _PUSH_HEIGHT = 0.024
 _FINGER_REACH = 0.036
-"""From the grasp point to the surface that pushes, plus half an object."""
+"""Distance from the grasp point to the pushing surface, plus half an object, in metres."""
 _MISS = 0.062
-"""How far beside the object the gripper closes in a planned failure."""
+"""Distance from the object at which the gripper closes in a planned failure, in metres."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waypoint:
-    """Where the grasp point goes (x, y, z), the hand's roll, half the opening of the fingers."""
+    """Target of the grasp point (x, y, z), roll of the hand, half the opening of the fingers."""
 
     x: float
     y: float
@@ -67,8 +66,8 @@ def plan(scene: Scene, task: SceneTask, failure: str | None = None) -> list[Wayp
     """The way-points of a task.
 
     Args:
-        scene: where everything lies.
-        task: what to do.
+        scene: the scene.
+        task: the task.
         failure: "miss" closes the gripper beside the object, or pushes above it.
     """
     if task.task.family == "push":
@@ -107,7 +106,7 @@ def _go_home(scene: Scene, phase: int) -> list[Waypoint]:
 
 def _plan_push(scene: Scene, task: SceneTask, failure: str | None) -> list[Waypoint]:
     item = scene.items[task.object_index]
-    # The narrow fingers push a block with a slightly wider front; a can would wedge between them.
+    # Slightly open fingers push a block more stably; a can would get stuck between them.
     opening = 0.012 if item.shape == "block" else 0.002
     along = np.array(DIRECTION_VECTORS[task.task.direction or "left"])
     start = np.array([item.x, item.y]) - PUSH_START * along
@@ -138,7 +137,7 @@ def _plan_push(scene: Scene, task: SceneTask, failure: str | None) -> list[Waypo
 
 
 def _push_roll(place: np.ndarray, along: np.ndarray) -> float:
-    """Roll that turns the broad side of the hand across the direction of the push."""
+    """The roll at which the broad side of the hand is perpendicular to the push."""
     yaw = math.atan2(place[1], place[0])
     return _wrap(yaw - math.atan2(along[1], along[0]), math.pi)
 
@@ -185,7 +184,7 @@ def _plan_grasp(scene: Scene, task: SceneTask, failure: str | None) -> list[Wayp
     there = (goal_x, goal_y)
     release = goal_z + 0.004
     if family == "put" and target.shape != "plate":
-        release = rest + 0.042  # above the rim, so that the fingers need no room inside
+        release = rest + 0.042  # above the rim, because the fingers do not fit inside
     high = _TRAVEL_HEIGHT + 0.015 + (target.size.rest_height if family == "stack" else 0.0)
     distance = math.hypot(goal_x - x, goal_y - y)
     return [
@@ -202,7 +201,7 @@ def _plan_grasp(scene: Scene, task: SceneTask, failure: str | None) -> list[Wayp
 
 
 def _beside_the_object(scene: Scene, task: SceneTask, roll: float) -> tuple[float, float]:
-    """A place where the fingers close on nothing: off the object, across their closing line."""
+    """A position beside the object where the fingers close without touching it."""
     item = scene.items[task.object_index]
     angle = math.atan2(item.y, item.x) - roll
     places = [

@@ -1,15 +1,15 @@
-"""Sizes of everything on the table, in metres. Pure numbers: no MuJoCo, no randomness."""
+"""Sizes of all items and of the arm, in metres."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How much room an item takes.
+    """The size of a shape.
 
-    `radius` bounds it seen from above. `rest_height` is the height of its body's origin while it
-    stands on the table (the centre of an object, the underside of a container). `floor` is where
-    things come to rest in a container, `inner_radius` how far from its centre they may lie.
+    `radius` bounds it in a view from above. `rest_height` is the height of its body's origin on the
+    table (the centre of an object, the underside of a container). `floor` is the height of objects
+    in a container, `inner_radius` their largest distance from its centre.
     """
 
     radius: float
@@ -35,10 +35,10 @@ SHAPES = {
     "box": Shape(radius=0.078, height=2 * BOX_WALL_HALF, floor=0.004, inner_radius=0.050),
 }
 
-# The arm stands at the origin; +x points towards the camera, +y to the right of the picture.
+# The arm stands at the origin; +x points towards the camera, +y to the right of the image.
 UPPER_ARM, FOREARM, HAND, SHOULDER_HEIGHT = 0.25, 0.25, 0.15, 0.15
 FINGER_OPEN, FINGER_RELEASE, FINGER_RANGE = 0.045, 0.041, 0.048
-"""Half the opening between the fingers: approaching, letting go, and the most they can."""
+"""Half the opening between the fingers: for the approach, for the release, and the largest one."""
 
 DIRECTION_VECTORS = {
     "left": (0.0, -1.0),

@@ -1,6 +1,6 @@
-"""Lets the arm carry out a task in a scene and records what happened.
+"""Simulates the arm's execution of a task in a scene, and records the outcome.
 
-The state at the start is the same for every task of a scene, and so is the first frame.
+All tasks of a scene start from the same state, so they have the same first frame.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from aid.types import State
 
 _SETTLE_STEPS = 80
 _REST_STEPS = 10
-"""Control steps (0.2 s) over which an item must lie still to be at rest."""
+"""Control steps (0.2 s) in which an item at rest must not move."""
 NUM_STATES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """A video and the truth about it.
+    """A video and its ground truth.
 
     `positions` are the origins of the items' bodies in metres (x towards the camera, y to the
     right, z up): the centre of an object, the middle of a container's underside.
@@ -42,7 +42,7 @@ class Episode:
 
 
 class Simulator:
-    """One scene with its physics, ready to carry out any of its tasks."""
+    """The physics of one scene; it can run any of the scene's tasks."""
 
     def __init__(self, scene: Scene, renderer: Renderer, *, shadows: bool = False):
         self.scene = scene
@@ -65,11 +65,11 @@ class Simulator:
         return start
 
     def run(self, task: SceneTask, *, num_frames: int, failure: str | None = None) -> Episode:
-        """Carries out a task from the scene's first frame.
+        """Runs a task from the scene's first frame.
 
         Args:
-            task: what to do.
-            num_frames: frames of the video, spread evenly from the first moment to the last.
+            task: the task.
+            num_frames: number of frames, evenly spread from start to end.
             failure: a planned failure, see `script.plan`.
         """
         model, data = self._model, self._data
@@ -130,7 +130,7 @@ def _true_states(
     shown: Int[np.ndarray, " f"],
     success: bool,
 ) -> list[State]:
-    """The four states worded by what the physics did, each with the frames that show it."""
+    """The four states according to the simulation, each with its frames."""
 
     def held_at_end_of(phase: int) -> bool:
         end = int(np.flatnonzero(phases == phase)[-1]) + 1
@@ -148,9 +148,10 @@ def _true_states(
 
 
 def _spans(phase_of_frame: Int[np.ndarray, " f"]) -> list[tuple[int, int]]:
-    """First and last frame of each phase: contiguous, at least one frame each if there are four.
+    """First and last frame of each phase; the phases are contiguous.
 
-    With fewer than four frames the last phases come out empty (first > last).
+    Each has at least one frame; with fewer than four frames the last phases are empty (first >
+    last).
     """
     num_frames = len(phase_of_frame)
     starts = [0]

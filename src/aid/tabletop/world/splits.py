@@ -1,4 +1,4 @@
-"""The splits of a table-top data set: which scenes each has and what is asked in them."""
+"""The splits of a table-top data set: their scenes and tasks."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _MAX_SCENES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """What distinguishes a split.
+    """The properties of a split.
 
-    `must_succeed` replaces a scene in which the arm fails at something by the next one, so that
-    every video of a test shows what its instruction says. `failure_share` of the videos fail on
-    purpose, with states that say so. `are_twins`: scenes with two objects of one colour only, asked
-    in pairs that the shape word tells apart.
+    `must_succeed` replaces a scene in which the arm fails a task by the next scene, so that every
+    video of a test shows what its instruction says. `failure_share` is the share of planned
+    failures, whose states describe the failure. `are_twins` selects scenes with two objects of one
+    colour, and pairs of tasks that differ in the shape word only.
     """
 
     name: str
@@ -63,19 +63,19 @@ SPLITS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A scene, what to do in it, and the planned failure of each task (None: do it right)."""
+    """A scene, its tasks, and the planned failure of each task (None: no failure)."""
 
     scene: Scene
     tasks: list[SceneTask]
     failures: list[str | None]
     wordings: list[int]
-    """Which wording each task's instruction takes."""
+    """The index of each instruction's wording."""
 
 
 def candidate_plans(split: Split, seed: int, index: int) -> Iterator[Plan]:
-    """Plans for the split's scene number `index`, to be tried in order until one will do.
+    """Plans for the split's scene number `index`, to be tried in order until one is suitable.
 
-    Scene seeds of different splits, indices and data-set seeds are all different.
+    Different splits, indices and data-set seeds have different scene seeds.
     """
     for attempt in range(MAX_ATTEMPTS):
         scene_seed = ((seed * 8 + split.number) * _MAX_SCENES + index) * MAX_ATTEMPTS + attempt

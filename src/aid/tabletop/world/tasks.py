@@ -1,8 +1,8 @@
-"""What can be asked of a scene, and which of it to show.
+"""The feasible tasks of a scene, and the choice among them.
 
-Pure geometry on the sampled layout: a task is feasible if the arm reaches it and nothing is in the
-way. `choose_tasks` mixes families and prefers minimal pairs, which differ in one word only;
-`choose_twins` takes pairs that only the shapes of two objects of one colour tell apart.
+Pure geometry: a task is feasible if the arm can reach its positions and no item is in the way.
+`choose_tasks` mixes families and prefers minimal pairs, which differ in one word only;
+`choose_twins` takes pairs that differ only in the shapes of two objects of one colour.
 """
 
 import itertools
@@ -27,17 +27,17 @@ HELD_OUT_PAIRS = frozenset(
         ("orange", "purple"),
     }
 )
-"""(object colour, container colour) pairs that are put together in the split `combos` only."""
+"""Pairs of (object colour, container colour) that occur in the split `combos` only."""
 
 PUSH_DISTANCE = 0.095
 PUSH_START = 0.072
-"""How far the object is pushed, and how far before its centre the gripper goes down."""
+"""Length of a push, and distance from the object at which the gripper goes down, in metres."""
 BESIDE_GAP = 0.060
-"""From the rim of the target to the centre of what is put beside it."""
+"""Distance from the rim of the target to the centre of the object beside it, in metres."""
 LIFT_HEIGHT = 0.150
-"""Height of a lifted object's centre."""
+"""Height of a lifted object's centre, in metres."""
 DISTINCT_DISTANCE = 0.05
-"""Two ends of the same object this far apart count as different outcomes."""
+"""Least distance between two different outcomes of one object, in metres."""
 
 _PUSH_END_AREA = ((0.165, 0.455), (-0.190, 0.190))
 _PUSH_START_AREA = ((0.13, 0.470), (-0.190, 0.190))
@@ -55,7 +55,7 @@ class SceneTask:
     target_index: int | None = None
 
     def is_held_out(self, scene: Scene) -> bool:
-        """Whether its colours are a pair that only the split `combos` puts together."""
+        """Whether its pair of colours occurs in the split `combos` only."""
         if self.task.family != "put" or self.target_index is None:
             return False
         items = scene.items
@@ -66,7 +66,7 @@ class SceneTask:
 
 
 def feasible_tasks(scene: Scene) -> list[SceneTask]:
-    """Every task that the arm can carry out in this scene, in a fixed order."""
+    """Every task that the arm can execute in this scene, in a fixed order."""
     found: list[SceneTask] = []
     for index in scene.objects:
         found += [_task(scene, "put", index, target) for target in scene.containers]
@@ -91,7 +91,7 @@ def feasible_tasks(scene: Scene) -> list[SceneTask]:
 
 
 def expected_end(scene: Scene, scene_task: SceneTask) -> np.ndarray:
-    """Where the task's object should end, x y z of its centre."""
+    """The position (x, y, z) of the object's centre after the task."""
     item = scene.items[scene_task.object_index]
     start = np.array([item.x, item.y, item.size.rest_height])
     task = scene_task.task
@@ -132,11 +132,10 @@ def choose_twins(
     random: np.random.Generator,
     allowed: Callable[[SceneTask], bool] = lambda task: True,
 ) -> list[SceneTask]:
-    """Up to `count` tasks of different outcomes, in pairs told apart by the shape word alone.
+    """Up to `count` tasks of different outcomes, in pairs that differ in the shape word alone.
 
-    Both tasks of a pair are the same but for one place, where one names an object and the other
-    names another object of its colour: "lift the red ball", "lift the red can". A scene without two
-    objects of one colour has none.
+    Both tasks of a pair are equal except that they name two objects of one colour: "lift the red
+    ball", "lift the red can". A scene without two objects of one colour has none.
     """
     left = [task for task in feasible_tasks(scene) if allowed(task)]
     chosen: list[SceneTask] = []
@@ -157,7 +156,7 @@ def choose_twins(
 def _draw(
     groups: Sequence[tuple[SceneTask, ...]], random: np.random.Generator
 ) -> tuple[SceneTask, ...]:
-    """One of the groups, each of one family: first the family by its weight, then any group."""
+    """A random group: first its family by weight, then one of the family's groups."""
     families = sorted({group[0].task.family for group in groups})
     weights = np.array([FAMILY_WEIGHTS[family] for family in families])
     family = str(random.choice(families, p=weights / weights.sum()))
@@ -193,7 +192,7 @@ def _is_minimal_pair(one: Task, other: Task) -> bool:
 
 
 def _are_twins(scene: Scene, one: SceneTask, other: SceneTask) -> bool:
-    """Whether two objects of one colour are all that tells the tasks apart."""
+    """Whether the tasks differ only in two objects of one colour."""
     if not _is_minimal_pair(one.task, other.task):
         return False
     named = {one.object_index, other.object_index}
@@ -233,7 +232,7 @@ def _is_inside(place: np.ndarray, area: tuple[tuple[float, float], tuple[float, 
 
 
 def _is_clear(scene: Scene, start: np.ndarray, end: np.ndarray, radius: float, *but: int) -> bool:
-    """Whether a disc of this radius can go straight from start to end and touch no item."""
+    """Whether a disc of this radius can move straight from start to end and touch no item."""
     path = end - start
     for index, item in enumerate(scene.items):
         if index in but:
