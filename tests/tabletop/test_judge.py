@@ -8,21 +8,21 @@ from aid.tabletop.reader.instruction import Judgement
 PUT, LIFT = Task("put", "red block", "blue bowl"), Task("lift", "red block")
 
 
-def verdict(asked=PUT, shown=None, holds=False, right=False, way=0.01, lost=0):
+def verdict(requested=PUT, shown=None, holds=False, right=False, displacement=0.01, lost=0):
     return Judgement(
-        asked=asked,
+        requested=requested,
         shown=shown,
         holds=holds,
         is_right_object=right,
-        bystander_displacement=way,
+        bystander_displacement=displacement,
         num_lost=lost,
         num_items=4,
     )
 
 
 GOOD = verdict(shown=PUT, holds=True, right=True)
-LOOSE = verdict(shown=LIFT, holds=True, right=True, way=0.03)
-BAD = verdict(asked=LIFT, way=None, lost=3)
+LOOSE = verdict(shown=LIFT, holds=True, right=True, displacement=0.03)
+BAD = verdict(requested=LIFT, displacement=None, lost=3)
 
 
 def test_strict_and_loose_numbers_differ():

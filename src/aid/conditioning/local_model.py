@@ -85,7 +85,7 @@ class LocalModel:
             ]
         except ValueError as error:
             raise ValueError(
-                f"language model {self.model_name!r} cannot be asked ({_first_line(error)}). Use "
+                f"language model {self.model_name!r} takes no questions ({_first_line(error)}). Use "
                 "one that is tuned to follow instructions and has a chat template."
             ) from None
         tokenizer = getattr(processor, "tokenizer", processor)

@@ -300,13 +300,13 @@ def retry_after(value: str | None) -> float | None:
         return None
 
 
-def delay(asked: float | None, attempt: int, first: float) -> float:
+def delay(wanted: float | None, attempt: int, first: float) -> float:
     """Seconds until the next try: the server's value, else a value that doubles with each try.
 
     The latter varies by a quarter at random, so that several clients do not retry together.
     """
-    if asked is not None:
-        return min(asked, LONGEST_WAIT)
+    if wanted is not None:
+        return min(wanted, LONGEST_WAIT)
     return min(first * 2**attempt, LONGEST_WAIT) * random.uniform(0.75, 1.25)
 
 

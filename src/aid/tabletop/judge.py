@@ -52,7 +52,7 @@ class TabletopJudge:
         judgement, by_given = judge(reading, task_of(row), alternatives), None
         if other_row is not None and other_row.world.get("scene") == row.world["scene"]:
             by_given = judge(reading, task_of(other_row), alternatives)
-        left_out = ("asked", "shown", "num_items")
+        left_out = ("requested", "shown", "num_items")
         facts = {key: value for key, value in asdict(judgement).items() if key not in left_out}
         return Verdict(
             is_obeyed=judgement.is_obeyed,
@@ -128,7 +128,7 @@ def scores_of(
     number, obeyed = len(judgements), sum(one.is_obeyed for one in judgements)
     families = {}
     for family in FAMILIES:
-        if members := [one for one in judgements if one.asked.family == family]:
+        if members := [one for one in judgements if one.requested.family == family]:
             families[family] = (sum(one.is_obeyed for one in members), len(members))
     found = [one.bystander_displacement for one in by_given or judgements]
     displacements = [one for one in found if one is not None]

@@ -47,7 +47,7 @@ _LIFT_HEIGHT, _LIFT_ASIDE = 0.150, 0.08
 class Judgement:
     """What one video shows, compared with the requested task."""
 
-    asked: Task
+    requested: Task
     shown: Task | None
     """The one task of the scene that the video shows; None if it shows none, or several."""
     holds: bool
@@ -63,27 +63,27 @@ class Judgement:
     @property
     def is_obeyed(self) -> bool:
         """Whether the requested outcome holds, and is the task that the video shows."""
-        return self.holds and self.shown == self.asked
+        return self.holds and self.shown == self.requested
 
 
-def judge(reading: Reading, asked: Task, alternatives: Sequence[Task]) -> Judgement:
+def judge(reading: Reading, requested: Task, alternatives: Sequence[Task]) -> Judgement:
     """The verdict on one video.
 
     Args:
         reading: what the pixels show.
-        asked: the requested task.
-        alternatives: every task that the first frame allows, `asked` among them.
+        requested: the requested task.
+        alternatives: every task that the first frame allows, `requested` among them.
 
     Raises:
         ValueError: the requested task names an item that is not in the reading.
     """
-    others = [item for name, item in reading.items.items() if name != asked.object]
+    others = [item for name, item in reading.items.items() if name != requested.object]
     displacements = [_displacement(item) for item in others if item.end is not None]
     return Judgement(
-        asked=asked,
+        requested=requested,
         shown=best_task(reading, alternatives),
-        holds=outcome_of(reading, asked),
-        is_right_object=moved_objects(reading) == [asked.object],
+        holds=outcome_of(reading, requested),
+        is_right_object=moved_objects(reading) == [requested.object],
         bystander_displacement=float(np.mean(displacements)) if displacements else None,
         num_lost=sum(item.end is None for item in reading.items.values()),
         num_items=len(reading.items),
