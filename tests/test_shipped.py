@@ -1,7 +1,6 @@
 """The model that comes with the package: it is there, small, and runs the demo."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from aid import Predictor
 from aid.models.backbone import backbone_hash
 from aid.models.checkpoint import read_info
 from aid.predict import find_model
+from aid.tabletop import ASSETS
 from aid.tabletop.demo import make_demo
 from aid.tabletop.r3d import CLASSES, TabletopR3D
 
-ASSETS = Path(__file__).parents[1] / "src" / "aid" / "assets" / "tabletop"
 FRAME = ASSETS / "frames" / "scene-1.png"
 
 
@@ -25,7 +24,7 @@ def predictor():
 
 
 def test_model_and_frames_are_at_most_40_megabytes():
-    assert sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file()) <= 40e6
+    assert 1e6 < sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file()) <= 40e6
 
 
 def test_the_checkpoint_names_the_backbone_beside_it():
@@ -46,9 +45,9 @@ def test_it_predicts_sixteen_frames_that_move_and_depend_on_the_seed(predictor):
 
 def test_the_instruction_changes_the_video(predictor):
     frame = np.asarray(Image.open(FRAME).convert("RGB"))
-    said = ["nudge the red can to the left", "move the orange ball onto the green plate"]
+    instructions = ["nudge the red can to the left", "move the orange ball onto the green plate"]
     sampler = predictor.sampler_with(num_steps=2)
-    first, second = predictor.predict_many([frame] * 2, said, [0, 0], sampler=sampler)
+    first, second = predictor.predict_many([frame] * 2, instructions, [0, 0], sampler=sampler)
     assert not np.array_equal(first, second)
 
 
@@ -65,20 +64,20 @@ def test_the_stock_pipeline_loads_the_shipped_backbone():
     assert np.isfinite(frames).all()
 
 
-def test_the_demo_draws_every_shipped_frame(predictor, tmp_path):
+def test_the_demo_predicts_videos_of_every_shipped_frame(predictor, tmp_path):
     make_demo(predictor, tmp_path / "demo", None, num_steps=1, seed=0)
     sheets = list((tmp_path / "demo").rglob("*.png"))
     assert len(list((tmp_path / "demo").rglob("*.mp4"))) == 16
     assert len(sheets) >= 5
 
 
-def test_the_shipped_extractor_is_small_and_tells_tasks_apart_better_than_chance():
+def test_the_shipped_extractor_is_small_and_classifies_tasks_above_chance():
     folder = ASSETS / "r3d"
     assert (folder / "r3d.safetensors").stat().st_size <= 2e6
     extractor = TabletopR3D()
     frames = torch.rand(2, 15, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     features = extractor.features(frames)
     assert features.shape == (2, extractor.dim) and features.isfinite().all()
-    told = json.loads((folder / "config.json").read_text())
-    assert told["held_out"] == "test" != told["data"]
-    assert all(told["accuracy"][q] > 1.5 / len(words) for q, words in CLASSES.items())
+    config = json.loads((folder / "config.json").read_text())
+    assert config["held_out"] == "test" != config["data"]
+    assert all(config["accuracy"][q] > 1.5 / len(words) for q, words in CLASSES.items())

@@ -85,8 +85,8 @@ class LocalModel:
             ]
         except ValueError as error:
             raise ValueError(
-                f"language model {self.model_name!r} takes no questions ({_first_line(error)}). Use "
-                "one that is tuned to follow instructions and has a chat template."
+                f"language model {self.model_name!r} takes no questions ({_first_line(error)}). "
+                "Use one that is tuned to follow instructions and has a chat template."
             ) from None
         tokenizer = getattr(processor, "tokenizer", processor)
         has_start = bool(tokenizer.bos_token) and texts[0].startswith(tokenizer.bos_token)
