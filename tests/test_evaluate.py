@@ -209,7 +209,7 @@ def test_with_an_extractor_the_card_has_distances_and_the_instruction_lift(
     assert card.lift.moves[f"{TRUE} -> {OTHER}"].value == pytest.approx(1)
     assert read[0] == ("real videos", 4, 4) and ("read real videos", 4, 4) in read
     table = (tmp_path / "report.md").read_text()
-    assert "## What the words do" in table and "Fréchet (tabletop-r3d)" in table
+    assert "## Effect of the words" in table and "Fréchet (tabletop-r3d)" in table
     assert json.loads((tmp_path / "report.json").read_text())["lift"]["chance"] == 0.5
     assert "instruction lift" in (tmp_path / "report.html").read_text()
 

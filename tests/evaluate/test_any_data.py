@@ -86,7 +86,7 @@ def test_a_folder_of_videos_is_scored_without_a_judge(data, rows, obedient, tmp_
     assert like[STILL].motion_ratio.value == 0 and like[TRUE].motion_ratio.value == 1
     assert like[MEAN].num_videos == 4
     text = (out / "report.md").read_text()
-    assert "## What the words do" in text and f"| {OTHER} |" in text
+    assert "## Effect of the words" in text and f"| {OTHER} |" in text
     report = json.loads((out / "report.json").read_text())
     assert {line["set"] for line in report["videos"]} >= {TRUE, OTHER, EMPTY, STILL}
     assert report["videos"][0]["fps"] == pytest.approx(3 / (11 / 6))

@@ -44,11 +44,11 @@ class ScoreCard:
             lines += [*_markdown_table(self._accuracy_rows()), "", *self._given_sentences(), ""]
         tables = [rows for rows in (self._word_rows(), self._lift_rows()) if rows]
         if tables:
-            lines += ["## What the words do", ""]
+            lines += ["## Effect of the words", ""]
             for rows in tables:
                 lines += [*_markdown_table(rows), ""]
         if self.comparison is not None:
-            lines += ["## How like the real videos", "", card.markdown_tables(self.comparison)]
+            lines += ["## Similarity to the real videos", "", card.markdown_tables(self.comparison)]
         lines += [*(f"- {note}" for note in self.notes), ""] if self.notes else []
         lines += [f"Seed {self.seed}. What the columns mean: docs/evaluation.md."]
         return "\n".join(lines) + "\n"

@@ -174,7 +174,7 @@ def notes(comparison: Comparison) -> list[str]:
     resized = f", bilinear to {e['side']} pixels ({size})" if e else ""
     lines = [
         f"Protocol {p['name']} {comparison.protocol_hash}: {p['num_frames']} frames by "
-        f"{p['sampling']}, {p['num_given_frames']} given, {frames}{resized}, pictures of a folder "
+        f"{p['sampling']}, {p['num_given_frames']} given, {frames}{resized}, images of a folder "
         f"{order}, split {comparison.split_hash}."
     ]
     if e:
