@@ -194,6 +194,7 @@ def fork_commands() -> None:
 
     def run(command, stdout, stderr, env):
         if (pid := os.fork()) == 0:
+            renew_thread_pool()
             os.dup2(stdout.fileno(), 1)
             os.dup2(stderr.fileno(), 2)
             code = finish(command[3:])
@@ -204,6 +205,16 @@ def fork_commands() -> None:
         return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(status))
 
     ablating.subprocess = types.SimpleNamespace(run=run)
+
+
+def renew_thread_pool() -> None:
+    """Makes PyTorch's thread pool anew after a fork, before two threads try to do so at once.
+
+    PyTorch replaces the pool of the parent when it is first asked for it, without a lock.
+    """
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def serve(setup: str) -> None:
@@ -228,6 +239,7 @@ def serve(setup: str) -> None:
         request = json.loads(line)
         with tempfile.TemporaryFile() as counter:
             if (pid := os.fork()) == 0:
+                renew_thread_pool()
                 code = child(request, counter.fileno())
                 sys.stdout.flush()
                 sys.stderr.flush()

@@ -30,14 +30,14 @@ def section(text, title):
     return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def test_the_architecture_names_every_room_and_no_other():
-    table = section((ROOT / "docs/architecture.md").read_text(), "The rooms")
-    rooms = {
+def test_the_architecture_names_every_package_and_no_other():
+    table = section((ROOT / "docs/architecture.md").read_text(), "Packages")
+    packages = {
         path.name + "/" * path.is_dir()
         for path in (ROOT / "src/aid").iterdir()
         if not path.name.startswith("__")
     }
-    assert set(re.findall(r"^\| `([\w./]+)` \|", table, re.MULTILINE)) == rooms
+    assert set(re.findall(r"^\| `([\w./]+)` \|", table, re.MULTILINE)) == packages
 
 
 def anchors(page):

@@ -134,7 +134,16 @@ def pretrain(template, root, **_):
 def ablate(template, root, backbone, config, runner):
     weights = template / "r3d"
     shutil.rmtree(template / "data")
-    made = ["tabletop", "--out", template / "data", "--scenes.train", "1", "--scenes.forks", "2"]
+    made = [
+        "tabletop",
+        "make",
+        "--out",
+        template / "data",
+        "--scenes.train",
+        "1",
+        "--scenes.forks",
+        "2",
+    ]
     made += ["--num_workers", "1", "--num_frames", "3"]
     code, _, said = runner.run(made, template)
     assert code == 0, said
@@ -155,7 +164,7 @@ def ablate(template, root, backbone, config, runner):
     ]  # fmt: skip
 
 
-TIMES = ("log.jsonl", "trainer.json", "tokenizer.json")
+TIMES = ("log.jsonl", "trainer.json", "tokenizer.json", "report.html")
 """Files that differ between equal runs: by their times, and by the order of a new vocabulary."""
 MEASURED = ("*-????????????.jsonl", "*.pairs.jsonl", "*.words.jsonl")
 """Likewise: what was measured of videos that the command itself wrote, by the time of each."""

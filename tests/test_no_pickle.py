@@ -57,6 +57,6 @@ def test_nothing_is_unpickled_while_a_run_goes_on_and_no_file_is_a_pickle(tmp_pa
     parabola.run(tmp_path, config=replace(LONG, steps=4))
     assert not unpickled
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".safetensors", ".json", ".jsonl"}
+    assert {path.suffix for path in files} == {".safetensors", ".json", ".jsonl", ".html"}
     for path in files:
         assert path.read_bytes()[:1] not in (b"\x80", b"P"), "a pickle, or a zip of pickles"

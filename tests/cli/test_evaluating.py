@@ -317,9 +317,9 @@ def test_all_splits_at_once_are_evaluated_with_a_note(evaluate, tiny_manifest, t
     splits = ["train", "test"] * 3
     write_manifest(data, [replace(r, split=s) for r, s in zip(rows, splits, strict=True)])
     code, said, _ = evaluate(data, "--num_videos", 2, "--shuffled", "false")
-    assert code == 0 and "No split was asked for" in said and "'test', 'train'" in said
+    assert code == 0 and "No split was named" in said and "'test', 'train'" in said
     code, said, report = evaluate(data, "--split", "test", out=tmp_path / "test")
-    assert code == 0 and "No split was asked for" not in said
+    assert code == 0 and "No split was named" not in said
     assert any("mean of 3 videos of the split 'train'" in note for note in report["notes"])
 
 

@@ -10,7 +10,7 @@ from videos import moving_square
 import aid.cli
 from aid.cli.extracting import extractor_for
 from aid.models.backbone import load_backbone
-from aid.tabletop import TABLETOP
+from aid.tabletop.entry import TABLETOP
 from aid.tabletop.r3d import TabletopR3D
 from aid.video import write_mp4
 

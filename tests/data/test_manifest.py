@@ -28,8 +28,8 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [MANIFEST]
 
 
-def test_a_missing_manifest_is_refused_with_the_command_that_makes_one(tmp_path):
-    with pytest.raises(ValueError, match="aid tabletop"):
+def test_a_missing_manifest_is_refused_with_the_page_that_says_how_to_make_one(tmp_path):
+    with pytest.raises(ValueError, match=r"docs/data\.md says how to make one"):
         read_manifest(tmp_path)
 
 

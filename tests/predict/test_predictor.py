@@ -16,7 +16,7 @@ import aid.predict.loading
 from aid.conditioning.states import NoStateWriter
 from aid.config import ConditionConfig, SamplerConfig
 from aid.predict import Predictor, find_model
-from aid.tabletop import TABLETOP
+from aid.tabletop.entry import TABLETOP
 from aid.video import read_video, to_uint8
 
 SAID = "lift the red ball"

@@ -249,7 +249,7 @@ def test_prepare_requests_missing_states_and_uses_stored_ones(data, server):
         (["--writer", "column:mood"], "no video has a column 'mood'.*scene, told"),
         (["--writer", "column:scene"], "neither a list of sentences nor a text"),
         (["--writer", "oracle"], "no state writer is called 'oracle'"),
-        (["--writer", "replay"], "said nothing that can be used"),
+        (["--writer", "replay"], "wrote nothing that can be used"),
         (["--writer", "none", "--samples", "0"], "samples must be at least 1"),
         (["--writer", "smollm2", "--asking.concurrency", "0"], "concurrency must be at least 1"),
     ],

@@ -37,7 +37,8 @@ def test_every_instruction_becomes_a_video_and_every_frame_a_sheet(
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
     assert names == [
         "0/lift-the-red-ball.gif", "0/lift-the-red-ball.mp4", "0/push-it-left.gif",
-        "0/push-it-left.mp4", "0/sheet.png", "1/drop-it.gif", "1/drop-it.mp4", "1/sheet.png",
+        "0/push-it-left.mp4", "0/sheet.png", "0/side_by_side.gif", "1/drop-it.gif",
+        "1/drop-it.mp4", "1/sheet.png", "1/side_by_side.gif",
         "demo.png",
     ]  # fmt: skip
     assert overall == out / "demo.png"

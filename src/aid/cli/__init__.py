@@ -102,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if "--debug" in arguments:
                 traceback.print_exc()
             is_full = type(error).__name__ == "OutOfMemoryError"  # torch's, which may not be there
-            said = _less_memory(arguments) if is_full else _sentence(error)
-            print(f"error: {said}", file=sys.stderr)
+            sentence = _less_memory(arguments) if is_full else _sentence(error)
+            print(f"error: {sentence}", file=sys.stderr)
             return 2 if is_full or isinstance(error, ValueError) else 1
     return 0
 
@@ -131,9 +131,10 @@ def _run(arguments: list[str]) -> None:
     recipes.check_reach(files, flags)
     del values["config"], values["debug"]
     if reads_source(function):
-        values["asked"] = SourceConfig(**{one.name: values.pop(one.name) for one in SOURCE_FIELDS})
-    if "said" in inspect.signature(function).parameters:
-        values["said"] = recipes.settings_in(files) | flags
+        own_fields = {one.name: values.pop(one.name) for one in SOURCE_FIELDS}
+        values["selection"] = SourceConfig(**own_fields)
+    if "given" in inspect.signature(function).parameters:
+        values["given"] = recipes.settings_in(files) | flags
     function(**values)
 
 

@@ -26,7 +26,7 @@ def ablate(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """The paper's eleven ablations, trained and scored alike. Run again, it goes on.
+    """Trains and scores the paper's eleven ablations. Run again, it resumes.
 
     Args:
         data: a table-top data set with the splits train and the one that is scored.

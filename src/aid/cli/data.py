@@ -34,7 +34,7 @@ def verify(cache: Path) -> None:
 
 def inspect(
     source: str,
-    asked: SourceConfig,
+    selection: SourceConfig,
     sample: int | Literal["all"] | None = None,
     json: bool = False,
     sheet: Path | None = Path("inspection.png"),
@@ -50,7 +50,7 @@ def inspect(
     Args:
         source: a data set in any format of docs/data.md, or the URL of a folder with a
             manifest.jsonl.
-        asked: which of its videos.
+        selection: which of its videos.
         sample: how many videos are decoded and looked at, or "all"; by default at most 500, and as
             many as 20 seconds allow. Lists are counted whole.
         json: print JSON instead of a table.
@@ -78,7 +78,7 @@ def inspect(
     published = backbone.partition("+")[0].partition("@")[0]
     folder = None if published in BY_NAME else find_backbone(backbone)
     count_tokens = None if folder is None else _token_counter(folder)
-    listing = list_source(source, asked)
+    listing = list_source(source, selection)
     sizes = _sizes(folder, published)
     with step_bars() as on_step:
         report, shown = inspect_videos(

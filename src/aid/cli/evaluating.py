@@ -40,8 +40,8 @@ MOST_FOR_MEAN = 100
 def evaluate(
     data: str,
     out: Path,
-    asked: SourceConfig,
-    said: frozenset[str] = frozenset(),
+    selection: SourceConfig,
+    given: frozenset[str] = frozenset(),
     predictor: Literal["model", "backbone", "none"] = "model",
     model: str = "tabletop",
     backbone: str | None = None,
@@ -65,7 +65,7 @@ def evaluate(
     precision: Precision = "float32",
     offload: bool = False,
 ) -> None:
-    """Scores a model's videos of a split next to real and trivial ones. Run again, it goes on.
+    """Predicts a split and scores the videos next to real and trivial ones. Run again, it resumes.
 
     Under torchrun or accelerate launch the processes share the rows.
 
@@ -73,28 +73,27 @@ def evaluate(
         data: a data set in any format of docs/data.md, or the URL of a folder with a
             manifest.jsonl.
         out: folder of the score card and the predictions; made if only its parent exists.
-        asked: which of its videos; what is not said is as the checkpoint was trained.
-        said: names of the settings that the user gave, which hold even at their defaults.
+        selection: which of its videos; by default as the checkpoint was trained.
+        given: names of the settings that the user gave; they hold even at their default values.
         predictor: the model, its bare backbone (which reads no instruction), or none.
         model: as for `aid predict`, or the folder of a training run. Without the predictor "model",
             its rows, frames and size are taken all the same, so that the cards can be compared.
         backbone: as for `aid predict`.
-        shuffled: also tell the model another instruction: of a row with the same first frame where
-            there is one, else of another row.
-        empty: also tell it nothing. Where neither is asked for, both are done for data whose
-            outcome no judge can read.
+        shuffled: also predict with another instruction: that of a row with the same first frame
+            if there is one, else that of another row.
+        empty: also predict without an instruction. If neither flag is given, both are done for data
+            whose outcome no judge can read.
         with_backbone: also score the model's bare backbone, which reads no instruction.
         num_videos: only so many videos or windows, evenly from the whole split, counted after
             windows are cut; --limit takes the first videos, before.
-        frames: which frames of a video, at which rate; what is not said is as the checkpoint was
-            trained.
-        num_steps: sampling steps.
-        image_guidance: s_V.
-        text_guidance: s_T.
+        frames: which frames of a video, at which rate; by default as the checkpoint was trained.
+        num_steps: sampling steps; by default the checkpoint's.
+        image_guidance: s_V, the guidance scale of the frame.
+        text_guidance: s_T, the guidance scale of the text.
         guidance_interval: as for `aid predict`.
         states_from: as for `aid predict`; replay uses the states recorded with the rows, if they
             were written from the first frame or the words alone.
-        seed: of the first video; the next ones count up.
+        seed: seed of the first video; each further video adds 1.
         batch_size: videos drawn at once; a seed gives the same video in any batch.
         protocol: as for `aid score`.
         extractor: as for `aid score`; none leaves the distances out. By default the one that
@@ -125,7 +124,7 @@ def evaluate(
 
     ranks = Ranks.from_launcher()
     chosen_device = str(choose_device(device))
-    trained = read_info(find_checkpoint(model)) if "model" in said else None
+    trained = read_info(find_checkpoint(model)) if "model" in given else None
     info = None
     if predictor == "model":
         info = trained or read_info(find_checkpoint(model))
@@ -133,8 +132,10 @@ def evaluate(
             raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
         if states_from is None:
             _check_default_writer(model, info)
-    asked, frames, taken = _as_trained(asked, frames or FrameConfig(), info or trained, said)
-    source = _read(data, asked, taken)
+    selection, frames, taken = _as_trained(
+        selection, frames or FrameConfig(), info or trained, given
+    )
+    source = _read(data, selection, taken)
     rows, notes = source.rows, list(source.notes)
     reads_text = info is not None and info.model.dqformer.branches != "none"
     if reads_text or (
@@ -145,11 +146,11 @@ def evaluate(
     bare = find_model(model, backbone)[1] if predictor == "backbone" else None
     settings = _settings(rows[0], frames, info or trained, bare)
     rows = cut_windows(rows, frames, settings.frames.num_frames, notes)
-    if asked.split is None and len(splits := sorted({row.split for row in rows})) > 1:
+    if selection.split is None and len(splits := sorted({row.split for row in rows})) > 1:
         names = ", ".join(repr(name) for name in splits)
         notes.append(
-            f"No split was asked for, so the videos of all are evaluated: {names}. Videos that the "
-            "model was trained on may be among them."
+            f"No split was named, so the videos of all splits are evaluated: {names}. Videos that "
+            "the model was trained on may be among them."
         )
     rows = _evenly(_long_enough(rows, settings.num_given, notes), num_videos)
     if states_from == RECORDED:
@@ -158,7 +159,7 @@ def evaluate(
     judge = world.judge() if world is not None and world.judge is not None else None
     judged = [row for row in rows if judge is not None and judge.can_judge(row)]
     perceptual = load_lpips(lpips) if lpips else None
-    training = _training_rows(data, asked, settings, notes)
+    training = _training_rows(data, selection, settings, notes)
     modes = ["true", *["shuffled"] * bool(shuffled), *["empty"] * bool(empty)]
     check_modes(rows, modes, training)
     if shuffled is None and empty is None and reads_text and not judged:
@@ -173,7 +174,7 @@ def evaluate(
         backbone=find_model(model, backbone)[1] if has_backbone else None, precision=precision,
     )  # fmt: skip
     if ranks.is_first:
-        for line in settings.describe(source.place, asked, len(rows)):
+        for line in settings.describe(source.place, selection, len(rows)):
             print(line)
         if taken:
             print(f"as trained       {', '.join(taken)}")
@@ -205,7 +206,7 @@ def evaluate(
     if ranks.is_first:
         mean = _mean_of_training(source.place, training, settings, notes)
     name = Path(data).name or data
-    title = f"{title} on {name}" + (f", split {asked.split}" if asked.split else "")
+    title = f"{title} on {name}" + (f", split {selection.split}" if selection.split else "")
     with step_bars() as on_read:
         card = score(
             rows, source.place, timed, out=out, frames=settings.frames, textless=textless,
@@ -248,22 +249,22 @@ def update_model_card(checkpoint: Path, out: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """Which frames a model is given and asked for."""
+    """Which frames a model is given and predicts."""
 
     frames: "FrameSettings"
     num_given: int
 
-    def describe(self, place: str, asked: SourceConfig, number: int) -> list[str]:
+    def describe(self, place: str, selection: SourceConfig, number: int) -> list[str]:
         """What is evaluated, a line each."""
         named = {
-            "split": asked.split, "camera": asked.camera, "format": asked.format,
-            "hold_out": asked.hold_out or None,
+            "split": selection.split, "camera": selection.camera, "format": selection.format,
+            "hold_out": selection.hold_out or None,
         }  # fmt: skip
-        said = ", ".join(f"{name} {value}" for name, value in named.items() if value is not None)
+        chosen = ", ".join(f"{name} {value}" for name, value in named.items() if value is not None)
         one, rate = self.frames, self.frames.frames.rate(self.frames.num_frames)
         how = "evenly over each video" if rate is None else f"at {rate:g} a second"
         return [
-            f"data             {place}{', ' * bool(said)}{said}: {number} videos",
+            f"data             {place}{', ' * bool(chosen)}{chosen}: {number} videos",
             f"frames           {one.num_frames} of {one.width}x{one.height} {how}, "
             f"{self.num_given} given",
         ]
@@ -274,7 +275,7 @@ def _settings(
 ) -> _Settings:
     """The checkpoint's frames; without one what the backbone was made for; else the first video's.
 
-    A backbone is asked for no more frames than the first video has.
+    A backbone predicts no more frames than the first video has.
     """
     from aid.evaluate import FrameSettings
     from aid.models.sizes import usual_size
@@ -302,44 +303,44 @@ def _settings(
 
 
 def _as_trained(
-    asked: SourceConfig,
+    selection: SourceConfig,
     frames: FrameConfig,
     info: "CheckpointInfo | None",
-    said: frozenset[str] = frozenset(),
+    given: frozenset[str] = frozenset(),
 ) -> tuple[SourceConfig, FrameConfig, list[str]]:
-    """What was asked, and for what was not said the settings that the checkpoint was trained with.
+    """The user's settings; where the user gave none, those that the checkpoint was trained with.
 
-    With held-out episodes the split is "held_out" unless another one is asked for. Also returns
+    With held-out episodes the split is "held_out" unless the user names another one. Also returns
     what was taken from the checkpoint, in words.
     """
     trained = {} if info is None else dict(info.source)
     for name in ("split", "limit"):
         trained.pop(name, None)
-    if asked.hold_out or "hold_out" in said or asked.split not in (None, TRAIN, HELD_OUT):
+    if selection.hold_out or "hold_out" in given or selection.split not in (None, TRAIN, HELD_OUT):
         trained.pop("hold_out", None)
         trained.pop("hold_out_seed", None)
-    asked, taken = _filled(asked, trained, said)
-    if asked.hold_out and asked.split is None:
-        asked = replace(asked, split=HELD_OUT)
+    selection, taken = _filled(selection, trained, given)
+    if selection.hold_out and selection.split is None:
+        selection = replace(selection, split=HELD_OUT)
     of_frames = {} if info is None else dict(info.frames)
-    said = {name.removeprefix("frames.") for name in said if name.startswith("frames.")}
-    said |= {name for name in TIMES if getattr(frames, name) != getattr(FrameConfig(), name)}
-    if said & set(TIMES):
+    given = {name.removeprefix("frames.") for name in given if name.startswith("frames.")}
+    given |= {name for name in TIMES if getattr(frames, name) != getattr(FrameConfig(), name)}
+    if given & set(TIMES):
         of_frames = {name: value for name, value in of_frames.items() if name not in TIMES}
-    frames, more = _filled(frames, of_frames, said)
-    return asked, frames, [*taken, *(f"frames.{words}" for words in more)]
+    frames, more = _filled(frames, of_frames, given)
+    return selection, frames, [*taken, *(f"frames.{words}" for words in more)]
 
 
-def _filled(config: Any, trained: dict[str, Any], said: Set[str]) -> tuple[Any, list[str]]:
+def _filled(config: Any, trained: dict[str, Any], given: Set[str]) -> tuple[Any, list[str]]:
     """A config whose settings at their defaults are taken from `trained`, and which ones were.
 
-    Those that the user said are left as they are.
+    Those that the user gave stay as they are.
     """
     defaults = type(config)()
     taken = {
         one.name: trained[one.name]
         for one in fields(config)
-        if one.name in trained.keys() - said
+        if one.name in trained.keys() - given
         and getattr(config, one.name) == getattr(defaults, one.name)
         and trained[one.name] != getattr(defaults, one.name)
     }
@@ -352,12 +353,12 @@ def _filled(config: Any, trained: dict[str, Any], said: Set[str]) -> tuple[Any, 
         ) from None
 
 
-def _read(data: str, asked: SourceConfig, taken: list[str]) -> "Source":
+def _read(data: str, selection: SourceConfig, taken: list[str]) -> "Source":
     """The data set."""
     from aid.data.sources import read_source
 
     try:
-        return read_source(data, asked)
+        return read_source(data, selection)
     except ValueError as error:
         if not taken:
             raise
@@ -408,7 +409,7 @@ def _evenly(rows: list["VideoRow"], number: int | None) -> list["VideoRow"]:
 
 
 def _training_rows(
-    data: str, asked: SourceConfig, settings: _Settings, notes: list[str]
+    data: str, selection: SourceConfig, settings: _Settings, notes: list[str]
 ) -> list["VideoRow"]:
     """Some windows of the split "train"; none where that is what is evaluated, or is not there.
 
@@ -417,10 +418,10 @@ def _training_rows(
     from aid.data.sources import read_source
     from aid.data.windows import cut_windows
 
-    if asked.split in (None, TRAIN):
+    if selection.split in (None, TRAIN):
         return []
     try:
-        source = read_source(data, replace(asked, split=TRAIN, limit=MOST_FOR_MEAN))
+        source = read_source(data, replace(selection, split=TRAIN, limit=MOST_FOR_MEAN))
     except ValueError as error:
         notes.append(f"The split {TRAIN!r} is not used: {error}")
         return []

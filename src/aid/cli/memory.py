@@ -13,7 +13,7 @@ def keep_freed_memory(device: str | None) -> None:
     For commands that draw videos on a CPU: every layer's output is a large block, and by default
     the page faults of fetching it again take up to a third of the time (docs/performance.md). Call
     it before torch is imported. Nothing happens under another C library, where the user has told
-    malloc what to do, or for a GPU that was asked for by name: which other device there is, only
+    malloc what to do, or for a GPU that the user names: which other device there is, only
     torch knows.
     """
     if device not in (None, "cpu"):

@@ -20,8 +20,8 @@ from aid.config import SourceConfig
 Commands = Mapping[str, Callable[..., None]]
 
 SOURCE_FIELDS = fields(SourceConfig)
-"""Flags of each command that reads other people's data sets: `--split`, not `--asked.split`."""
-HIDDEN = {"asked", "said"}
+"""Flags of each command that reads other people's data sets: `--split`, not `--selection.split`."""
+HIDDEN = {"selection", "given"}
 """Parameters that are no flags of their own."""
 WRONG_TYPE = r'Parser key "(?P<name>[^"]+)":(?:.*?\n  Given|.*? Got) value: (?P<value>.*)'
 """jsonargparse's message, of several lines, about a value of the wrong type."""
@@ -86,7 +86,7 @@ def name_of(arguments: Sequence[str], commands: Commands) -> str:
 
 def reads_source(function: Callable[..., None]) -> bool:
     """Whether a command has the flags of `SourceConfig`."""
-    return "asked" in inspect.signature(function).parameters
+    return "selection" in inspect.signature(function).parameters
 
 
 def flags_of(function: Callable[..., None]) -> dict[str, Any]:
@@ -274,7 +274,7 @@ def in_words(kind: Any) -> str:
 
 
 def is_help(arguments: Sequence[str]) -> bool | Literal["all"]:
-    """Whether help is asked for, and whether for all of it."""
+    """Whether help is requested, and whether all of it."""
     for one, following in pairwise([*arguments, ""]):
         if one in ("--help", "-h"):
             return "all" if following == "all" else True

@@ -44,34 +44,36 @@ def predict(
     Args:
         frame: a picture; or a video, or a folder of frames, whose first frames are given to the
             model: as many as it was trained with, those of a video at the model's rate. What has
-            another shape than the model's videos is cut to its centre.
+            another shape than the model's videos is cropped to its centre.
         instruction: what is to happen, such as "put the red block in the blue bowl".
         out: the file to write: .mp4, .gif or .png (a contact sheet).
         next_frames: the pictures after the first, for a model of several given frames, as
             --next_frames b.png c.png.
         gif: write a .gif as well.
         sheet: write a .png contact sheet as well.
-        num_videos: how many to draw.
-        seed: of the first; the next ones count up.
-        num_steps: sampling steps; fewer are faster and coarser.
-        image_guidance: s_V, how far to go towards what the frame asks.
-        text_guidance: s_T, how far to go towards what the instruction asks.
+        num_videos: how many videos to predict, with different noise.
+        seed: seed of the first video; each further video adds 1.
+        num_steps: sampling steps; by default the checkpoint's. Fewer are faster and coarser.
+        image_guidance: s_V, the guidance scale of the frame; by default the checkpoint's.
+        text_guidance: s_T, the guidance scale of the text; by default the checkpoint's.
         guidance_interval: lowest and highest noise level at which guidance acts, as
             --guidance_interval 5 inf; outside of it a step costs one prediction, not two or three.
         states: what the video passes through, as --states "first ..." "then ...".
-        states_from: who says the states: tabletop-rules, none, vlm:MODEL, server:URL#MODEL,
+        states_from: who writes the states: tabletop-rules, none, vlm:MODEL, server:URL#MODEL,
             smollm2; by default the writer of the training data's states if it needs neither
             the network nor another model.
         model: "tabletop", a checkpoint's folder, or one with `aid/` and `backbone/`.
         backbone: folder of the backbone, if it is not the model's own.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
-        offload: frozen networks wait in the CPU's memory and visit the device one at a time.
-        height: of the video in pixels; by default that of the training videos.
-        width: likewise.
-        num_frames: of the video; by default that of the training videos.
-        motion_bucket_id: how much SVD is told that moves, 0 to 255; by default as in training.
-        noise_aug_strength: of the noise on the frame, and what SVD is told of it; likewise.
+        offload: keep frozen networks in the CPU's memory and move them to the device one at a time.
+        height: height of the video in pixels; by default that of the training videos.
+        width: its width in pixels; likewise.
+        num_frames: frames of the video; by default as many as the training videos.
+        motion_bucket_id: SVD's condition for the amount of motion, 0 to 255; by default as in
+            training.
+        noise_aug_strength: standard deviation of the noise on the frame, which is also SVD's
+            condition; likewise.
         decode_chunk: frames decoded at a time; fewer take less memory.
     """
     if not instruction.strip():

@@ -1,7 +1,7 @@
 """Recipes as files of strangers: read within bounds, and no reason to go to the network.
 
 A recipe is YAML that may be handed around. It may set any number; whom a command asks over the
-network and which model it downloads is said with a flag, by whoever runs the command.
+network and which model it downloads is set by a flag of the user.
 """
 
 from collections.abc import Container, Iterable, Iterator, Set

@@ -29,7 +29,7 @@ def score(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Scores a folder of videos, whoever made them, next to a folder of real ones.
+    """Scores a folder of videos of any origin next to a folder of real ones.
 
     Args:
         real: folder of real videos: files, or a folder of pictures for each.

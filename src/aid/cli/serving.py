@@ -24,7 +24,7 @@ def web(
     precision: Precision = "float32",
     offload: bool = False,
 ) -> None:
-    """Opens the studio: a page to predict and compare.
+    """Opens the studio, a page in the browser that predicts and compares.
 
     Args:
         limits: of uploads, requests and the queue.

@@ -1,4 +1,4 @@
-"""The command that has the states of a data set written, and what other commands need of it."""
+"""`aid data states`, and what other commands need of it."""
 
 import re
 from pathlib import Path
@@ -30,16 +30,16 @@ def states(
     frames: FrameConfig | None = None,
     device: str | None = None,
 ) -> None:
-    """Has the states of all videos written, once. Run again, it goes on where it stopped.
+    """Writes the states of all videos of a data set, once. Run again, it resumes where it stopped.
 
     Args:
         data: folder with a manifest.jsonl; answers and report go into its folder `states`.
-        writer: who says them: vlm:MODEL, server:URL#MODEL, smollm2, column:KEY, tabletop-rules,
+        writer: who writes them: vlm:MODEL, server:URL#MODEL, smollm2, column:KEY, tabletop-rules,
             replay (see docs/states.md).
         limit: only the first so many videos.
-        samples: videos on the sheet that a person can judge.
+        samples: videos on the sheet that is written for people to check.
         into_manifest: also write the states into the manifest, if it has none of its own.
-        asking: how a language model is asked.
+        asking: settings of the questions to a language model.
         model: the recipe's; a language model is shown the first frame that training sees of each
             window of `num_frames`.
         frames: as for `aid prepare`: which frames training sees, at which size.
@@ -87,7 +87,7 @@ def states(
     print(folder / "sheet.png")
     if report.with_states == 0:
         raise ValueError(
-            f"{chosen.name!r} said nothing that can be used. The answers are in "
+            f"{chosen.name!r} wrote nothing that can be used. The answers are in "
             f"{str(folder / 'report.json')!r}."
         )
     if into_manifest:
@@ -112,9 +112,9 @@ def recorded_states(
     num_frames: int,
     device: str | None = None,
 ) -> "StateWriter":
-    """A state writer for exactly these rows; a language model is asked about all of them now.
+    """A state writer for exactly these rows; a language model is queried for all of them now.
 
-    So the model is gone before anything else is loaded, and what it said is kept with the data.
+    So its memory is free before anything else is loaded; its answers are kept with the data.
 
     Args:
         data: folder of the videos.
@@ -142,12 +142,12 @@ def ask_first(writer: "StateWriter", frames: list["np.ndarray"], instructions: l
     """Asks a language model before a video model is loaded; its answers stay, its weights go.
 
     Args:
-        writer: who is asked.
+        writer: the state writer.
         frames: the first given frame of each video, as the video model is given it.
         instructions: one for each frame.
 
     Raises:
-        ValueError: it cannot be asked, or the user has to name a writer.
+        ValueError: it cannot answer, or the user has to name a writer.
     """
     from aid.conditioning.language_model import LanguageModelStateWriter
     from aid.conditioning.states import UnavailableStateWriter, release
@@ -168,7 +168,7 @@ def ask_about(
     """Likewise about the videos of a data set; its answers are kept in the writer's book.
 
     Args:
-        writer: who is asked.
+        writer: the state writer.
         data: folder of the videos.
         rows: as they are evaluated.
         shown: what it sees of a video, as the video model is given it.

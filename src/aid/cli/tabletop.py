@@ -42,7 +42,7 @@ def make(
     num_workers: int | None = None,
     shadows: bool = False,
 ) -> None:
-    """Makes videos of the built-in table-top world. Run again, it goes on where it stopped.
+    """Makes videos of the built-in table-top world. Run again, it resumes where it stopped.
 
     Args:
         out: folder of the data set; each split becomes a folder in it.
@@ -57,7 +57,7 @@ def make(
 
     splits = {name: number for name, number in asdict(scenes).items() if number}
     if not splits:
-        raise ValueError("no split was asked for. Say how many scenes: --scenes.train 1000")
+        raise ValueError("no split was chosen. Give a number of scenes: --scenes.train 1000")
     generate(
         out, splits=splits, size=size, num_frames=num_frames, seed=seed,
         num_workers=num_workers, shadows=shadows,
@@ -75,14 +75,14 @@ def pretrain(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Trains a small image-to-video backbone from nothing. Run again, it goes on where it stopped.
+    """Trains the table-top's backbone from random weights. Run again, it resumes where it stopped.
 
     Args:
         data: the `play` split of a table-top data set.
         out: folder of the backbone.
         pretrain: sizes and training of the parts.
         stage: which part; the UNet needs the other two. "words", which "all" leaves out, has the
-            text tower of `start` go on until words for things and directions are told apart.
+            text tower of `start` trained on until words for things and directions differ.
         run: folder of logs and saved states; by default `runs` in the backbone's folder.
         start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
             for the UNet's first level: a narrower one is widened.
@@ -135,7 +135,7 @@ def extractor(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Trains the table-top's feature extractor. Run again, it goes on where it stopped.
+    """Trains the table-top's feature extractor. Run again, it resumes where it stopped.
 
     Args:
         data: a split of a table-top data set to learn from: train.
@@ -166,7 +166,7 @@ def demo(
     precision: Precision = "float32",
     offload: bool = False,
 ) -> None:
-    """Several instructions on each of some unseen first frames, as videos and contact sheets.
+    """Predicts several instructions for each of four unseen first frames: videos and sheets.
 
     Args:
         out: folder to write into; made if only its parent exists.

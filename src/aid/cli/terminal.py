@@ -61,13 +61,13 @@ class _Lines:
     """Progress where there is no terminal: done, all and the minutes left, on stderr."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.start, self.said = title, monotonic(), monotonic()
+        self.title, self.start, self.last_line = title, monotonic(), monotonic()
 
     def __call__(self, done: int, total: int | None, speed: str = "") -> None:
         now = monotonic()
-        if now - self.said < SECONDS_BETWEEN_LINES:
+        if now - self.last_line < SECONDS_BETWEEN_LINES:
             return
-        self.said = now
+        self.last_line = now
         if total is None:
             print(f"{self.title} {done}", file=sys.stderr)
         else:

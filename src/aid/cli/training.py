@@ -28,7 +28,7 @@ def prepare(
     data: str,
     out: str,
     model: ModelConfig,
-    asked: SourceConfig,
+    selection: SourceConfig,
     backbone: str = "tabletop",
     states: str = "replay",
     unpack_to: Path | None = None,
@@ -40,17 +40,17 @@ def prepare(
     precision: Precision = "float32",
     batch_size: int = 16,
 ) -> None:
-    """Encodes videos and instructions once, into a cache. Run again, it goes on where it stopped.
+    """Encodes videos and instructions into a cache. Run again, it resumes where it stopped.
 
     Args:
         data: a data set in any format of docs/data.md, or the URL of a folder with a
             manifest.jsonl.
         out: folder of the cache, or its URL.
         model: the recipe's; frames and conditions are encoded as it says.
-        asked: which videos of the data set.
+        selection: which videos of the data set.
         backbone: "tabletop" or a folder.
-        states: who says what the videos pass through; "replay" repeats what the manifest records.
-            Others, language models among them, are in docs/states.md.
+        states: who writes the states of the videos; "replay" takes those of the manifest. The
+            others, language models among them, are in docs/states.md.
         unpack_to: where videos inside of archives or tables are written; by default the user's
             cache.
         frames: which frames of a video are taken, at which size.
@@ -62,7 +62,7 @@ def prepare(
         batch_size: frames that are encoded at once; fewer take less of the device's memory.
     """
     _encode(
-        data, out, model, asked, backbone, states, frames=frames or FrameConfig(),
+        data, out, model, selection, backbone, states, frames=frames or FrameConfig(),
         unpack_to=unpack_to, engine=engine, device=device, skip_corrupt=skip_corrupt,
         num_workers=num_workers, precision=precision, batch_size=batch_size,
     )  # fmt: skip
@@ -72,7 +72,7 @@ def _encode(
     data: str,
     out: str,
     model: ModelConfig,
-    asked: SourceConfig,
+    selection: SourceConfig,
     backbone: str | Path,
     states: str,
     *,
@@ -100,13 +100,13 @@ def _encode(
         if group is not None and group.rank:
             try:
                 work_for_rank_0(group)
-            except ValueError:  # rank 0 has said why
+            except ValueError:  # rank 0 has printed why
                 raise SystemExit(2) from None
             return
         if engine == "local":
             choose_device(device)  # refused before a data set is read, let alone a language model
         frozen = find_backbone(backbone)
-        source = read_source(data, asked, unpack_to=unpack_to)
+        source = read_source(data, selection, unpack_to=unpack_to)
         place, rows = source.place, with_instructions(source.rows, source.notes)
         rows = cut_windows(rows or source.rows, frames, model.num_frames, source.notes)
         prefix = f"{label}: " if label else ""
@@ -119,7 +119,7 @@ def _encode(
         with step_bars() as on_step:
             result = encode(
                 place, out, frozen, condition=model.condition, num_frames=model.num_frames,
-                states=writer, rows=rows, selection=asked, frames=frames, engine=engine,
+                states=writer, rows=rows, selection=selection, frames=frames, engine=engine,
                 device=device, licence=source.licence, on_step=on_step, **options,
             )  # fmt: skip
     for name in result.remade:
@@ -142,7 +142,7 @@ def train(
     model: ModelConfig,
     train: TrainConfig,
     sampler: SamplerConfig,
-    asked: SourceConfig,
+    selection: SourceConfig,
     out: Path = Path("run"),
     data: str | None = None,
     cache: Path | None = None,
@@ -158,15 +158,15 @@ def train(
     memory: float | None = None,
     device: str | None = None,
     precision: Precision = "float32",
-    said: frozenset[str] = frozenset(),
+    given: frozenset[str] = frozenset(),
 ) -> None:
-    """Trains AID on a data set or a cache. Run again, it goes on where it stopped, exactly.
+    """Trains AID on a data set or a cache. Run again, it resumes exactly where it stopped.
 
     Args:
         model: shape of the trained part; left at its defaults, that of `start`.
         train: the training loop.
         sampler: how sheets are drawn, and the checkpoint's defaults; likewise.
-        asked: which videos of `data`.
+        selection: which videos of `data`.
         out: folder of the run: checkpoint, log, report, sheets.
         data: a data set in any format of docs/data.md, which is encoded into a cache first, in
             float32 whatever the run's precision, because it is kept.
@@ -190,13 +190,13 @@ def train(
         memory: with `dry_run`, of the GPU that is meant, in GB; by default this machine's device.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
-        said: names of the settings that flags and recipes give.
+        given: names of the settings that flags and recipes give.
     """
     if memory is not None and not dry_run:
         raise ValueError(f"--memory {memory:g} is only for --dry_run. Leave it out, or add that.")
     if dry_run:
         _forecast(
-            model=tuned(model, tuning), train=train, asked=asked, data=data, cache=cache,
+            model=tuned(model, tuning), train=train, selection=selection, data=data, cache=cache,
             start=start, backbone=backbone, frames=frames or FrameConfig(), memory=memory,
             device=device, precision=precision,
         )  # fmt: skip
@@ -209,12 +209,12 @@ def train(
     usable_device(device, precision)  # refuses one before a backbone is fetched
     if data is None and cache is None:
         raise ValueError("there is nothing to train on. Give a data set (--data) or a --cache.")
-    if data is None and (asked != SourceConfig() or states != "replay" or skip_corrupt):
+    if data is None and (selection != SourceConfig() or states != "replay" or skip_corrupt):
         raise ValueError(
-            "which videos are read was settled when the cache was made; split, camera, hold_out, "
-            "states and the like go with --data."
+            "--split, --camera, --hold_out, --states and the like select videos of --data; a "
+            "finished cache has its videos already. Leave them out, or give --data."
         )
-    if asked.split == HELD_OUT:
+    if selection.split == HELD_OUT:
         raise ValueError(
             f"--split {HELD_OUT} would train on the episodes that are kept out. Leave --split out."
         )
@@ -225,15 +225,17 @@ def train(
     if settings == ModelConfig() and checkpoint is not None:
         settings = model_of(checkpoint)
     if data is None:
-        _check_frames(cache, frames or FrameConfig(), settings.num_frames, said)
+        _check_frames(cache, frames or FrameConfig(), settings.num_frames, given)
     else:
         place = cache or out.with_name(f"{out.name}_cache")
-        frames = _suited(data, asked, frames or FrameConfig(), settings, checkpoint, frozen, said)
-        wanted = {asked.split or TRAIN: asked}
-        if asked.hold_out and held_out is None:
-            wanted[HELD_OUT] = replace(asked, split=HELD_OUT)
+        frames = _suited(
+            data, selection, frames or FrameConfig(), settings, checkpoint, frozen, given
+        )
+        wanted = {selection.split or TRAIN: selection}
+        if selection.hold_out and held_out is None:
+            wanted[HELD_OUT] = replace(selection, split=HELD_OUT)
             held_out = place / HELD_OUT
-        cache = place / (asked.split or TRAIN)
+        cache = place / (selection.split or TRAIN)
         for name, part in wanted.items():
             _encode(
                 data, str(place / name), settings, part, frozen, states, frames=frames,
@@ -273,7 +275,7 @@ ASSUMED_VIDEOS, ASSUMED_SENTENCES = 10_000, 1_000
 
 
 def _forecast(
-    *, model: ModelConfig, train: TrainConfig, asked: SourceConfig, data: str | None,
+    *, model: ModelConfig, train: TrainConfig, selection: SourceConfig, data: str | None,
     cache: Path | None, start: str | None, backbone: str | None, frames: FrameConfig,
     memory: float | None, device: str | None, precision: Precision,
 ) -> None:  # fmt: skip
@@ -295,7 +297,7 @@ def _forecast(
     height, width = frames.height, frames.width
     num_videos, num_sentences = ASSUMED_VIDEOS, ASSUMED_SENTENCES
     if data is not None:
-        rows = read_source(data, asked).rows
+        rows = read_source(data, selection).rows
         rows = cut_windows(rows, suited_frames(rows, frames, model.num_frames), model.num_frames)
         num_videos = len(rows)
         texts = [[row.instruction, *row.wordings, *(s.text for s in row.states)] for row in rows]
@@ -316,8 +318,8 @@ PAPER_SIDE = 256
 
 
 def _suited(
-    data: str, asked: SourceConfig, frames: FrameConfig, model: ModelConfig,
-    checkpoint: Path | None, backbone: Path, said: frozenset[str],
+    data: str, selection: SourceConfig, frames: FrameConfig, model: ModelConfig,
+    checkpoint: Path | None, backbone: Path, given: frozenset[str],
 ) -> FrameConfig:  # fmt: skip
     """Size and time of the frames, chosen where `frames` says nothing, and printed."""
     from aid.data.sources import read_source
@@ -331,8 +333,8 @@ def _suited(
     else:
         height, width = (min(side, PAPER_SIDE) for side in usual_size(backbone))
     frames = replace(frames, height=frames.height or height, width=frames.width or width)
-    if not said & {"frames.windows", "frames.sampling"}:  # whole episodes may be what is wanted
-        rows = read_source(data, asked).rows
+    if not given & {"frames.windows", "frames.sampling"}:  # whole episodes may be what is wanted
+        rows = read_source(data, selection).rows
         frames = suited_frames(rows, frames, model.num_frames)
     rate = frames.rate(model.num_frames)
     time = "whole episodes, evenly"

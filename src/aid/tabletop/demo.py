@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from aid.predict import Predictor
 from aid.tabletop import ASSETS
-from aid.video import contact_sheet, read_image, write_gif, write_mp4, write_png
+from aid.video import contact_sheet, read_image, side_by_side, write_gif, write_mp4, write_png
 from aid.worlds import FirstFrame, read_frames
 
 SIDE = 128  # approximate height of a video on a sheet, in pixels
@@ -92,7 +92,10 @@ def _write(
         write_mp4(folder / f"{name}.mp4", video, fps)
         write_gif(folder / f"{name}.gif", video, fps, scale=max(1, 2 * SIDE // video.shape[1]))
         print(folder / f"{name}.mp4")
+    beside = side_by_side("", list(zip(frame.instructions, videos, strict=True)))
+    write_gif(folder / "side_by_side.gif", beside, fps)
     write_png(folder / "sheet.png", sheet)
+    print(folder / "side_by_side.gif")
     print(folder / "sheet.png")
 
 

@@ -27,6 +27,7 @@ from aid.video.reading import (
 from aid.video.writing import (
     contact_sheet,
     remove_leftovers,
+    side_by_side,
     whole_file,
     write_gif,
     write_mp4,
@@ -54,6 +55,7 @@ __all__ = [
     "read_picture",
     "read_video",
     "remove_leftovers",
+    "side_by_side",
     "to_float",
     "to_uint8",
     "whole_file",

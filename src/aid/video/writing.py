@@ -14,6 +14,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+PANEL_HEIGHT, PANEL_GAP = 192, 4
+"""Of videos side by side: the least height of each and the distance between two, in pixels."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -136,3 +139,52 @@ def contact_sheet(
             frame = Image.fromarray(pixels[int(index)]).resize((width, height), Image.NEAREST)
             sheet.paste(frame, (column * (width + 2), top + band))
     return sheet
+
+
+def side_by_side(
+    title: str, panels: Sequence[tuple[str, UInt8[np.ndarray, "_ H W 3"]]]
+) -> UInt8[np.ndarray, "f _ _ 3"]:
+    """Frames that show several videos beside each other, each below its label, all below a title.
+
+    Args:
+        title: above everything; "" leaves it out.
+        panels: labels and videos of one size; as many frames are shown as the shortest has.
+    """
+    number = min(len(video) for _, video in panels)
+    scale = max(1, PANEL_HEIGHT // panels[0][1].shape[1])
+    width = panels[0][1].shape[2] * scale
+    labels = [_lines(label, width) for label, _ in panels]
+    most = max(map(len, labels))
+    columns = []
+    for label, (_, video) in zip(labels, panels, strict=True):
+        large = video[:number].repeat(scale, 1).repeat(scale, 2)
+        columns.append(np.concatenate([_band(label, most, width, number), large], 1))
+        columns.append(np.full((number, *columns[-1].shape[1:2], PANEL_GAP, 3), 255, np.uint8))
+    beside = np.concatenate(columns[:-1], 2)
+    if not title:
+        return beside
+    lines = _lines(title, beside.shape[2])
+    return np.concatenate([_band(lines, len(lines), beside.shape[2], number), beside], 1)
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """A text as lines of at most `width` pixels, as far as its words allow."""
+    font, lines = ImageFont.load_default(size=12), [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width - 4:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _band(
+    lines: Sequence[str], num_lines: int, width: int, num_frames: int
+) -> UInt8[np.ndarray, "f h W 3"]:
+    """Lines of text on white, with room for `num_lines`, in each frame."""
+    band = Image.new("RGB", (width, 3 + 15 * num_lines), "white")
+    font, draw = ImageFont.load_default(size=12), ImageDraw.Draw(band)
+    for number, line in enumerate(lines):
+        draw.text((2, 2 + 15 * number), line, fill="black", font=font)
+    return np.broadcast_to(np.asarray(band), (num_frames, band.height, width, 3))

@@ -7,7 +7,7 @@ from videos import moving_square
 from aid.metrics.extractors import Extractor
 from aid.metrics.extractors.choice import choose_extractor
 from aid.metrics.extractors.frames import FrameExtractor
-from aid.tabletop import TABLETOP
+from aid.tabletop.entry import TABLETOP
 from aid.tabletop.r3d import TabletopR3D
 from aid.video import to_float
 from aid.worlds import world_of
