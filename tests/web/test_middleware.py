@@ -110,10 +110,26 @@ def test_the_disk_is_counted_in_blocks_and_uploads_on_their_way_count(tmp_path, 
     limits = Limits(megabytes=20, kept_megabytes=70)
     full = Guard(echo(seconds=0.2), limits, tmp_path, ())
     request = ("POST", "/gradio_api/upload", {"host": "10.0.0.5"})
-    statuses = [status for status, _ in answers(full, *[request] * 10)]
+    several = [(*request[:2], {"host": "10.0.0.5", "from": f"10.0.1.{i}"}) for i in range(10)]
+    statuses = [status for status, _ in answers(full, *several)]
     assert sorted(set(statuses)) == [200, 507]
     assert statuses.count(200) <= 4
     assert answers(full, request)[0][0] == 200, "what was refused takes no place"
+
+
+def test_one_address_cannot_fill_the_disk_for_the_others(tmp_path, monkeypatch):
+    guard = Guard(echo(), Limits(megabytes=20, kept_megabytes=100), tmp_path, ())
+    host = {"host": "10.0.0.5", "content-length": "15000000"}
+    greedy = ("POST", "/gradio_api/upload", host | {"from": "10.0.1.1"})
+    statuses = [answers(guard, greedy)[0][0] for _ in range(6)]
+    assert statuses == [200, 200, 200, 507, 507, 507], "a half of 100 MB"
+    assert "your share of the disk" in answers(guard, greedy)[0][1]
+    other = ("POST", "/gradio_api/upload", host | {"from": "10.0.1.2"})
+    assert answers(guard, other)[0][0] == 200
+    later = time.monotonic() + 3700
+    monkeypatch.setattr(middleware.time, "monotonic", lambda: later)
+    assert answers(guard, greedy)[0][0] == 200, "the clean-up has deleted the old ones"
+    assert set(guard._uploads) == {"10.0.1.1"}
 
 
 def test_the_disk_is_counted_outside_the_event_loop(made, monkeypatch):

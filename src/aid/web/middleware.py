@@ -7,7 +7,7 @@ import asyncio
 import os
 import re
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ MAX_LOGINS = 8
 """Logins that wait for each other."""
 MAX_ADDRESSES = 10_000
 """Addresses whose wrong passwords are counted."""
+SHARE_OF_DISK = 0.5
+"""Share of `kept_megabytes` that the uploads of one address may take."""
+KEEP_FOR = 3600.0
+"""Seconds after which the clean-up deletes an upload."""
 BLOCK = 512
 """Bytes, the unit of st_blocks."""
 SAME_SITE = re.compile(rb";\s*samesite=[^;]*", re.IGNORECASE)
@@ -58,6 +62,7 @@ class Guard:
         self.names = {name.lower() for name in names}
         self.logins = Logins()
         self._coming = 0  # bytes of uploads that are on their way
+        self._uploads: dict[str, deque[tuple[float, int]]] = {}  # by address: time, bytes
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Passes the request on, or answers it with a sentence."""
@@ -104,7 +109,7 @@ class Guard:
         kept = [(key, value) for key, value in headers.raw if key.lower() != b"x-gradio-server"]
         scope, receive = scope | {"headers": kept}, _bounded(receive, most)
         if is_upload:
-            await self._upload(most, scope, receive, send)
+            await self._upload(int(length) or most, scope, receive, send)
         elif is_post and path.endswith("/login"):
             await self.logins.take(self.app, scope, receive, send)
         else:
@@ -117,16 +122,34 @@ class Guard:
             name in self.names or name == here or (here in LOCAL and name in LOCAL)
         )
 
-    async def _upload(self, most: int, scope: dict, receive: Callable, send: Callable) -> None:
-        self._coming += most
+    async def _upload(self, size: int, scope: dict, receive: Callable, send: Callable) -> None:
+        most = self.limits.kept_megabytes * 1_000_000
+        own = self._recent((scope.get("client") or ("",))[0])
+        if sum(number for _, number in own) + size > SHARE_OF_DISK * most:
+            raise _Refused(
+                507, "your uploads of the last hour fill your share of the disk. Try again later."
+            )
+        entry = (time.monotonic(), size)
+        own.append(entry)
+        self._coming += size
         try:
             # In a thread, because all requests would wait for the disk.
-            held = await asyncio.to_thread(size_on_disk, self.folder) + self._coming - most
-            if held > self.limits.kept_megabytes * 1_000_000:
+            if await asyncio.to_thread(size_on_disk, self.folder) + self._coming - size > most:
+                own.remove(entry)
                 raise _Refused(507, "the studio's disk space is used up. Try again in an hour.")
             await self.app(scope, receive, send)
         finally:
-            self._coming -= most
+            self._coming -= size
+
+    def _recent(self, address: str) -> deque[tuple[float, int]]:
+        """The uploads of an address that the clean-up has not deleted yet."""
+        begin = time.monotonic() - KEEP_FOR
+        for known in list(self._uploads):
+            while self._uploads[known] and self._uploads[known][0][0] < begin:
+                self._uploads[known].popleft()
+            if not self._uploads[known]:
+                del self._uploads[known]
+        return self._uploads.setdefault(address, deque())
 
 
 class Logins:

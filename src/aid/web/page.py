@@ -8,11 +8,12 @@ import gradio as gr
 from aid.web.errors import explain_malformed_calls
 from aid.web.form import build_form
 from aid.web.interface import build_interface
+from aid.web.middleware import KEEP_FOR
 from aid.web.studio import Studio
 from aid.web.tabs import build_compare_tab, build_predict_tab
 
 STYLE = Path(__file__).with_name("studio.css")
-CLEAN_EVERY, KEEP_FOR = 300, 3600
+CLEAN_EVERY = 300
 """Seconds: how often, and how old, uploads and results are deleted."""
 
 
@@ -69,7 +70,7 @@ def build_page(studio: Studio, folder: Path) -> gr.Blocks:
     """
     results = folder / "results"
     with gr.Blocks(
-        title="AID studio", analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP_FOR)
+        title="AID studio", analytics_enabled=False, delete_cache=(CLEAN_EVERY, int(KEEP_FOR))
     ) as page:
         gr.HTML(_heading(studio), elem_id="heading")
         with gr.Row(elem_id="desk"):
