@@ -90,7 +90,7 @@ def test_a_run_without_anything_to_train_on_is_refused(tmp_path, tiny_backbone, 
     assert "Give a data set (--data) or a --cache" in capsys.readouterr().err
     arguments = ["train", "--out", str(out), "--cache", "c", "--hold_out", "0.2"]
     assert main([*arguments, "--backbone", str(tiny_backbone)]) == 2
-    assert "go with --data" in capsys.readouterr().err
+    assert "select videos of --data" in capsys.readouterr().err
     assert not out.exists()
 
 

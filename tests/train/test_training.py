@@ -223,7 +223,7 @@ def test_a_checkpoint_keeps_the_rate_and_the_settings_its_data_was_read_with(
     assert info.model.condition.fps is None, "each video's true rate is told"
     assert not [one for one in recwarn if "condition.fps" in str(one.message)]
     pinned = replace(tiny_config, condition=replace(tiny_config.condition, fps=7.0))
-    with pytest.warns(UserWarning, match=r"tells the model 7 frames a second .* have 2 on average"):
+    with pytest.warns(UserWarning, match=r"sets 7 frames a second .* have 2 on average"):
         info = read_info(run(tmp_path / "pinned", model=pinned, loop=loop))
     assert (info.fps, info.model.condition.fps) == (2, 7), "files are written at the true rate"
 
