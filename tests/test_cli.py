@@ -379,6 +379,14 @@ def test_an_unknown_key_of_a_recipe_is_refused_by_name(tmp_path, capsys):
     assert "train.learning_rat" in capsys.readouterr().err
 
 
+def test_a_flag_must_be_written_out(capsys):
+    with pytest.raises(SystemExit) as end:
+        aid.cli.main(["train", "--cache", "a", "--train.step", "3"])
+    assert end.value.code == 2 and "--train.step" in capsys.readouterr().err
+    assert aid.cli.main(["train", "--data", "a", "--held_out", "0.15"]) == 2
+    assert "give --hold_out 0.15" in capsys.readouterr().err
+
+
 def test_a_setting_that_cannot_be_run_is_a_sentence(capsys):
     assert aid.cli.main(["train", "--cache", "a", "--out", "b", "--sampler.num_steps", "0"]) == 2
     assert "num_steps must be at least 1, got 0" in capsys.readouterr().err

@@ -204,7 +204,7 @@ def test_a_set_without_words_is_for_models_that_read_none(evaluate, tmp_path):
 
 def refusals(tmp_path):
     return {
-        "split": (["--split", "test"], "has no video of split 'test'. It has"),
+        "split": (["--split", "test"], "has no video of split 'test'. It"),
         "camera": (["--camera", "wrist"], "has no video of camera 'wrist'"),
         "device": (["--device", "cuda:7"], "device 'cuda:7' is not on this machine"),
         "weights": (["--extractor", "i3d"], "'i3d' needs weights"),

@@ -8,6 +8,7 @@ from aid.conditioning.states import (
     choose_state_writer,
     provenances,
     state_writer_of_checkpoint,
+    write_and_release,
 )
 from aid.types import State, VideoRow
 
@@ -96,3 +97,15 @@ def test_a_checkpoints_writer_is_used_only_if_it_needs_no_model():
     for name in ("replay", "column:plan", "vlm:a/b?prompt=1", "smollm2", "oracle", ""):
         with pytest.raises(ValueError, match=r"--states_from, state_writer=\.\.\."):
             state_writer_of_checkpoint(name).write([FRAME], ["push it"])
+
+
+@pytest.mark.parametrize("written", ["hello", ["one"], [["one"], [2]], [["one"]], None])
+def test_a_writer_that_returns_something_else_is_refused(written):
+    class Bad:
+        name, sees = "bad", "text"
+
+        def write(self, frames, instructions):
+            return written
+
+    with pytest.raises(ValueError, match=r"the state writer 'bad' returned .* for 2 videos"):
+        write_and_release(Bad(), [], ["push", "lift"])

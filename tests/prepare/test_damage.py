@@ -19,7 +19,7 @@ def test_damaged_videos_stop_the_work_or_are_skipped_and_counted(
     data = shutil.copytree(tiny_manifest, tmp_path / "data")
     (data / "videos/1.mp4").write_bytes(b"")
     (data / "videos/4.mp4").unlink()
-    with pytest.raises(ValueError, match=r"videos/1\.mp4.*--skip-corrupt"):
+    with pytest.raises(ValueError, match=r"videos/1\.mp4.*--skip_corrupt"):
         make(data, tmp_path / "out", tiny_backbone)
     assert not (tmp_path / "out").exists(), "the first shard was not finished"
     for _ in range(2):  # made, and found finished
@@ -35,7 +35,7 @@ def test_damaged_videos_stop_the_work_or_are_skipped_and_counted(
     said = [[sentences[number] for number in row["states"]][-1] for row in cache.rows]
     assert said == ["ball left", "ball left", "ball right", "ball right"]
     (tmp_path / "out/cache.json").rename(tmp_path / "out/in_progress.json")
-    with pytest.raises(ValueError, match="--skip-corrupt"):
+    with pytest.raises(ValueError, match="--skip_corrupt"):
         make(data, tmp_path / "out", tiny_backbone)
 
 

@@ -180,7 +180,7 @@ def test_an_error_of_another_rank_is_raised_by_rank_zero(crew, tiny_backbone, tm
     rows = [VideoRow(id="a", video="a.mp4", instruction="go", num_frames=5, fps=4.0, height=64,
                      width=64)]  # fmt: skip
     crew.zero.begin("encode_videos", [rows])
-    with pytest.raises(ValueError, match=r"a\.mp4.*--skip-corrupt"):
+    with pytest.raises(ValueError, match=r"a\.mp4.*--skip_corrupt"):
         crew.zero.receive("1/made/0", [1])
     crew.zero.close()
     crew.thread.join(60)

@@ -167,6 +167,10 @@ class Parser(ArgumentParser):
     command = ""
     """The name of the command that it parses, of one word or two."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.allow_abbrev = False  # `--train.step` must not be taken for `--train.steps`
+
     @property
     def positionals(self) -> list[Any]:
         """The arguments without a flag, in their order."""

@@ -218,6 +218,11 @@ def train(
         raise ValueError(
             f"--split {HELD_OUT} would train on the episodes that are kept out. Leave --split out."
         )
+    if held_out is not None and not held_out.is_dir():
+        raise ValueError(
+            f"--held_out {str(held_out)!r} is not the folder of a cache. To keep a share of the "
+            "episodes of --data out of training, give --hold_out 0.15."
+        )
     checkpoint, frozen = None, find_backbone(backbone or "tabletop")
     if start is not None:
         checkpoint, frozen = find_model(start, backbone)

@@ -6,6 +6,7 @@ state writer is any object with `name`, `sees` and `write`; docs/states.md says 
 Reference: AID, method: an MLLM reads first frame and instruction and tells the stages.
 """
 
+import reprlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -257,6 +258,25 @@ def write_and_release(
 ) -> list[list[str]]:
     """The result of `writer.write`; then frees the memory of a model that it has loaded."""
     try:
-        return writer.write(frames, instructions)
+        return checked_states(writer, writer.write(frames, instructions), len(instructions))
     finally:
         release(writer)
+
+
+def checked_states(writer: StateWriter, written: object, number: int) -> list[list[str]]:
+    """What a writer returned, if it is a list of sentences for each of `number` videos.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    is_list = isinstance(written, list) and len(written) == number
+    if not is_list or not all(
+        isinstance(states, list) and all(isinstance(state, str) for state in states)
+        for states in written
+    ):
+        raise ValueError(
+            f"the state writer {getattr(writer, 'name', type(writer).__name__)!r} returned "
+            f"{reprlib.repr(written)} for {number} videos; it must return a list of sentences for "
+            "each, such as [['the arm moves', 'the can is lifted']]."
+        )
+    return written

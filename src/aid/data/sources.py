@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aid.config import SourceConfig
-from aid.config.data import TRAIN
+from aid.config.data import HELD_OUT, TRAIN
 from aid.data.files import inside
 from aid.data.formats import FORMATS, Format, format_of
 from aid.data.headers import correct, fill_in
@@ -312,8 +312,11 @@ def _selected(
         ("camera", camera, cameras, _is_same_camera),
     ):
         if value is not None and existing and not any(fits(value, name) for name in existing):
-            names = ", ".join(sorted(repr(name) for name in existing if name)) or "none"
-            raise ValueError(f"{source} has no video of {noun} {value!r}. It has: {names}.")
+            names = ", ".join(sorted(repr(name) for name in existing if name))
+            remedy = f"It has: {names}." if names else f"It names none. Leave --{noun} out."
+            if value == HELD_OUT:
+                remedy += " To hold episodes out of a data set, give --hold_out 0.15 as well."
+            raise ValueError(f"{source} has no video of {noun} {value!r}. {remedy}")
     both = f" of split {split!r} and camera {camera!r}" if splits else ""
     why = next((f" {note[:1].upper()}{note[1:]}" for note in notes if "left out" in note), "")
     raise ValueError(f"{source} holds no video{both}.{why}")

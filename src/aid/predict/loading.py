@@ -84,7 +84,9 @@ def _find_folder(name_or_folder: str | Path) -> Path:
     folder = Path(name_or_folder)
     if not folder.is_dir():
         wrong = "is a file" if folder.exists() else "does not exist"
-        names = "".join(f", or {name!r}" for name in installed_worlds())
+        names = "".join(
+            f", or {name!r}" for name, world in installed_worlds().items() if world.model
+        )
         raise ValueError(f"model {str(folder)!r} {wrong}. Give a checkpoint's folder{names}.")
     return folder
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from aid.conditioning.encoders import encode_sentences
-from aid.conditioning.states import StateWriter
+from aid.conditioning.states import StateWriter, checked_states
 from aid.data.cache import OFFSETS, ROWS
 from aid.data.frames import picture_of
 from aid.data.shards import open_shard, shard_name
@@ -61,6 +61,7 @@ def write_states(
     if states.sees != "first_frame" or hasattr(states, "rows"):
         nothing = np.zeros((job.height, job.width, 3), np.uint8)
         written = states.write([nothing] * len(rows), [row.instruction for row in rows])
+        written = checked_states(states, written, len(rows))
         return [written[index] for index in kept]
     written = []
     pairs = zip(kept, firsts, strict=True)
@@ -70,7 +71,7 @@ def write_states(
             given = open_shard(paths[shard])[0]["given_frames"]
             frames = [picture_of(given[place, 0]) for _, (_, place) in some]
         written += states.write(frames, [rows[index].instruction for index, _ in some])
-    return written
+    return checked_states(states, written, len(firsts))
 
 
 def write_rows(

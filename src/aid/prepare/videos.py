@@ -211,7 +211,7 @@ def _load_existing(job: EncodingJob, draft: _Draft) -> None:
 
 
 def _with_remedy(reason: str) -> str:
-    return f"{reason} Repair it, or leave damaged videos out: --skip-corrupt"
+    return f"{reason} Repair it, or leave damaged videos out: --skip_corrupt"
 
 
 def _batches(

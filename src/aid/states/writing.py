@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from aid.conditioning.language_model import LanguageModelStateWriter, WrittenStates
-from aid.conditioning.states import StateWriter, release
+from aid.conditioning.states import StateWriter, checked_states, release
 from aid.config import FrameConfig
 from aid.data.frames import picture_of, read_frames
 from aid.types import State, VideoRow
@@ -76,6 +76,7 @@ def write_states(
         )
     if not isinstance(writer, LanguageModelStateWriter):
         written = writer.write([_NOTHING] * len(rows), [row.instruction for row in rows])
+        written = checked_states(writer, written, len(rows))
         if on_row is not None:
             on_row(len(rows), len(rows))
         return [
