@@ -95,7 +95,7 @@ def test_workers_of_which_one_is_killed_make_the_cache_that_one_process_makes(
 GPUS = (
     CLUSTER.replace("num_cpus=2", "num_cpus=2, num_gpus=2")
     + """
-def noting(job, shards, tell, encode=videos_module.encode_videos):
+def noting(job, shards, on_progress, encode=videos_module.encode_videos):
     # Runs in a worker.
     import ray
     with open(marker, "a") as file:
