@@ -55,7 +55,7 @@ def studio(models, tiny_backbone, example_frames):
     server = start_studio(
         models, tiny_backbone, "--rival", models / "rival", "--rival_backbone", tiny_backbone,
         "--frames", example_frames, "--limits.megabytes", "2", "--limits.megapixels", "1",
-        "--limits.seconds", "5", "--limits.steps", "5000", "--limits.reading_seconds", "120",
+        "--limits.seconds", "5", "--limits.num_steps", "5000", "--limits.reading_seconds", "120",
         program=[faulty_studio.__file__],
     )  # fmt: skip
     yield server

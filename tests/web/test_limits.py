@@ -12,7 +12,7 @@ from aid.web.limits import (
 )
 
 LIMITS = Limits()
-GOOD = {"steps": 4, "image_guidance": 1.5, "text_guidance": 7, "seed": 3}
+GOOD = {"num_steps": 4, "image_guidance": 1.5, "text_guidance": 7, "seed": 3}
 
 
 def test_settings_within_the_limits_are_taken():
@@ -33,7 +33,7 @@ def test_anything_else_is_refused_in_a_short_sentence(name, value):
 
 
 def test_halves_of_steps_and_seeds_are_refused():
-    for name in ("steps", "seed"):
+    for name in ("num_steps", "seed"):
         with pytest.raises(ValueError, match="whole number"):
             checked_settings(LIMITS, **GOOD | {name: 1.5})
 
@@ -67,5 +67,5 @@ def test_errors_repeat_little_of_what_was_sent():
 
 
 def test_limits_that_let_nothing_in_are_refused():
-    with pytest.raises(ValueError, match=r"limits.steps must be above 0, got 0"):
-        Limits(steps=0)
+    with pytest.raises(ValueError, match=r"limits.num_steps must be above 0, got 0"):
+        Limits(num_steps=0)

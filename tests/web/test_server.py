@@ -84,7 +84,7 @@ def run(*arguments):
         (["--names", "http://studio.example"], "is no name of a host"),
         (["--port", "70000"], "port must be from 0 to 65535"),
         (["--password_file", "{short}"], "has 5 characters. Use 8 or more"),
-        (["--limits.steps", "0"], "limits.steps must be above 0"),
+        (["--limits.num_steps", "0"], "limits.num_steps must be above 0"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_loaded(arguments, words, tmp_path):

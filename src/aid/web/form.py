@@ -148,8 +148,12 @@ def build_form(studio: Studio, folder: Path) -> Form:
         visible=len(studio.models) > 1,
     )
     with gr.Accordion("Settings", open=False):
-        steps = gr.Slider(
-            1, limits.steps, min(sampler.num_steps, limits.steps), step=1, label="Sampling steps"
+        num_steps = gr.Slider(
+            1,
+            limits.num_steps,
+            min(sampler.num_steps, limits.num_steps),
+            step=1,
+            label="Sampling steps",
         )
         image_guidance = gr.Slider(
             0, 15, sampler.image_guidance, step=0.1, label="s_V: how closely to follow the frame"
@@ -210,7 +214,7 @@ def build_form(studio: Studio, folder: Path) -> Form:
         instruction=instruction,
         states=states,
         keep=keep,
-        settings=[model, steps, image_guidance, text_guidance, seed],
+        settings=[model, num_steps, image_guidance, text_guidance, seed],
         suggestions=suggestions,
     )
 

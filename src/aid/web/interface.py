@@ -32,7 +32,7 @@ def build_interface(studio: Studio, folder: Path) -> None:
         options, states = _as_sent("options"), _as_sent("states")
         settings = [
             _as_sent("model", studio.first.name),
-            _as_sent("steps", min(sampler.num_steps, limits.steps)),
+            _as_sent("num_steps", min(sampler.num_steps, limits.num_steps)),
             _as_sent("image_guidance", sampler.image_guidance),
             _as_sent("text_guidance", sampler.text_guidance),
             _as_sent("seed", 0),
@@ -56,14 +56,14 @@ def build_interface(studio: Studio, folder: Path) -> None:
         instruction: Any,
         states: Any = None,
         model: Any = None,
-        steps: Any = None,
+        num_steps: Any = None,
         image_guidance: Any = None,
         text_guidance: Any = None,
         seed: Any = None,
     ) -> tuple:
         """The video of what happens next: mp4, GIF, contact sheet and how they were made."""
         video = video_request(
-            studio, instruction, states, model, steps, image_guidance, text_guidance, seed
+            studio, instruction, states, model, num_steps, image_guidance, text_guidance, seed
         )
         result = draw(request, frame, [video])
         return *files_of(result.predictions[0], folder), _facts([video], result)[0]
@@ -76,13 +76,13 @@ def build_interface(studio: Studio, folder: Path) -> None:
         options: Any = None,
         states: Any = None,
         model: Any = None,
-        steps: Any = None,
+        num_steps: Any = None,
         image_guidance: Any = None,
         text_guidance: Any = None,
         seed: Any = None,
     ) -> tuple:
         """A contact sheet of several videos, and how each was made."""
-        values = (instruction, states, model, steps, image_guidance, text_guidance, seed)
+        values = (instruction, states, model, num_steps, image_guidance, text_guidance, seed)
         videos = comparison(studio, kind, options, *values)
         result = draw(request, frame, videos)
         captions = [one.caption for one in videos]

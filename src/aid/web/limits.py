@@ -25,7 +25,7 @@ class Limits:
     """For reading a file; then the process that reads it is killed."""
     kept_megabytes: int = 1024
     """Disk for uploads and results, all visitors together; the oldest go after an hour."""
-    steps: int = 100
+    num_steps: int = 100
     """Sampling steps of one video."""
     videos: int = 12
     """Videos of one comparison."""
@@ -56,7 +56,7 @@ class Settings:
 
 
 def checked_settings(
-    limits: Limits, *, steps: Any, image_guidance: Any, text_guidance: Any, seed: Any
+    limits: Limits, *, num_steps: Any, image_guidance: Any, text_guidance: Any, seed: Any
 ) -> Settings:
     """Settings of whatever a visitor sent.
 
@@ -64,7 +64,7 @@ def checked_settings(
         ValueError: one of them is no number, or out of its range.
     """
     return Settings(
-        num_steps=int(_number("steps", steps, 1, limits.steps, is_whole=True)),
+        num_steps=int(_number("num_steps", num_steps, 1, limits.num_steps, is_whole=True)),
         image_guidance=_number("s_V", image_guidance, 0, MAX_GUIDANCE),
         text_guidance=_number("s_T", text_guidance, 0, MAX_GUIDANCE),
         seed=int(_number("seed", seed, 0, MAX_SEED, is_whole=True)),

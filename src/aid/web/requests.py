@@ -26,7 +26,7 @@ def video_request(
     instruction: Any,
     states: Any,
     model: Any,
-    steps: Any,
+    num_steps: Any,
     image_guidance: Any,
     text_guidance: Any,
     seed: Any,
@@ -41,7 +41,7 @@ def video_request(
         states: text with one a line, or a list; used word for word. None lets the state writer
             write them.
         model: a name.
-        steps: sampling steps.
+        num_steps: sampling steps.
         image_guidance: s_V.
         text_guidance: s_T.
         seed: of the noise.
@@ -61,7 +61,7 @@ def video_request(
         states = checked_lines("state", states, limits, limits.states)
     settings = checked_settings(
         limits,
-        steps=steps,
+        num_steps=num_steps,
         image_guidance=image_guidance,
         text_guidance=text_guidance,
         seed=seed,
