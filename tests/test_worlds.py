@@ -96,3 +96,19 @@ def test_a_malformed_list_of_frames_is_refused(tmp_path, text, words):
 def test_a_folder_without_frames_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"holds no frames.json"):
         read_frames(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("kitchen = kitchen:GARAGE", "the world 'kitchen' .* 'kitchen' cannot be loaded"),
+        ("kitchen = nowhere:KITCHEN", "cannot be loaded .*nowhere"),
+        ("kitchen = kitchen:Writer", "is no World"),
+        ("a = kitchen:KITCHEN\nb = kitchen:KITCHEN", "has the name of another one"),
+    ],
+)
+def test_a_broken_world_is_one_sentence_with_its_package(kitchen, tmp_path, entry, words):
+    (tmp_path / "kitchen-1.0.dist-info/entry_points.txt").write_text(f"[aid.worlds]\n{entry}\n")
+    installed_worlds.cache_clear()
+    with pytest.raises(ValueError, match=words):
+        installed_worlds()

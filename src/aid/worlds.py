@@ -58,9 +58,29 @@ class FirstFrame:
 
 @functools.cache
 def installed_worlds() -> dict[str, World]:
-    """All worlds that installed packages bring, by name."""
-    found = [entry.load() for entry in entry_points(group=GROUP)]
-    return {world.name: world for world in sorted(found, key=lambda world: world.name)}
+    """All worlds that installed packages bring, by name.
+
+    Raises:
+        ValueError: one cannot be loaded or is no `World`, or two have the same name.
+    """
+    found: dict[str, World] = {}
+    for entry in entry_points(group=GROUP):
+        package = entry.dist.name if entry.dist else entry.module
+        try:
+            world = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"the world {entry.name!r} of the installed package {package!r} cannot be loaded "
+                f"({error}). Install the package anew, or uninstall it."
+            ) from None
+        if not isinstance(world, World) or world.name in found:
+            wrong = "has the name of another one" if isinstance(world, World) else "is no World"
+            raise ValueError(
+                f"the world {entry.name!r} of the installed package {package!r} {wrong}. Repair "
+                "the package, or uninstall it."
+            )
+        found[world.name] = world
+    return dict(sorted(found.items()))
 
 
 def world_of(rows: Iterable[Mapping[str, Any]]) -> World | None:
