@@ -1,6 +1,6 @@
 """What the outcome reader reads from real videos after the autoencoder: the limit of accuracy.
 
-COMMAND  python benchmarks/autoencoder_ceiling.py --data data/tabletop/forks --limit 200
+COMMAND  python benchmarks/autoencoder_ceiling.py --data data/tabletop/val --limit 200
 HARDWARE two CPU cores without AMX
 TIME     two and a half minutes
 
@@ -29,7 +29,7 @@ NOISE = (0.0, 0.1, 0.3, 0.5)
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="test, forks or combos")
+    parser.add_argument("--data", type=Path, required=True, help="val")
     parser.add_argument("--limit", type=int, default=200)
     options = parser.parse_args()
     try:

@@ -1,6 +1,6 @@
 """How much the squared error counts a missing object, by its colour and what is behind it.
 
-COMMAND  python benchmarks/colour_distance.py --data data/tabletop/test
+COMMAND  python benchmarks/colour_distance.py --data data/tabletop/val
 HARDWARE one CPU core
 TIME     ten seconds
 
@@ -28,7 +28,7 @@ NUM_SCENES = 60
 def main() -> None:
     """Prints the table: a line for each colour of objects."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="test, forks or combos")
+    parser.add_argument("--data", type=Path, required=True, help="val")
     options = parser.parse_args()
     try:
         rows = require_facts(read_manifest(options.data))

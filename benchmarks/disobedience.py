@@ -1,7 +1,7 @@
 """Which instructions a model does not follow, and what its videos show instead, from a report.
 
-COMMAND  aid evaluate --data data/tabletop/forks --out report --limit 200
-         python benchmarks/disobedience.py --report report --data data/tabletop/forks
+COMMAND  aid evaluate --data data/tabletop/val --out report --limit 200
+         python benchmarks/disobedience.py --report report --data data/tabletop/val
 HARDWARE one CPU core
 TIME     two seconds
 

@@ -1,6 +1,6 @@
 """What each part of a trained model contributes: parts are cut out without further training.
 
-COMMAND  python benchmarks/lesions.py --data data/tabletop/forks --out runs/lesions --limit 32
+COMMAND  python benchmarks/lesions.py --data data/tabletop/val --out runs/lesions --limit 32
 HARDWARE one CPU core without AMX
 TIME     3 minutes per row
 
@@ -48,7 +48,7 @@ def cut(checkpoint: Path, backbone: Path, config: ModelConfig, out: Path) -> Non
 def main() -> None:
     """Cuts, evaluates and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="a split: forks")
+    parser.add_argument("--data", type=Path, required=True, help="a split: val")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="tabletop")
     parser.add_argument("--recipes", type=Path, default=Path("configs/tabletop/ablations"))

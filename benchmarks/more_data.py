@@ -1,6 +1,6 @@
 """Loss on videos that a model was trained on and on unseen ones: whether more data can help.
 
-COMMAND  python benchmarks/more_data.py aid --seen runs/cache/train --unseen runs/cache/test
+COMMAND  python benchmarks/more_data.py aid --seen runs/cache/train --unseen runs/cache/val
          python benchmarks/more_data.py backbone --seen data/tabletop/play --unseen data/other/play
 HARDWARE one CPU core without AMX
 TIME     2 minutes for 64 videos each

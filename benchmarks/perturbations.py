@@ -1,6 +1,6 @@
 """How much codecs, filters, crops, frame order and shifts of real videos change a score.
 
-COMMAND  python benchmarks/perturbations.py --data data/tabletop/test
+COMMAND  python benchmarks/perturbations.py --data data/tabletop/val
 HARDWARE one CPU core
 
 Real videos are compared with changed copies of themselves; without a change the distance is 0.

@@ -1,7 +1,7 @@
 r"""A training run that is killed and stopped many times, compared with the same run in one piece.
 
 COMMAND  python benchmarks/pieces.py --out runs/pieces --pieces 8 -- \
-             --config configs/tabletop/aid.yaml --cache runs/cache/train --held_out runs/cache/test
+             --config configs/tabletop/aid.yaml --cache runs/cache/train --held_out runs/cache/val
 HARDWARE any
 TIME     twice that of the run, and a start for each piece
 

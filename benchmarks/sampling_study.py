@@ -1,6 +1,6 @@
 """Score by number of UNet evaluations: steps, guidance interval, s_V, s_T and solver.
 
-COMMAND  python benchmarks/sampling_study.py --data data/tabletop/forks --out runs/sampling_study
+COMMAND  python benchmarks/sampling_study.py --data data/tabletop/val --out runs/sampling_study
 HARDWARE CPU cores
 
 `--levels 4,0.02 4,0.3` compares only the number of noise levels and the last one. Each setting

@@ -1,6 +1,6 @@
 r"""Motion and instruction accuracy with and without TimeNoise, after equal training.
 
-COMMAND  python benchmarks/time_noise.py --cache runs/cache8 --data data/tabletop/test \
+COMMAND  python benchmarks/time_noise.py --cache runs/cache8 --data data/tabletop/val \
              --out runs/time_noise --config configs/tabletop/time_noise.yaml \
              --strengths 0 1 --steps 60 --limit 48
 HARDWARE one CPU core without AMX

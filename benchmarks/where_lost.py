@@ -1,6 +1,6 @@
 """At which noise level objects are lost: videos sampled from real ones with noise.
 
-COMMAND  python benchmarks/where_lost.py --data data/tabletop/test --cache runs/cache/test
+COMMAND  python benchmarks/where_lost.py --data data/tabletop/val --cache runs/cache/val
 HARDWARE one CPU core without AMX
 TIME     18 minutes, two of them side by side
 
@@ -35,7 +35,7 @@ BATCH_SIZE = 8
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="test, forks or combos")
+    parser.add_argument("--data", type=Path, required=True, help="val")
     parser.add_argument("--cache", type=Path, required=True, help="of the same split")
     parser.add_argument("--model", default="tabletop")
     parser.add_argument("--backbone", help="of a model that lies alone")

@@ -44,7 +44,7 @@ if command == "evaluate":
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """A data set's folders, and processes that pretend to be `aid`; returns a call of `ablate`."""
-    for split in ("train", "forks"):
+    for split in ("train", "val"):
         (tmp_path / "data" / split).mkdir(parents=True)
         (tmp_path / "data" / split / "manifest.jsonl").touch()
     fake = tmp_path / "fake.py"

@@ -41,7 +41,7 @@ def ablate(
     folder: Path,
     *,
     budget: Budget,
-    split: str = "forks",
+    split: str = "val",
     rows: Sequence[str] | None = None,
     seeds: int = 2,
     jobs: int = 1,
@@ -58,7 +58,7 @@ def ablate(
         recipe: the settings that all rows share.
         folder: of the recipes with the settings that differ.
         budget: equal for every row.
-        split: the split whose videos are predicted, such as test, forks or combos.
+        split: the split whose videos are predicted, such as val, test, forks or combos.
         rows: only these rows, by the names of their recipes.
         seeds: number of runs of each row.
         jobs: number of parallel runs; they share the processor's cores.

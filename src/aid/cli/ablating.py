@@ -14,7 +14,7 @@ def ablate(
     backbone: str = "tabletop",
     recipe: Path = Path("configs/tabletop/aid.yaml"),
     recipes: Path = Path("configs/tabletop/ablations"),
-    split: Literal["test", "forks", "combos"] = "forks",
+    split: Literal["val", "test", "forks", "combos"] = "val",
     rows: list[str] | None = None,
     steps: int = 1000,
     train_videos: int | None = None,

@@ -23,6 +23,8 @@ class Scenes:
     """Without instructions, in many looks, for pretraining; up to 2 videos a scene."""
     train: int = 0
     """To learn instructions from; 4 videos a scene."""
+    val: int = 0
+    """Unseen scenes to choose settings on; 4 videos a scene."""
     test: int = 0
     """Unseen scenes; 4 videos a scene."""
     forks: int = 0
@@ -139,7 +141,7 @@ def extractor(
 
     Args:
         data: a split of a table-top data set to learn from: train.
-        held_out: another one, for its accuracy: test.
+        held_out: another one, for its accuracy: val.
         out: folder of the extractor.
         loop: the training loop.
         limit: only the first so many videos.

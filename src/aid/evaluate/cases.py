@@ -98,7 +98,7 @@ def check_modes(
     if "shuffled" in modes and (row := _without_other(rows, more)) is not None:
         raise ValueError(
             f"no row has another instruction than row {row.id!r}, so the model cannot be given "
-            "another one. Evaluate more rows (of the table-top: the split forks), or leave out "
+            "another one. Evaluate more rows (of the table-top: the split val), or leave out "
             "--shuffled."
         )
 

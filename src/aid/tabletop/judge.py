@@ -17,11 +17,11 @@ from aid.tabletop.reader.reading import OutcomeReader
 from aid.types import VideoRow
 
 NEEDED = {"items", "camera", "task", "alternatives", "scene"}
-"""Facts that a row's `world` must state; those of the splits test, forks and combos do."""
+"""Facts that a row's `world` must state; those of the splits val, test, forks and combos do."""
 
 
 class TabletopJudge:
-    """Judges videos of the splits test, forks and combos."""
+    """Judges videos of the splits val, test, forks and combos."""
 
     name = "the table-top's outcome reader"
 
@@ -91,7 +91,7 @@ def require_facts(rows: Sequence[VideoRow]) -> Sequence[VideoRow]:
         if missing := sorted(NEEDED - row.world.keys()):
             raise ValueError(
                 f"row {row.id!r} does not state {', '.join(missing)}, which the judge needs. "
-                "Give a table-top split that lists the possible tasks: test, forks or combos."
+                "Give a table-top split that lists the possible tasks: val, test, forks or combos."
             )
     return rows
 

@@ -11,7 +11,7 @@ from aid.tabletop.world.generate import generate
 from aid.types import VideoRow
 from aid.video import read_video
 
-SPLITS = {"forks": 2, "play": 2, "train": 2, "test": 1, "combos": 2, "twins": 1}
+SPLITS = {"forks": 2, "play": 2, "train": 2, "test": 1, "combos": 2, "twins": 1, "val": 1}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_every_row_matches_its_video(data):
                 assert row.instruction == "" and not row.wordings
             else:
                 assert row.instruction in row.wordings and len(row.states) == 4
-            assert ("alternatives" in row.world) == (split in ("test", "forks", "combos"))
+            assert ("alternatives" in row.world) == (split in ("val", "test", "forks", "combos"))
 
 
 @pytest.mark.gl

@@ -60,7 +60,7 @@ def test_choosing_depends_on_nothing_but_the_generator():
 
 
 def test_held_out_colour_pairs_are_put_together_in_combos_only():
-    for split in ("train", "test", "forks", "twins"):
+    for split in ("train", "val", "test", "forks", "twins"):
         for plan in plans(split, 25):
             assert not any(task.is_held_out(plan.scene) for task in plan.tasks)
     for plan in plans("combos", 20):
@@ -76,6 +76,22 @@ def test_no_two_splits_or_data_set_seeds_share_a_scene():
         for plan in itertools.islice(candidate_plans(split, seed, index), 2)
     ]
     assert len(set(seeds)) == len(seeds)
+
+
+def test_a_splits_number_never_changes_because_its_scenes_would():
+    numbers = {name: split.number for name, split in SPLITS.items()}
+    assert numbers == {
+        "play": 0, "train": 1, "test": 2, "forks": 3, "combos": 4, "twins": 5, "val": 6,
+    }  # fmt: skip
+    assert max(numbers.values()) < 8  # more would collide with the next seed's scenes
+
+
+def test_scenes_to_choose_on_are_as_those_of_the_test():
+    for plan in plans("val", 25):
+        assert len(plan.tasks) == SPLITS["test"].tasks_per_scene
+        assert not any(task.is_held_out(plan.scene) for task in plan.tasks)
+        assert not any(plan.failures)
+    assert SPLITS["val"].must_succeed
 
 
 def test_twins_differ_in_the_shape_word_alone():
@@ -110,5 +126,5 @@ def test_planned_failures_are_rare_and_in_training_splits_only():
     for split in ("train", "twins"):
         failures = [failure is not None for plan in plans(split, 400) for failure in plan.failures]
         assert 0.01 < np.mean(failures) < 0.05
-    for split in ("play", "test", "forks", "combos"):
+    for split in ("play", "val", "test", "forks", "combos"):
         assert all(f is None for plan in plans(split, 10) for f in plan.failures)

@@ -76,8 +76,8 @@ def generate(
 
     Args:
         out: folder of the data set; made if it does not exist.
-        splits: number of scenes per split, made in this order. Splits: play, train, test, forks,
-            combos, twins.
+        splits: number of scenes per split, made in this order. Splits: play, train, val, test,
+            forks, combos, twins.
         size: height and width of the videos in pixels, 64 to 256 and a multiple of 8.
         num_frames: frames per video, spread evenly over 4 to 5.5 seconds.
         seed: data sets of different seeds share no scene.
@@ -221,7 +221,7 @@ def _check(
     if unknown or not splits:
         raise ValueError(
             f"splits must name some of {', '.join(SPLITS)}, got {unknown or 'none'}. "
-            "Give for example splits={'train': 1000, 'test': 60}."
+            "Give for example splits={'train': 1000, 'val': 60}."
         )
     for name, count in splits.items():
         if not 1 <= count < 1_000_000:

@@ -17,6 +17,8 @@ _MAX_SCENES = 1_000_000
 class Split:
     """The properties of a split.
 
+    `val` is for every choice; `test`, `forks` and `combos` are looked at once, at the end.
+
     `must_succeed` replaces a scene in which the arm fails a task by the next scene, so that every
     video of a test shows what its instruction says. `failure_share` is the share of planned
     failures, whose states describe the failure. `are_twins` selects scenes with two objects of one
@@ -57,6 +59,7 @@ SPLITS = {
             are_twins=True,
             failure_share=0.03,
         ),
+        Split(name="val", number=6, tasks_per_scene=4, fewest_tasks=4, must_succeed=True),
     )
 }
 
