@@ -45,10 +45,18 @@ class Clips:
 
 @runtime_checkable
 class Method(Protocol):
-    """One row of the comparison."""
+    """One row of the comparison: a class that is made from the `Sizes` of its data alone.
+
+    It is made after torch's global generator was seeded, which its first weights may use. Buffers
+    of its network may not change while it is trained: a saved state holds the trained parameters.
+
+    Two more attributes may be there. `learning_rates` is the peak rate of AdamW in each stage (a
+    mapping like `stages`); without it a stage has 1e-3. `title` is the name in tables.
+    """
 
     space: Literal["pixels", "latents"]
-    """What `Clips.videos` holds. Latents are those of the shared autoencoder."""
+    """What `Clips.videos` holds. Latents are those of the shared autoencoder. An attribute of the
+    class, because the sizes depend on it."""
     reads_text: bool
     """Whether the instruction changes what is drawn."""
     stages: Mapping[str, float]
