@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from aid.tabletop.language import COLOURS
-from aid.tabletop.world.scene import PAINT, STANDARD_COUNTS, sample_scene
+from aid.tabletop.world.dressing import FINGER_SHAPES
+from aid.tabletop.world.scene import PAINT, STANDARD_COUNTS, WORK_AREA, sample_scene
+from aid.tabletop.world.textures import TEXTURES
 
 SCENES = [sample_scene(seed) for seed in range(150)]
 
@@ -49,3 +51,27 @@ def test_a_third_of_play_looks_like_train():
 def test_tables_are_too_grey_to_count_as_an_item():
     for scene in SCENES:
         assert max(scene.style.table) - min(scene.style.table) < 0.3
+
+
+def test_only_the_look_of_play_is_dressed():
+    assert all(scene.dressing is None for scene in SCENES)
+    for seed in range(100):
+        scene = sample_scene(seed, play=True)
+        assert (scene.dressing is not None) == (scene.look == "play")
+
+
+def test_every_place_of_an_item_is_in_the_picture_of_every_camera():
+    corners = [(x, y, 0.0) for x in WORK_AREA[0] for y in WORK_AREA[1]]
+    for seed in range(300):
+        camera = sample_scene(seed, play=True).camera
+        x, y, z = np.array(camera.axes) @ (np.array(corners) - camera.position).T
+        seen = np.abs([x, y]) / -z / np.tan(np.radians(camera.fovy) / 2)
+        assert seen.max() < 0.97, seed
+
+
+def test_looks_of_play_differ_widely():
+    dressings = [sample_scene(seed, play=True).dressing for seed in range(150)]
+    dressings = [dressing for dressing in dressings if dressing is not None]
+    assert {dressing.table.texture for dressing in dressings} == set(TEXTURES)
+    assert {dressing.arm.finger_shape for dressing in dressings} == set(FINGER_SHAPES)
+    assert np.mean([len(dressing.clutter) > 2 for dressing in dressings]) > 0.5

@@ -122,3 +122,24 @@ def test_the_picture_looks_the_same_at_any_size(renderer, size):
         for frames, s in ((large.frames, size // 32), (small.frames, 2))
     ]
     assert np.abs(shrunk[0] - shrunk[1]).mean() < 2.0
+
+
+def test_the_arm_does_the_same_in_every_dressing(renderer):
+    from dataclasses import replace
+
+    from aid.tabletop.world.scene import sample_scene
+    from aid.tabletop.world.simulate import Simulator
+    from aid.tabletop.world.tasks import feasible_tasks
+
+    dressed = next(
+        scene
+        for scene in (sample_scene(seed, play=True) for seed in range(50))
+        if scene.dressing is not None and feasible_tasks(scene)
+    )
+    task = feasible_tasks(dressed)[0]
+    one, other = (
+        Simulator(scene, renderer).run(task, num_frames=4)
+        for scene in (dressed, replace(dressed, dressing=None))
+    )
+    np.testing.assert_array_equal(one.positions, other.positions)
+    assert np.abs(one.frames[0].astype(int) - other.frames[0]).mean() > 10

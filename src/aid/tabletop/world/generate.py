@@ -32,7 +32,7 @@ from aid.tabletop.world.simulate import Episode, Simulator
 from aid.tabletop.world.splits import MAX_ATTEMPTS, SPLITS, Plan, Split, candidate_plans
 from aid.video import remove_leftovers, whole_file, write_mp4
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 CARD = """---
 license: apache-2.0
 ---

@@ -9,7 +9,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from aid.tabletop.world.scene import Item, Scene
+from aid.tabletop.world.dressing_mjcf import (
+    arm_parts,
+    assets_mjcf,
+    item_material,
+    surroundings_mjcf,
+    texture_files,
+)
+from aid.tabletop.world.scene import Item, Scene, Style
 from aid.tabletop.world.shapes import (
     BALL_RADIUS,
     BLOCK_HALF,
@@ -42,8 +49,20 @@ def scene_mjcf(scene: Scene, *, render_size: int, shadows: bool) -> str:
         render_size: width and height of the rendered image, in pixels.
         shadows: whether the light casts shadows (several times slower).
     """
-    style, camera = scene.style, scene.camera
-    items = "".join(_item_body(index, item) for index, item in enumerate(scene.items))
+    style, camera, dressing = scene.style, scene.camera, scene.dressing
+    paints = [f'rgba="{_text(item.rgb)} 1"' for item in scene.items]
+    if dressing is None:
+        assets, table, arm = _standard_assets(style), _STANDARD_TABLE, _arm(_TOUCH, {})
+        light_colour = (1.0, 1.0, 1.0)
+    else:
+        materials = [item_material(dressing, i, item.rgb) for i, item in enumerate(scene.items)]
+        assets = "\n  ".join([assets_mjcf(dressing), *materials])
+        table, arm = surroundings_mjcf(dressing), _arm(_INVISIBLE, arm_parts(dressing))
+        light_colour = dressing.light_colour
+        paints = [f'material="item{index}"' for index in range(len(scene.items))]
+    items = "".join(
+        _item_body(index, item, paints[index]) for index, item in enumerate(scene.items)
+    )
     return f"""<mujoco>
 <compiler angle="radian" autolimits="true"/>
 <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10"/>
@@ -56,10 +75,7 @@ def scene_mjcf(scene: Scene, *, render_size: int, shadows: bool) -> str:
 <asset>
   <texture name="sky" type="skybox" builtin="flat" width="8" height="48"
     rgb1="{_text(style.wall)}" rgb2="{_text(style.wall)}"/>
-  <texture name="table" type="2d" builtin="flat" width="256" height="256" mark="random"
-    random="{style.speckle_share:.3f}" rgb1="{_text(style.table)}" rgb2="{_text(style.table)}"
-    markrgb="{_text(style.speckle)}"/>
-  <material name="table" texture="table" texrepeat="1 1" specular="0" shininess="0"/>
+  {assets}
 </asset>
 <default>
   <geom condim="4" friction="1 .01 .001" contype="1" conaffinity="3"/>
@@ -68,13 +84,13 @@ def scene_mjcf(scene: Scene, *, render_size: int, shadows: bool) -> str:
 </default>
 <worldbody>
   <light directional="true" pos="0 0 2" dir="{_text(style.light_direction)}"
-    diffuse="{_text([style.light] * 3)}" specular=".15 .15 .15"
+    diffuse="{_text(style.light * np.array(light_colour))}" specular=".15 .15 .15"
     castshadow="{str(shadows).lower()}"/>
   <camera name="camera" mode="fixed" pos="{_text(camera.position)}"
     xyaxes="{_text(camera.axes[0])} {_text(camera.axes[1])}" fovy="{camera.fovy:.6f}"/>
   <geom name="ground" type="plane" size="2 2 .1" group="4"/>
-  <geom type="box" size=".6 .7 .02" pos=".25 0 -.02" material="table" contype="0" conaffinity="0"/>
-  {_ARM}
+  {table}
+  {arm}
   {items}
 </worldbody>
 <actuator>
@@ -87,50 +103,85 @@ def scene_mjcf(scene: Scene, *, render_size: int, shadows: bool) -> str:
 </mujoco>"""
 
 
+def scene_files(scene: Scene) -> dict[str, bytes]:
+    """The files that the MJCF text of a scene names."""
+    return {} if scene.dressing is None else texture_files(scene.dressing)
+
+
+_STANDARD_TABLE = (
+    '<geom type="box" size=".6 .7 .02" pos=".25 0 -.02" material="table" contype="0" '
+    'conaffinity="0"/>'
+)
+
+
+def _standard_assets(style: Style) -> str:
+    return f"""<texture name="table" type="2d" builtin="flat" width="256" height="256" mark="random"
+    random="{style.speckle_share:.3f}" rgb1="{_text(style.table)}" rgb2="{_text(style.table)}"
+    markrgb="{_text(style.speckle)}"/>
+  <material name="table" texture="table" texrepeat="1 1" specular="0" shininess="0"/>"""
+
+
 _TOUCH = 'contype="2" conaffinity="1"'
 """Parts of the arm collide with items and the table, but not with each other."""
+_INVISIBLE = f'{_TOUCH} group="4"'
 
 
-def _finger(name: str, side: int) -> str:
+def _finger(name: str, side: int, touch: str, seen: str) -> str:
     return f"""<body name="{name}" pos=".036 0 0" gravcomp="1">
   <joint name="{name}" type="slide" axis="0 {side} 0" range="0 {FINGER_RANGE}" armature=".05"
     damping="5"/>
-  <geom name="{name}" {_TOUCH} type="box" size=".039 .0055 .012" pos=".039 {side * 0.0055} 0"
-    mass=".03" friction="1.6 .02 .002" rgba=".32 .32 .35 1"/>
+  <geom name="{name}" {touch} type="box" size=".039 .0055 .012" pos=".039 {side * 0.0055} 0"
+    mass=".03" friction="1.6 .02 .002" rgba=".32 .32 .35 1"/>{seen}
 </body>"""
 
 
-_ARM = f"""<body name="base">
-<geom {_TOUCH} type="cylinder" size=".055 .045" pos="-.01 0 .045" rgba=".16 .16 .18 1"/>
+def _arm(touch: str, seen: dict[str, str]) -> str:
+    """The arm.
+
+    Args:
+        touch: attributes of the shapes that collide.
+        seen: for each body, further shapes.
+    """
+
+    def more(body: str) -> str:
+        return seen.get(body, "")
+
+    return f"""<body name="base">
+<geom {touch} type="cylinder" size=".055 .045" pos="-.01 0 .045" rgba=".16 .16 .18 1"/>
+{more("base")}
 <body name="turret" pos="0 0 {SHOULDER_HEIGHT}" gravcomp="1">
 <joint name="yaw" axis="0 0 1"/>
-<geom {_TOUCH} type="cylinder" size=".04 .05" pos="0 0 -.03" mass=".5" rgba=".25 .25 .28 1"/>
+<geom {touch} type="cylinder" size=".04 .05" pos="0 0 -.03" mass=".5" rgba=".25 .25 .28 1"/>
+{more("turret")}
 <body name="upper_arm" gravcomp="1"><joint name="shoulder" axis="0 -1 0"/>
-<geom {_TOUCH} type="capsule" size=".024" fromto="0 0 0 {UPPER_ARM} 0 0" mass=".4"
+<geom {touch} type="capsule" size=".024" fromto="0 0 0 {UPPER_ARM} 0 0" mass=".4"
   rgba=".2 .2 .22 1"/>
+{more("upper_arm")}
 <body name="forearm" pos="{UPPER_ARM} 0 0" gravcomp="1"><joint name="elbow" axis="0 -1 0"/>
-<geom {_TOUCH} type="capsule" size=".019" fromto="0 0 0 {FOREARM} 0 0" mass=".3"
+<geom {touch} type="capsule" size=".019" fromto="0 0 0 {FOREARM} 0 0" mass=".3"
   rgba=".62 .62 .66 1"/>
+{more("forearm")}
 <body name="wrist" pos="{FOREARM} 0 0" gravcomp="1"><joint name="wrist" axis="0 -1 0"/>
-<geom {_TOUCH} type="capsule" size=".017" fromto="0 0 0 .04 0 0" mass=".1" rgba=".2 .2 .22 1"/>
+<geom {touch} type="capsule" size=".017" fromto="0 0 0 .04 0 0" mass=".1" rgba=".2 .2 .22 1"/>
+{more("wrist")}
 <body name="palm" pos=".05 0 0" gravcomp="1"><joint name="roll" axis="1 0 0" armature=".005"/>
-<geom {_TOUCH} type="box" size=".013 .050 .016" pos=".022 0 0" mass=".1" rgba=".12 .12 .13 1"/>
+<geom {touch} type="box" size=".013 .050 .016" pos=".022 0 0" mass=".1" rgba=".12 .12 .13 1"/>
+{more("palm")}
 <site name="grasp_point" pos="{HAND - 0.05} 0 0" size=".002" rgba="0 0 0 0"/>
-{_finger("left_finger", 1)}
-{_finger("right_finger", -1)}
+{_finger("left_finger", 1, touch, more("left_finger"))}
+{_finger("right_finger", -1, touch, more("right_finger"))}
 </body></body></body></body></body></body>"""
 
 
-def _item_body(index: int, item: Item) -> str:
+def _item_body(index: int, item: Item, paint: str) -> str:
     height = item.size.rest_height + 0.0003
     return (
         f'<body name="item{index}" pos="{item.x:.5f} {item.y:.5f} {height:.5f}" '
-        f'euler="0 0 {item.yaw:.5f}"><freejoint/>{"".join(_geoms(item))}</body>\n'
+        f'euler="0 0 {item.yaw:.5f}"><freejoint/>{"".join(_geoms(item, paint))}</body>\n'
     )
 
 
-def _geoms(item: Item) -> list[str]:
-    paint = f'rgba="{_text(item.rgb)} 1"'
+def _geoms(item: Item, paint: str) -> list[str]:
     inside = f'rgba="{_text(np.clip(np.array(item.rgb) * 0.72, 0, 1))} 1"'
     if item.shape == "block":
         return [f'<geom type="box" size="{_text([BLOCK_HALF] * 3)}" density="500" {paint}/>']

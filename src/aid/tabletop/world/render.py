@@ -125,6 +125,10 @@ class Renderer:
             radius = item.size.radius * (1.10 if item.is_container else 1.05)
             middle = z + (item.size.height / 2 if item.is_container else 0.0)
             self._add_disc(x, y, middle, (radius, radius), np.eye(3))
+        dressing = self._table_scene.dressing
+        for shape in dressing.clutter if dressing else ():
+            radii = (shape.half[0] * 1.05, shape.half[0 if shape.shape != "box" else 1] * 1.05)
+            self._add_disc(shape.x, shape.y, shape.half[0], radii, np.eye(3))
         x, y, z = data.site_xpos[self._grasp_point]
         across = data.xmat[self._palm].reshape(3, 3)[:, 1]
         turn = np.array([[across[0], -across[1], 0], [across[1], across[0], 0], [0, 0, 1]])
@@ -133,7 +137,10 @@ class Renderer:
     def _add_disc(
         self, x: float, y: float, z: float, radii: tuple[float, float], turn: np.ndarray
     ) -> None:
-        light = self._table_scene.style.light_direction
+        scene = self._table_scene
+        light, shade = scene.style.light_direction, 0.32
+        if scene.dressing is not None:
+            shade = scene.dressing.shade
         place = [x - z * light[0] / light[2], y - z * light[1] / light[2], 0.0012]
         geom = self._scene.geoms[self._scene.ngeom]
         mujoco.mjv_initGeom(
@@ -142,7 +149,7 @@ class Renderer:
             np.array([radii[0], 0.0004, 0.0]),
             np.array(place),
             turn.flatten(),
-            np.array([0.0, 0.0, 0.0, 0.32], np.float32),
+            np.array([0.0, 0.0, 0.0, shade], np.float32),
         )
         geom.size[:] = [*radii, 0.0004]  # an ellipse, which mjv_initGeom does not support
         geom.transparent = 1

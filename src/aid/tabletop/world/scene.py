@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aid.tabletop.language import COLOURS, CONTAINERS, OBJECTS
+from aid.tabletop.world.dressing import Dressing, sample_dressing
 from aid.tabletop.world.shapes import SHAPES, Shape
 
 PAINT = {
@@ -100,6 +101,8 @@ class Scene:
     style: Style
     home: tuple[float, float, float, float]
     """Rest pose of the gripper: x, y, z of the grasp point and the roll of the hand."""
+    dressing: Dressing | None = None
+    """Textures, clutter and another arm of the look "play"."""
 
     @property
     def objects(self) -> list[int]:
@@ -125,18 +128,20 @@ def sample_scene(seed: int, *, play: bool = False) -> Scene:
     items = None
     while items is None:
         items = _sample_items(random, play=play, any_hue=look == "play")
+    is_varied = look == "play"
     return Scene(
         seed=seed,
         look=look,
         items=items,
-        camera=_sample_camera(random, varied=look == "play"),
-        style=_sample_style(random, varied=look == "play"),
+        camera=_varied_camera(random) if is_varied else _standard_camera(random),
+        style=_sample_style(random, varied=is_varied),
         home=(
             random.uniform(0.138, 0.146),
             random.uniform(-0.006, 0.006),
             random.uniform(0.148, 0.156),
             random.uniform(-0.05, 0.05),
         ),
+        dressing=sample_dressing(seed, len(items)) if is_varied else None,
     )
 
 
@@ -193,19 +198,43 @@ def _free_place(
 
 
 def _any_colour(random: np.random.Generator) -> tuple[str, tuple[float, ...]]:
-    """A saturated colour of any hue, and the name of the nearest paint."""
+    """A colour of any hue, often a saturated one, and the name of the nearest paint."""
+    is_dull = random.random() < 0.25
     rgb = colorsys.hsv_to_rgb(
-        random.uniform(0, 1), random.uniform(0.65, 1.0), random.uniform(0.55, 1.0)
+        random.uniform(0, 1),
+        random.uniform(0.0, 0.5) if is_dull else random.uniform(0.5, 1.0),
+        random.uniform(0.1, 1.0) if is_dull else random.uniform(0.45, 1.0),
     )
     nearest = min(PAINT, key=lambda name: float(np.linalg.norm(np.subtract(PAINT[name], rgb))))
     return nearest, rgb
 
 
-def _sample_camera(random: np.random.Generator, *, varied: bool) -> Camera:
-    azimuth = random.uniform(-0.35, 0.35) if varied else random.uniform(-0.10, 0.10)
-    elevation = random.uniform(0.76, 1.10) if varied else random.uniform(0.89, 0.95)
-    view_width = random.uniform(0.53, 0.60) if varied else random.uniform(0.512, 0.522)
-    distance = random.uniform(1.2, 2.0) if varied else random.uniform(1.58, 1.62)
+def _standard_camera(random: np.random.Generator) -> Camera:
+    azimuth = random.uniform(-0.10, 0.10)
+    elevation = random.uniform(0.89, 0.95)
+    view_width = random.uniform(0.512, 0.522)
+    distance = random.uniform(1.58, 1.62)
+    return _camera(np.array(_LOOK_AT), azimuth, elevation, distance, view_width)
+
+
+def _varied_camera(random: np.random.Generator) -> Camera:
+    """A camera from any side but the arm's, near or far, that sees all places of items."""
+    look_at = np.array(_LOOK_AT) + random.uniform(-1, 1, 3) * (0.05, 0.04, 0.04)
+    azimuth = random.uniform(-1.1, 1.1)
+    elevation = random.uniform(0.50, 1.30)
+    distance = random.uniform(0.75, 2.2)
+    camera = _camera(look_at, azimuth, elevation, distance, 1.0)
+    corners = np.array([(x, y, z) for x in WORK_AREA[0] for y in WORK_AREA[1] for z in (0.0, 0.06)])
+    right, up, backward = ((corners - camera.position) @ np.array(camera.axes).T).T
+    reach = float(np.max(np.abs([right, up]) / -backward))
+    half_width = distance * reach * random.uniform(1.12, 1.45)
+    return _camera(look_at, azimuth, elevation, distance, 2 * half_width)
+
+
+def _camera(
+    look_at: np.ndarray, azimuth: float, elevation: float, distance: float, view_width: float
+) -> Camera:
+    """A camera that looks at a point; `view_width` is what it sees there, in metres."""
     backward = np.array(
         [
             math.cos(elevation) * math.cos(azimuth),
@@ -217,7 +246,7 @@ def _sample_camera(random: np.random.Generator, *, varied: bool) -> Camera:
     right /= np.linalg.norm(right)
     up = np.cross(backward, right)
     return Camera(
-        position=_floats(np.array(_LOOK_AT) + distance * backward),
+        position=_floats(look_at + distance * backward),
         axes=(_floats(right), _floats(up), _floats(backward)),
         fovy=float(2 * math.degrees(math.atan(view_width / 2 / distance))),
     )
@@ -230,11 +259,11 @@ def _sample_style(random: np.random.Generator, *, varied: bool) -> Style:
                 random.uniform(0, 1), random.uniform(0, 0.35), random.uniform(0.3, 0.85)
             )
         )
-        light, ambient = random.uniform(0.4, 0.75), random.uniform(0.3, 0.5)
+        light, ambient = random.uniform(0.25, 0.85), random.uniform(0.2, 0.6)
     else:
         table = np.array(TABLES[random.integers(len(TABLES))]) + random.uniform(-0.03, 0.03, 3)
         light, ambient = random.uniform(0.52, 0.60), random.uniform(0.38, 0.44)
-    spread = 1.0 if varied else 0.6
+    spread = 1.5 if varied else 0.6
     direction = np.array([random.uniform(-0.5, 0.1), random.uniform(-0.6, 0.6), -1.0])
     direction[:2] *= spread
     return Style(

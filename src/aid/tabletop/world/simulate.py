@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from aid.tabletop.language import states
-from aid.tabletop.world.mjcf import TIMESTEP, scene_mjcf
+from aid.tabletop.world.mjcf import TIMESTEP, scene_files, scene_mjcf
 from aid.tabletop.world.outcome import Ending, succeeded
 from aid.tabletop.world.render import Renderer
 from aid.tabletop.world.scene import Scene
@@ -48,7 +48,7 @@ class Simulator:
         self.scene = scene
         self._renderer = renderer
         text = scene_mjcf(scene, render_size=renderer.render_size, shadows=shadows)
-        self._model = mujoco.MjModel.from_xml_string(text)
+        self._model = mujoco.MjModel.from_xml_string(text, scene_files(scene))
         self._data = mujoco.MjData(self._model)
         self._bodies = [self._model.body(f"item{i}").id for i in range(len(scene.items))]
         self._fingers = [self._model.geom(n).id for n in ("left_finger", "right_finger")]
