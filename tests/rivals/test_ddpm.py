@@ -69,6 +69,13 @@ def test_the_true_noise_leads_back_to_the_video():
     torch.testing.assert_close(sample_ddim(truth, noise, schedule, 20), clean, atol=1e-4, rtol=0)
 
 
+def test_a_limit_holds_for_the_estimate_of_the_clean_sample():
+    schedule = NoiseSchedule(beta_start=0.0015, beta_end=0.0195, limit=0.5)
+    noise = torch.randn(2, 50)
+    drawn = sample_ddim(lambda x, t: torch.zeros_like(x), noise, schedule, 1)  # x_0 = 100 x_t
+    assert drawn.equal(noise.sign() / 2)
+
+
 def test_every_timestep_is_drawn_and_the_generator_decides():
     schedule = SCHEDULES[0]
     drawn = schedule.draw_timesteps(20000, torch.Generator().manual_seed(0))

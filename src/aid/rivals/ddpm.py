@@ -34,6 +34,8 @@ class NoiseSchedule:
     """Whether beta or sqrt(beta) rises evenly; latent diffusion calls the second `linear`."""
     num_timesteps: int = 1000
     """Time steps; 0 is almost clean, the last almost noise."""
+    limit: float | None = None
+    """Sampling limits x^_0 to [-limit, limit] in every step; None does not."""
 
     def scheduler(self) -> DDIMScheduler:
         """The scheduler of these variances.
@@ -46,7 +48,8 @@ class NoiseSchedule:
             beta_start=self.beta_start,
             beta_end=self.beta_end,
             beta_schedule=self.spacing,
-            clip_sample=False,
+            clip_sample=self.limit is not None,
+            clip_sample_range=self.limit or 1.0,
             set_alpha_to_one=True,
             timestep_spacing="trailing",
         )
