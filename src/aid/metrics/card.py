@@ -119,6 +119,8 @@ def tables(comparison: Comparison) -> dict[str, list[list[str]]]:
     has_floor = any(_shows(comparison, distance, False) for distance in DISTANCES)
     shown = [name for name in order if has_floor or name != FLOOR]  # it has no other figures
     made = {"": [head(comparison), *(cells(comparison, name) for name in shown)]}
+    if any(one.static_share is not None for one in comparison.likeness.values()):
+        made["Static flicker and sharpness"] = _steadiness_table(comparison, order)
     check = comparison.check
     if check is None or not all(check.is_trusted(name) for name in DISTANCES):
         details = [head(comparison, True), *(cells(comparison, name, True) for name in order)]
@@ -135,6 +137,22 @@ def _shows(comparison: Comparison, distance: str, has_all: bool) -> bool:
     check = comparison.check
     is_trusted = check is not None and check.is_trusted(distance)
     return bool(comparison.extractor) and (has_all or is_trusted)
+
+
+def _steadiness_table(comparison: Comparison, order: Sequence[str]) -> list[list[str]]:
+    """Flicker in grey levels and as a ratio, and sharpness as ratios to the real videos."""
+    rows = [["set", "static flicker, grey levels", "real", "static flicker / real",
+             "sharpness / real", "static places", "moving places", "static share"]]  # fmt: skip
+    for name in order:
+        one = comparison.likeness[name]
+        if one.static_share is None:
+            continue
+        real = "-" if one.real_static_flicker is None else f"{one.real_static_flicker:.2f}"
+        figures = [one.static_flicker_ratio, one.sharpness, one.sharpness_static,
+                   one.sharpness_moving]  # fmt: skip
+        row = [name, _number(one.static_flicker), real, *map(_number, figures)]
+        rows.append([*row, f"{100 * one.static_share:.0f} %"])
+    return rows
 
 
 def _probe_table(check: ExtractorCheck) -> list[list[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from aid.metrics.distances import (
     Moments,
@@ -38,6 +39,9 @@ NUM_SPLITS = 10
 CHECK_VIDEOS = 128
 """Most real videos that an extractor is tested on; more videos would only raise the power."""
 FLOOR = "real against real"
+QUIET = 0.1
+"""Static flicker of real videos, in grey levels, below which nothing is divided by it. Choice: a
+tenth of the step that 8 bits can show; simulated videos have 0."""
 OnVideo = Callable[[str, int, int], None]
 
 
@@ -75,6 +79,20 @@ class Likeness:
     """PSNR of the first frame, in dB: high if the given frame was kept."""
     motion_ratio: Number | None = None
     """Motion of the set, divided by that of the real videos."""
+    static_flicker: Number | None = None
+    """Change from frame to frame where the real videos do not move, in grey levels."""
+    real_static_flicker: float | None = None
+    """The real videos' own, in grey levels: noise of camera and codec."""
+    static_flicker_ratio: Number | None = None
+    """The former divided by the latter; None if the real videos have none (`QUIET`)."""
+    static_share: float | None = None
+    """Share of the picture that does not move in the real videos."""
+    sharpness: Number | None = None
+    """Root of the gradient energy (`metrics.steadiness`), divided by that of the real videos."""
+    sharpness_static: Number | None = None
+    """The same where the real videos do not move."""
+    sharpness_moving: Number | None = None
+    """The same everywhere else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,12 +386,57 @@ def _of_pairs(pairs: PairFigures, given: int, num_resamples: int, seed: int) -> 
         if (values := getattr(pairs, name)) is not None:
             made[name] = [float(v) for v in values.mean(0)]
             made[f"{name}_predicted"] = mean(values[:, given:].mean(1))
-    if (real := pairs.real_motion.mean()) > 0:
-        ratio = float(pairs.motion.mean() / real)
-        moving = weights[:, pairs.real_motion @ weights > 0]  # a resample may hold stills only
-        low, high = interval(ratio, (pairs.motion @ moving) / (pairs.real_motion @ moving))
-        made["motion_ratio"] = Number(value=ratio, low=low, high=high, num_videos=num)
+    made["motion_ratio"] = _over_real(pairs.motion, pairs.real_motion, weights)
+    return made | _steadiness(pairs, weights)
+
+
+def _steadiness(pairs: PairFigures, weights: Float[np.ndarray, "n r"]) -> dict[str, Any]:
+    """Static flicker and sharpness."""
+    energies = {
+        "sharpness": (pairs.energy.sum(1), pairs.real_energy.sum(1)),
+        "sharpness_static": (pairs.energy[:, 0], pairs.real_energy[:, 0]),
+        "sharpness_moving": (pairs.energy[:, 1], pairs.real_energy[:, 1]),
+    }
+    made: dict[str, Any] = {
+        name: _over_real(*both, weights, is_squared=True) for name, both in energies.items()
+    }
+    made["static_share"] = float(pairs.static_share.mean())
+    is_measured = ~np.isnan(pairs.flicker)
+    if not (num := int(is_measured.sum())):
+        return made
+    flicker, real = np.nan_to_num(pairs.flicker), np.nan_to_num(pairs.real_flicker)
+    mean = _over_real(flicker, is_measured.astype(float), weights)  # over those that have any
+    made["static_flicker"] = replace(mean, num_videos=num)
+    made["real_static_flicker"] = float(real.sum() / num)
+    if made["real_static_flicker"] >= QUIET:
+        ratio = _over_real(flicker, real, weights)
+        made["static_flicker_ratio"] = replace(ratio, num_videos=num)
     return made
+
+
+def _over_real(
+    made: Float[np.ndarray, " n"],
+    real: Float[np.ndarray, " n"],
+    weights: Float[np.ndarray, "n r"],
+    *,
+    is_squared: bool = False,
+) -> Number | None:
+    """The sum of a set's values over the sum of the real ones; None if that is 0.
+
+    Args:
+        made: of each video.
+        real: of the same videos.
+        weights: of the videos in r bootstrap resamples.
+        is_squared: whether the values are squares, so that the root of the ratio is wanted.
+    """
+    if real.sum() <= 0:
+        return None
+    usable = weights[:, real @ weights > 0]  # a resample may hold none that has the figure
+    ratio, resampled = made.sum() / real.sum(), (made @ usable) / (real @ usable)
+    if is_squared:
+        ratio, resampled = np.sqrt(ratio), np.sqrt(resampled)
+    low, high = interval(float(ratio), resampled)
+    return Number(value=float(ratio), low=low, high=high, num_videos=len(real))
 
 
 def _halves(num: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

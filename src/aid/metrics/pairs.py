@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aid.metrics.protocol import Protocol
+from aid.metrics.steadiness import flicker, gradient_energy, static_places
 from aid.metrics.videos import VideoSet
 
+VERSION = 2
+"""Increased when a figure is added or changed, so that stored lines are measured again."""
 LARGEST_PSNR = 100.0
 """PSNR of equal frames, in dB; without a bound one equal frame makes every mean infinite."""
 Perceptual = Callable[[Float[Tensor, "f 3 H W"], Float[Tensor, "f 3 H W"]], Float[Tensor, " f"]]
@@ -82,7 +85,10 @@ class PairFigures:
     """Figures of n pairs. Frames are all of the protocol, the given ones first.
 
     `psnr` in dB, `ssim` in [-1, 1], `lpips` from 0 (None without its weights); `motion` and
-    `real_motion` in [0, 1].
+    `real_motion` in [0, 1]. The figures below are of the compared frames; `static_share` is the
+    share of the picture that does not move in the real video. `flicker` is in grey levels, NaN if
+    the real video has no static place. `energy` is the gradient energy, that of static places and
+    that of all others; their sum is the whole picture's.
     """
 
     psnr: Float[np.ndarray, "n f"]
@@ -90,6 +96,11 @@ class PairFigures:
     lpips: Float[np.ndarray, "n f"] | None
     motion: Float[np.ndarray, " n"]
     real_motion: Float[np.ndarray, " n"]
+    static_share: Float[np.ndarray, " n"]
+    flicker: Float[np.ndarray, " n"]
+    real_flicker: Float[np.ndarray, " n"]
+    energy: Float[np.ndarray, "n 2"]
+    real_energy: Float[np.ndarray, "n 2"]
 
 
 def compare_pairs(
@@ -120,7 +131,7 @@ def compare_pairs(
     known = _read_lines(path)
     with path.open("a", encoding="utf-8") as file:
         for count, name in enumerate(names, 1):
-            stamps = [real.stamp(name), made.stamp(name), perceptual is not None]
+            stamps = [real.stamp(name), made.stamp(name), perceptual is not None, VERSION]
             if name not in known or known[name]["stamps"] != stamps:
                 line = {"name": name, "stamps": stamps}
                 line |= _figures(name, real, made, protocol, perceptual)
@@ -131,8 +142,9 @@ def compare_pairs(
                 on_video(count, len(names))
     lines = [known[name] for name in names]
     columns = {
-        key: np.array([line[key] for line in lines])
-        for key in ("psnr", "ssim", "motion", "real_motion")
+        field.name: np.array([line[field.name] for line in lines], dtype=float)  # null: NaN
+        for field in fields(PairFigures)
+        if field.name != "lpips"
     }
     lpips = None if perceptual is None else np.array([line["lpips"] for line in lines])
     return PairFigures(lpips=lpips, **columns)
@@ -149,7 +161,28 @@ def _figures(
         "motion": float(motion(b[None])) / 2,
         "real_motion": float(motion(a[None])) / 2,
     }
+    figures |= _steadiness(a, protocol.compared(a), protocol.compared(b))
     return figures | ({"lpips": perceptual(a, b).tolist()} if perceptual else {})
+
+
+def _steadiness(
+    whole: Float[Tensor, "n 3 H W"], real: Float[Tensor, "m 3 H W"], made: Float[Tensor, "m 3 H W"]
+) -> dict[str, Any]:
+    """Flicker and gradient energy of the compared frames, at the whole real video's places."""
+    places = static_places(whole)
+    inner = places[1:-1, 1:-1]
+
+    def energy(frames: Float[Tensor, "m 3 H W"]) -> list[float]:
+        map_ = gradient_energy(frames)
+        return [float((map_ * chosen).mean()) for chosen in (inner, ~inner)]
+
+    return {
+        "static_share": float(places.float().mean()),
+        "flicker": flicker(made, places),
+        "real_flicker": flicker(real, places),
+        "energy": energy(made),
+        "real_energy": energy(real),
+    }
 
 
 def require_equal_size(
