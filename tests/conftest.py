@@ -78,10 +78,10 @@ def tiny_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
-    """With AID_REQUIRE_GL=1, AID_REQUIRE_CHROMIUM=1 (as in CI) or AID_REQUIRE_GPU=1 such a skipped
-    test has failed."""
+    """With AID_REQUIRE_GL=1, AID_REQUIRE_CHROMIUM=1, AID_REQUIRE_WORLDS=1 (as in CI) or
+    AID_REQUIRE_GPU=1 such a skipped test has failed."""
     report = yield
-    for marker in ("gl", "chromium", "gpu"):
+    for marker in ("gl", "chromium", "worlds", "gpu"):
         variable = f"AID_REQUIRE_{marker.upper()}"
         if report.skipped and os.environ.get(variable) and item.get_closest_marker(marker):
             report.outcome = "failed"

@@ -33,6 +33,10 @@ class Scenes:
     """Combinations of words that `train` never asks for; 1 video a scene."""
     twins: int = 0
     """To learn shapes from: two objects of one colour, asked in pairs; 4 videos a scene."""
+    ogbench: int = 0
+    """Rollouts of OGBench's UR5e, without instructions, for pretraining; up to 4 videos each."""
+    fetch: int = 0
+    """Rollouts of Gymnasium-Robotics' Fetch, without instructions; up to 3 videos each."""
 
 
 def make(

@@ -6,6 +6,7 @@ no effect on the result, and a killed run continues where it stopped.
 
 import atexit
 import functools
+import importlib
 import json
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import mujoco
+import numpy as np
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,24 +28,26 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from aid.tabletop.world.record import video_row
+from aid.tabletop.other_worlds import OTHER_WORLDS
+from aid.tabletop.world.record import other_world_row, video_row
 from aid.tabletop.world.render import Renderer, choose_gl_library
 from aid.tabletop.world.simulate import Episode, Simulator
 from aid.tabletop.world.splits import MAX_ATTEMPTS, SPLITS, Plan, Split, candidate_plans
+from aid.types import VideoRow
 from aid.video import remove_leftovers, whole_file, write_mp4
 
 GENERATOR_VERSION = 2
 CARD = """---
-license: apache-2.0
+license: {licence}
 ---
 
-Videos of a simulated table-top, made by `aid tabletop make`; its settings are in `../dataset.json`.
+Videos of {about}, made by `aid tabletop make`; its settings are in `../dataset.json`.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One scene of one split, to be made by a worker."""
+    """One scene or rollout of one split, to be made by a worker."""
 
     folder: Path
     split: str
@@ -106,15 +110,29 @@ def generate(
 
 def make_scene(job: Job) -> None:
     """Makes all videos of one scene, and then its part file, which marks it as finished."""
-    split = SPLITS[job.split]
-    plan, episodes = _simulate(job, split)
     rows = []
-    for number, episode in enumerate(episodes):
-        row = video_row(split, plan, number, episode, f"{job.split}-{job.index:06d}-{number}")
-        write_mp4(job.folder / row.video, episode.frames, fps=row.fps, lossless=True)
+    for row, frames in _other_world(job) if job.split in OTHER_WORLDS else _table_top(job):
+        write_mp4(job.folder / row.video, frames, fps=row.fps, lossless=True)
         rows.append(row.to_json())
     with whole_file(job.part) as temporary:
         temporary.write_text(json.dumps(rows))
+
+
+def _table_top(job: Job) -> Iterator[tuple[VideoRow, np.ndarray]]:
+    split = SPLITS[job.split]
+    plan, episodes = _simulate(job, split)
+    for number, episode in enumerate(episodes):
+        identity = f"{job.split}-{job.index:06d}-{number}"
+        yield video_row(split, plan, number, episode, identity), episode.frames
+
+
+def _other_world(job: Job) -> Iterator[tuple[VideoRow, np.ndarray]]:
+    world = OTHER_WORLDS[job.split]
+    seed = job.seed * 1_000_000 + job.index
+    play = importlib.import_module(world.module).play
+    for number, window in enumerate(play(seed, size=job.size, num_frames=job.num_frames)):
+        identity = f"{job.split}-{job.index:06d}-{number}"
+        yield other_world_row(world, seed, window, identity), window.frames
 
 
 def _simulate(job: Job, split: Split) -> tuple[Plan, list[Episode]]:
@@ -174,12 +192,18 @@ def _finish_split(out: Path, split: str, jobs: list[Job]) -> None:
     dataset["counts"][split] = {
         "scenes": len(jobs),
         "videos": len(rows),
-        "successes": sum(row["world"]["success"] for row in rows),
-        "planned_failures": sum(row["world"]["failure"] is not None for row in rows),
     }
+    licence, about = "apache-2.0", "a simulated table-top"
+    if split in OTHER_WORLDS:
+        licence, about = OTHER_WORLDS[split].licence, OTHER_WORLDS[split].about
+    else:
+        dataset["counts"][split] |= {
+            "successes": sum(row["world"]["success"] for row in rows),
+            "planned_failures": sum(row["world"]["failure"] is not None for row in rows),
+        }
     _write_json(out / "dataset.json", dataset)
     with whole_file(out / split / "README.md") as temporary:
-        temporary.write_text(CARD)
+        temporary.write_text(CARD.format(licence=licence, about=about))
     with whole_file(out / split / "manifest.jsonl") as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
     shutil.rmtree(out / split / "parts")
@@ -217,15 +241,18 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 def _check(
     splits: dict[str, int], size: int, num_frames: int, seed: int, num_workers: int | None
 ) -> None:
-    unknown = [name for name in splits if name not in SPLITS]
+    names = [*SPLITS, *OTHER_WORLDS]
+    unknown = [name for name in splits if name not in names]
     if unknown or not splits:
         raise ValueError(
-            f"splits must name some of {', '.join(SPLITS)}, got {unknown or 'none'}. "
+            f"splits must name some of {', '.join(names)}, got {unknown or 'none'}. "
             "Give for example splits={'train': 1000, 'val': 60}."
         )
     for name, count in splits.items():
         if not 1 <= count < 1_000_000:
             raise ValueError(f"split {name} must have 1 to 999,999 scenes, got {count}.")
+        if name in OTHER_WORLDS:
+            OTHER_WORLDS[name].check_installed()
     if not 64 <= size <= 256 or size % 8:
         raise ValueError(f"size must be a multiple of 8 from 64 to 256, got {size}. Try 64 or 96.")
     if num_frames < 2:

@@ -8,6 +8,8 @@ import numpy as np
 
 from aid.tabletop import STATE_WRITER
 from aid.tabletop.language import instructions
+from aid.tabletop.other_worlds import OtherWorld
+from aid.tabletop.other_worlds.windows import Window
 from aid.tabletop.world.scene import Scene
 from aid.tabletop.world.simulate import Episode
 from aid.tabletop.world.splits import Plan, Split
@@ -35,6 +37,26 @@ def video_row(split: Split, plan: Plan, number: int, episode: Episode, identity:
         states=[] if split.is_play else episode.states,
         state_writer="" if split.is_play else STATE_WRITER,
         world=_world(split, plan, number, episode),
+    )
+
+
+def other_world_row(world: OtherWorld, seed: int, window: Window, identity: str) -> VideoRow:
+    """The row of a window of another world; no instruction, no states."""
+    num_frames, height, width, _ = window.frames.shape
+    return VideoRow(
+        id=identity,
+        video=f"videos/{identity}.mp4",
+        instruction="",
+        num_frames=num_frames,
+        fps=window.fps,
+        height=height,
+        width=width,
+        world={
+            "world": world.name,
+            "scene": f"{world.name}-{seed}",
+            **window.facts,
+            "mujoco": mujoco.__version__,
+        },
     )
 
 

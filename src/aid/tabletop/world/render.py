@@ -63,8 +63,13 @@ def _context_module(library: str) -> ModuleType:
     return module
 
 
-class Renderer:
-    """Renders square images of several MuJoCo models, one after another, in one GL context."""
+class Canvas:
+    """Renders square images of several MuJoCo models, one after another, in one GL context.
+
+    Without shadows and reflections, which are slow in software.
+    """
+
+    max_geoms = 5000
 
     def __init__(self, size: int):
         self.size = size
@@ -74,49 +79,82 @@ class Renderer:
         self._gl.make_current()
         self._viewport = mujoco.MjrRect(0, 0, self.render_size, self.render_size)
         self._pixels = np.empty((self.render_size, self.render_size, 3), np.uint8)
-        self._option = mujoco.MjvOption()
+        self.option = mujoco.MjvOption()
         self._perturbation = mujoco.MjvPerturb()
-        self._camera = mujoco.MjvCamera()
-        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._camera.fixedcamid = 0
         self._context: mujoco.MjrContext | None = None
         self._model: mujoco.MjModel | None = None
 
-    def use(self, scene: Scene, model: mujoco.MjModel, shadows: bool) -> None:
-        """Uploads a model, if it is another one; `draw` then renders it."""
+    def load(self, model: mujoco.MjModel) -> None:
+        """Uploads a model, if it is another one; `picture` then renders it."""
         self._gl.make_current()
         if model is self._model:
             return
         if self._context is not None:
             self._context.free()
-        self._table_scene = scene
-        self._shadows = shadows
         self._model = model
-        self._bodies = [model.body(f"item{i}").id for i in range(len(scene.items))]
-        self._grasp_point = model.site("grasp_point").id
-        self._palm = model.body("palm").id
-        self._scene = mujoco.MjvScene(model, 200)
+        self._scene = mujoco.MjvScene(model, self.max_geoms)
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
-    def draw(self, data: mujoco.MjData) -> UInt8[np.ndarray, "H W 3"]:
-        """The image of a state."""
+    def picture(self, data: mujoco.MjData, camera: mujoco.MjvCamera) -> UInt8[np.ndarray, "H W 3"]:
+        """The image of a state of the loaded model."""
         mujoco.mjv_updateScene(
             self._model,
             data,
-            self._option,
+            self.option,
             self._perturbation,
-            self._camera,
+            camera,
             mujoco.mjtCatBit.mjCAT_ALL,
             self._scene,
         )
-        if not self._shadows:
-            self._add_discs(data)
+        self._decorate(data)
         mujoco.mjr_render(self._viewport, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._viewport, self._context)
         pixels = self._pixels.reshape(self.size, 2, self.size, 2, 3).astype(np.uint16)
         averaged = (pixels.sum((1, 3)) + 2) >> 2
         return np.ascontiguousarray(averaged[::-1].astype(np.uint8))
+
+    def _decorate(self, data: mujoco.MjData) -> None:
+        """Changes the abstract scene before it is rendered."""
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+
+    def close(self) -> None:
+        """Frees the GL context; the canvas cannot be used afterwards."""
+        self._gl.make_current()
+        if self._context is not None:
+            self._context.free()
+            self._context = None
+        self._gl.free()
+
+
+class Renderer(Canvas):
+    """Renders table-top scenes."""
+
+    max_geoms = 200
+
+    def __init__(self, size: int):
+        super().__init__(size)
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._camera.fixedcamid = 0
+
+    def use(self, scene: Scene, model: mujoco.MjModel, shadows: bool) -> None:
+        """Uploads a model, if it is another one; `draw` then renders it."""
+        self.load(model)
+        self._table_scene = scene
+        self._shadows = shadows
+        self._bodies = [model.body(f"item{i}").id for i in range(len(scene.items))]
+        self._grasp_point = model.site("grasp_point").id
+        self._palm = model.body("palm").id
+
+    def draw(self, data: mujoco.MjData) -> UInt8[np.ndarray, "H W 3"]:
+        """The image of a state."""
+        return self.picture(data, self._camera)
+
+    def _decorate(self, data: mujoco.MjData) -> None:
+        if not self._shadows:
+            self._add_discs(data)
 
     def _add_discs(self, data: mujoco.MjData) -> None:
         """Adds a dark disc at the shadow of the centre of each item and of the gripper."""
@@ -155,11 +193,3 @@ class Renderer:
         geom.transparent = 1
         geom.specular = geom.reflectance = geom.shininess = 0
         self._scene.ngeom += 1
-
-    def close(self) -> None:
-        """Frees the GL context; the renderer cannot be used afterwards."""
-        self._gl.make_current()
-        if self._context is not None:
-            self._context.free()
-            self._context = None
-        self._gl.free()
