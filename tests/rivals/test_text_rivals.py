@@ -120,3 +120,10 @@ def test_the_time_step_matters_in_narrow_networks(name):
         for time in (10, 900)
     )
     assert (early - late).abs().mean() > 1e-3
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_text_of_padding_alone_is_no_text(name):
+    method, clips = make(name), random_clips()
+    clips.text_mask[0] = False
+    assert draw(method, clips).isfinite().all()

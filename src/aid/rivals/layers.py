@@ -47,7 +47,7 @@ class MultiHeadAttention(nn.Module):
         )
         scores = (q * self.head_dim**-0.5) @ k.transpose(-1, -2)  # b h n m
         if mask is not None:
-            scores = scores.masked_fill(~mask[:, None], float("-inf"))
+            scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
         out = scores.softmax(dim=-1).to(v.dtype) @ v
         return self.to_out(rearrange(out, "b h n d -> b n (h d)"))
 
