@@ -3,7 +3,6 @@
 Each command imports what it needs when it runs, so that `aid --help` does not pay for torch.
 """
 
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,6 @@ from typing import Literal
 from aid.cli.memory import keep_freed_memory
 from aid.cli.terminal import check_folder, progress_bar
 from aid.config import LoopConfig, Precision
-from aid.files import whole_folder
 from aid.tabletop.pretrain.config import PretrainConfig
 
 
@@ -75,23 +73,19 @@ def pretrain(
     data: Path,
     out: Path,
     pretrain: PretrainConfig,
-    stage: Literal["all", "autoencoder", "clip", "unet", "words"] = "all",
+    stage: Literal["all", "autoencoder", "clip", "words", "unet"] = "all",
     run: Path | None = None,
-    start: Path | None = None,
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
     """Trains the table-top's backbone from random weights. Run again, it resumes where it stopped.
 
     Args:
-        data: the `play` split of a table-top data set.
+        data: a data set without instructions: the `play` split and, joined with it, other worlds.
         out: folder of the backbone.
         pretrain: sizes and training of the parts.
-        stage: which part; the UNet needs the other two. "words", which "all" leaves out, has the
-            text tower of `start` trained on until words for things and directions differ.
+        stage: which part; each needs those before it.
         run: folder of logs and saved states; by default `runs` in the backbone's folder.
-        start: a backbone to go on from instead of from nothing. Its sizes must be the recipe's, but
-            for the UNet's first level: a narrower one is widened.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
@@ -99,36 +93,25 @@ def pretrain(
 
     choose_device(device)  # refuses one that is not there, before anything is written
     run = run or out / "runs"
-    if start is not None and not start.is_dir():
-        raise ValueError(f"start {str(start)!r} does not exist. Give the folder of a backbone.")
-    if start is not None and not out.exists():
-        from aid.models.backbone import load_backbone
-
-        load_backbone(start, parts=())  # refuses what is none, before it is copied
-        without = shutil.ignore_patterns("runs")
-        with whole_folder(out) as copy:
-            shutil.copytree(start, copy, ignore=without, dirs_exist_ok=True)
     if stage in ("all", "autoencoder"):
         from aid.tabletop.pretrain.autoencoder import train_autoencoder
 
         loop = pretrain.autoencoder_loop
         train_autoencoder(
-            data, out, run / "autoencoder", pretrain.autoencoder, loop, start, device, precision
+            data, out, run / "autoencoder", pretrain.autoencoder, loop, device, precision
         )
     if stage in ("all", "clip"):
         from aid.tabletop.pretrain.clip import train_clip
 
         train_clip(data, out, run / "clip", pretrain.clip, pretrain.clip_loop, device, precision)
+    if stage in ("all", "words"):
+        from aid.tabletop.pretrain.words import train_words
+
+        train_words(out, run / "words", pretrain.words, device, precision)
     if stage in ("all", "unet"):
         from aid.tabletop.pretrain.image_to_video import train_unet
 
-        train_unet(data, out, run / "unet", pretrain, start, device, precision)
-    if stage == "words":
-        from aid.tabletop.pretrain.words import train_words
-
-        if start is None:
-            raise ValueError("--stage words goes on from a backbone. Give it with --start.")
-        train_words(out, run / "words", pretrain.words, start, device, precision)
+        train_unet(data, out, run / "unet", pretrain, device, precision)
     print(out)
 
 

@@ -36,6 +36,7 @@ from transformers import (
 from transformers.utils import logging
 
 from aid.models.folder import backbone_hash, part_folder, weight_files
+from aid.models.patch_autoencoder import PatchAutoencoder
 
 __all__ = ["NETWORKS", "PARTS", "Backbone", "VideoBackbone", "backbone_hash", "load_backbone"]
 
@@ -46,6 +47,24 @@ NETWORKS = {
     "text_encoder": CLIPTextModel,
 }
 PARTS = (*NETWORKS, "tokenizer")
+AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKLTemporalDecoder, PatchAutoencoder)}
+
+
+def network_class(name: str, config: dict[str, Any]) -> type[nn.Module]:
+    """The class of a part; the autoencoder's configuration may name one of `AUTOENCODERS`.
+
+    Raises:
+        ValueError: it names another class.
+    """
+    kind = config.get("_class_name", NETWORKS[name].__name__)
+    if name != "vae":
+        return NETWORKS[name]
+    if kind not in AUTOENCODERS:
+        raise ValueError(
+            f"the autoencoder's config.json names the class {kind!r}. Known: "
+            f"{', '.join(AUTOENCODERS)}."
+        )
+    return AUTOENCODERS[kind]
 
 
 @runtime_checkable
@@ -332,11 +351,10 @@ def load_backbone(
 
 def empty_network(name: str, config: dict[str, Any]) -> nn.Module:
     """A network of this configuration with fresh weights, in the default dtype and device."""
+    kind = network_class(name, config)
     if name in ("unet", "vae"):
-        return NETWORKS[name].from_config(config)
-    return NETWORKS[name](
-        {"image_encoder": CLIPVisionConfig, "text_encoder": CLIPTextConfig}[name](**config)
-    )
+        return kind.from_config(config)
+    return kind({"image_encoder": CLIPVisionConfig, "text_encoder": CLIPTextConfig}[name](**config))
 
 
 REACHING = ("attn_implementation", "_attn_implementation", "auto_map", "quantization_config")
@@ -382,8 +400,9 @@ def load_network(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
     files = weight_files(folder, name)
     _check_reach(folder / name)
     type_is_called = "dtype" if name in ("image_encoder", "text_encoder") else "torch_dtype"
+    kind = network_class(name, json.loads((folder / name / "config.json").read_text()))
     with _without_progress_bars():
-        network, report = NETWORKS[name].from_pretrained(
+        network, report = kind.from_pretrained(
             folder / name,
             use_safetensors=True,
             variant="fp16" if ".fp16." in files[0].name else None,

@@ -26,9 +26,15 @@ LOOP = LoopConfig(
     log_every=1, check_every=3, save_every=3,
 )  # fmt: skip
 TINY = PretrainConfig(
-    autoencoder=AutoencoderConfig(image_size=SIZE, channels=(32, 32, 96)),
+    autoencoder=AutoencoderConfig(
+        image_size=SIZE,
+        channels=(12, 8, 8, 16),
+        layers_per_block=1,
+        latent_channels=8,
+        adversarial_from=1,
+    ),
     clip=ClipConfig(dim=32, num_heads=2, text_layers=1, image_layers=1, patch_size=112),
-    unet=UNetConfig(latent_size=8, channels=(32, 32), heads=(0, 2)),
+    unet=UNetConfig(latent_size=4, latent_channels=8, channels=(32, 32), heads=(0, 2)),
     autoencoder_loop=LOOP,
     clip_loop=LOOP,
     coarse=VideoStageConfig(frame_stride=2, loop=LOOP),

@@ -1,6 +1,5 @@
 """The text tower goes on until the words for things and directions are told apart."""
 
-import contextlib
 import json
 import math
 import shutil
@@ -10,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from aid.cli import main
 from aid.models.backbone import load_backbone
 from aid.tabletop.language import NAMING_WORDS, vocabulary
 from aid.tabletop.pretrain.config import WordStageConfig
@@ -96,7 +94,7 @@ def gone_on(forgetful, tmp_path_factory):
     for weight in (0, 2):
         shutil.copytree(forgetful, folder / f"{weight}")
         config = WordStageConfig(keep_weight=float(weight), loop=LONG_ENOUGH)
-        train_words(folder / f"{weight}", folder / f"run-{weight}", config, forgetful)
+        train_words(folder / f"{weight}", folder / f"run-{weight}", config)
     return folder
 
 
@@ -116,7 +114,7 @@ def test_left_and_right_are_separated_and_all_other_parts_stay_byte_equal(forget
 def test_a_finished_stage_is_not_trained_again(forgetful, gone_on):
     out, run = gone_on / "0", gone_on / "run-0"
     before, said = (out / "text_encoder/model.safetensors").read_bytes(), log_of(run)[-2]
-    train_words(out, run, WordStageConfig(keep_weight=0.0, loop=LONG_ENOUGH), forgetful)
+    train_words(out, run, WordStageConfig(keep_weight=0.0, loop=LONG_ENOUGH))
     assert (out / "text_encoder/model.safetensors").read_bytes() == before
     assert log_of(run)[-2]["seconds"] == said["seconds"]
 
@@ -130,57 +128,12 @@ def test_with_a_drift_penalty_tokens_stay_near_and_left_and_right_are_separated(
     assert 0 < log_of(gone_on / "run-2")[-1]["drift"] < log_of(gone_on / "run-0")[-1]["drift"]
 
 
-def test_another_backbone_in_out_is_not_joined_with_the_tower(forgetful, tmp_path):
-    out = tmp_path / "out"
-    shutil.copytree(forgetful, out)
-    file = next((out / "unet").glob("*.safetensors"))
-    file.write_bytes(file.read_bytes()[:-1] + b"!")
-    with pytest.raises(ValueError, match=r"the unet in .*out' is not that of .* Give --out a new"):
-        train_words(out, tmp_path / "run", WordStageConfig(loop=LOOP), forgetful)
-    file.unlink()
-    with pytest.raises(ValueError, match=r"unet' has no \.safetensors file"):
-        train_words(out, tmp_path / "run", WordStageConfig(loop=LOOP), forgetful)
+def test_a_folder_without_a_text_tower_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is not a backbone"):
+        train_words(tmp_path / "out", tmp_path / "run", WordStageConfig(loop=LOOP))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_negative_weight_is_refused():
     with pytest.raises(ValueError, match=r"keep_weight must be 0 .* got -1\.0\. Try 2"):
         WordStageConfig(keep_weight=-1.0)
-
-
-def test_the_start_itself_is_not_written_over(forgetful, tmp_path):
-    before = (forgetful / "text_encoder/model.safetensors").read_bytes()
-    with pytest.raises(ValueError, match=r"--out and --start are both .*another folder"):
-        train_words(forgetful, tmp_path / "run", WordStageConfig(loop=LOOP), forgetful)
-    assert (forgetful / "text_encoder/model.safetensors").read_bytes() == before
-
-
-def test_a_copied_start_leaves_its_runs_behind(forgetful, tmp_path, capsys):
-    start = tmp_path / "start"
-    shutil.copytree(forgetful, start)
-    (start / "runs/words").mkdir(parents=True)
-    loop = "steps: 2, batch_size: 4, log_every: 1, check_every: 2, save_every: 1"
-    (tmp_path / "recipe.yaml").write_text(f"pretrain: {{words: {{loop: {{{loop}}}}}}}")
-    flags = ["--config", "recipe.yaml", "--data", ".", "--start", "start", "--out", "out"]
-    with contextlib.chdir(tmp_path):
-        assert main(["tabletop", "pretrain", *flags, "--stage", "words"]) == 0, (
-            capsys.readouterr().err
-        )
-    assert [file.name for file in (tmp_path / "out/runs").iterdir()] == ["words"]
-    assert (tmp_path / "out/runs/words/log.jsonl").is_file()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "recipe.yaml", "start"]
-
-
-def test_what_is_no_backbone_is_not_copied(tmp_path, capsys):
-    start, out = tmp_path / "start", tmp_path / "out"
-    start.mkdir()
-    flags = ["--data", str(tmp_path), "--start", str(start), "--out", str(out)]
-    assert main(["tabletop", "pretrain", *flags, "--stage", "words"]) == 2
-    assert "is not a backbone: it has no model_index.json" in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_words_without_a_backbone_to_go_on_from_are_refused(tmp_path, capsys):
-    flags = ["--data", str(tmp_path), "--out", str(tmp_path / "b"), "--stage", "words"]
-    assert main(["tabletop", "pretrain", *flags]) == 2
-    assert "--stage words goes on from a backbone. Give it with --start." in capsys.readouterr().err

@@ -1,17 +1,15 @@
-"""The embedded autoencoder: an encoder in closed form and a trained temporal decoder.
+"""The embedded autoencoder: an encoder in closed form and a trained correction of its inverse.
 
-A small convolutional encoder needs hours of training on a CPU to match principal components, so the
-encoder's weights are *set* to compute principal components:
+    z[k] = w_k . (patch - mean) / std_k ** whitening        k = 1 .. latent_channels
 
-    latent[k] = w_k . (patch - mean) / std_k ** whitening        k = 1 .. latent_channels
+w_k are the principal components of 8 x 8 patches of all worlds' videos. The decoder begins as the
+linear inverse and learns what that misses (`aid.models.patch_autoencoder`). Because the encoder
+never changes, the UNet can be trained at the same time as the decoder.
 
-and only the decoder is trained, on L1 + L2 with larger weights for the items' saturated pixels.
-Because the encoder never changes, the UNet can be trained at the same time as the decoder.
+    L = L1 + L2 + L1 of neighbouring pixels' differences + adversarial_weight (-D(decoded))
 
-SVD's encoder becomes linear as follows: residual branches end in zeros; the two stride-2
-convolutions gather a 4x4 patch; each group of the final GroupNorm has three channels,
-(latent, +K, -K), whose standard deviation hardly depends on the latent; the SiLU gets an offset of
-+B, where it is the identity.
+The differences and the discriminator D keep edges sharp; an L1 loss alone averages them (Esser et
+al. 2021 use a discriminator with a feature network, whose weights we do not have).
 """
 
 import copy
@@ -23,19 +21,23 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.parametrizations import spectral_norm
 
 from aid.config import LoopConfig, Precision
 from aid.data.manifest import read_manifest
-from aid.models.backbone import load_backbone
+from aid.models.patch_autoencoder import PatchAutoencoder
 from aid.optim import fit, generator_for, make_accelerator
 from aid.tabletop.pretrain.config import AutoencoderConfig
-from aid.tabletop.pretrain.frames import as_floats, load_videos
+from aid.tabletop.pretrain.frames import as_floats, held_out_of, load_videos
 from aid.tabletop.pretrain.parts import build_autoencoder, save_part
 from aid.video import contact_sheet, to_uint8, write_png
 
-K = 100.0
-B = 140.0
-LOG_VARIANCE = -12.0
+PATCH = 8
+NUM_HELD_OUT = 24
+LATENT_NOISE = 0.1
+"""Largest standard deviation of the noise on scaled latents in training: predicted latents are not
+exact, and the decoder must not turn small errors into flicker."""
 
 
 @dataclass(frozen=True)
@@ -60,91 +62,80 @@ def principal_components(patches: Float[Tensor, "m d"], number: int) -> Componen
     return Components(weights, mean, ((patches - mean) @ weights.T).std(0))
 
 
-def _set(conv: nn.Conv2d, bias: float = 0.0) -> nn.Conv2d:
-    conv.weight.zero_()
-    conv.bias.fill_(bias)
-    return conv
-
-
-@torch.no_grad()
-def set_encoder(vae: nn.Module, components: Components, whitening: float) -> None:
-    """Writes the closed form into an `AutoencoderKLTemporalDecoder` with two halvings."""
-    encoder = vae.encoder
-    number = len(components.weights)
-    if len(encoder.down_blocks) != 3 or encoder.conv_norm_out.num_channels != 96 or number > 32:
-        raise ValueError(
-            "the closed-form encoder needs three levels, the last 96 wide, and at most 32 latent "
-            f"channels; got {len(encoder.down_blocks)} levels, width "
-            f"{encoder.conv_norm_out.num_channels}, {number} channels. Use channels [32, 32, 96]."
-        )
-    for name, parameter in encoder.named_parameters():
-        if ".conv2." in name or ".to_out." in name:
-            parameter.zero_()  # the residual branches add nothing
-    conv_in = _set(encoder.conv_in)
-    for colour in range(3):
-        conv_in.weight[colour, colour, 1, 1] = 1
-    first = _set(encoder.down_blocks[0].downsamplers[0].conv)
-    for colour in range(3):
-        for y in range(2):
-            for x in range(2):
-                first.weight[4 * colour + 2 * y + x, colour, y, x] = 1
-    scaled = components.weights / components.std[:, None] ** whitening
-    second = _set(encoder.down_blocks[1].downsamplers[0].conv)
-    by_pixel = rearrange(scaled, "k (h y w x c) -> k c y x h w", h=2, y=2, w=2, x=2, c=3)
-    second.weight[:number, :12, :2, :2] = rearrange(by_pixel, "k c y x h w -> k (c y x) h w")
-    second.bias[:number] = -(scaled @ components.mean)
-    spread = _set(encoder.down_blocks[2].resnets[0].conv_shortcut)
-    out = _set(encoder.conv_out, -0.0)
-    for group in range(32):
-        spread.bias[3 * group + 1], spread.bias[3 * group + 2] = K, -K
-    for k in range(number):
-        spread.weight[3 * k, k] = 1
-        out.weight[k, 3 * k, 1, 1] = 1
-        out.weight[k, 3 * k + 1 : 3 * k + 3, 1, 1] = -0.5
-    encoder.conv_norm_out.weight.fill_(K * (2 / 3) ** 0.5)
-    encoder.conv_norm_out.bias.fill_(B)
-    moments = _set(vae.quant_conv)
-    for k in range(number):
-        moments.weight[k, k] = 1
-    moments.bias[number:] = LOG_VARIANCE
-
-
-def linear_encode(vae: nn.Module, frames: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
-    """The output of the closed-form encoder, computed from its weights with 1/40 of the work."""
-    conv = vae.encoder.down_blocks[1].downsamplers[0].conv
-    channels = vae.config.latent_channels
-    quarters = rearrange(frames, "n c (h y) (w x) -> n (c y x) h w", y=2, x=2)
-    return F.conv2d(quarters, conv.weight[:channels, :12, :2, :2], conv.bias[:channels], stride=2)
-
-
 def fit_encoder(
-    vae: nn.Module, videos: UInt8[Tensor, "n f 3 H W"], config: AutoencoderConfig
+    vae: PatchAutoencoder, videos: UInt8[Tensor, "n f 3 H W"], config: AutoencoderConfig
 ) -> None:
     """Sets the encoder to the components of the videos' patches, and the latents' scale to one."""
-    frames = as_floats(
-        videos[: min(len(videos), 512), :: max(1, videos.shape[1] // 3)].flatten(0, 1)
-    )
-    patches = as_patches(frames, 4)
+    every = max(1, len(videos) // 512)
+    frames = as_floats(videos[::every, :: max(1, videos.shape[1] // 3)].flatten(0, 1))
+    patches = as_patches(frames, PATCH)
     components = principal_components(
         patches[:: max(1, len(patches) // 60_000)], config.latent_channels
     )
-    set_encoder(vae, components, config.whitening)
+    vae.set_components(components.weights, components.mean, components.std**config.whitening)
     spread = (components.std ** (1 - config.whitening)).square().mean().sqrt()
     vae.register_to_config(scaling_factor=float(1 / spread))
+
+
+class Discriminator(nn.Sequential):
+    """One number for each 8 x 8 patch of a frame: high if it looks real (Isola et al. 2017)."""
+
+    def __init__(self, width: int = 32) -> None:
+        def conv(inputs: int, outputs: int, side: int, stride: int) -> nn.Module:
+            return spectral_norm(nn.Conv2d(inputs, outputs, side, stride, padding=1))
+
+        super().__init__(
+            conv(3, width, 4, 2),
+            nn.LeakyReLU(0.2),
+            conv(width, 2 * width, 4, 2),
+            nn.LeakyReLU(0.2),
+            conv(2 * width, 3 * width, 4, 2),
+            nn.LeakyReLU(0.2),
+            conv(3 * width, 1, 3, 1),
+        )
 
 
 def decoder_loss(
     decoded: Float[Tensor, "n 3 H W"], frames: Float[Tensor, "n 3 H W"]
 ) -> Float[Tensor, ""]:
-    """L1 + L2; a fully saturated pixel weighs as much as seven grey ones: items are small."""
+    """L1 + L2 + L1 of differences; a saturated pixel weighs as much as four grey ones.
+
+    Items are small and saturated.
+    """
     saturation = frames.amax(1, keepdim=True) - frames.amin(1, keepdim=True)
     error = decoded - frames
-    return ((1 + 3 * saturation) * (error.abs() + error.square())).mean()
+    pixels = ((1 + 1.5 * saturation) * (error.abs() + error.square())).mean()
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return pixels + edges
+
+
+def adversarial_losses(
+    discriminator: Discriminator,
+    decoded: Float[Tensor, "n 3 H W"],
+    frames: Float[Tensor, "n 3 H W"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The decoder's and the discriminator's hinge losses (Lim and Ye 2017).
+
+    The first has no gradient for the discriminator and the second none for the decoder, so that
+    their sum can be minimised by one optimizer.
+    """
+    fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
+    fooled = -functional_call(discriminator, fixed, (decoded,)).mean()
+    real, drawn = discriminator(frames), discriminator(decoded.detach())
+    return fooled, (F.relu(1 - real) + F.relu(1 + drawn)).mean()
 
 
 def psnr(decoded: Tensor, frames: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of frames in [-1, 1]."""
     return float(10 * torch.log10(4 / (decoded.clamp(-1, 1) - frames).square().mean()))
+
+
+def sharpness(decoded: Float[Tensor, "n 3 H W"], frames: Float[Tensor, "n 3 H W"]) -> float:
+    """Mean size of neighbouring pixels' differences relative to real frames; 1 is as sharp."""
+    drawn, real = (
+        sum(float(x.diff(dim=side).abs().mean()) for side in (-1, -2)) for x in (decoded, frames)
+    )
+    return drawn / real
 
 
 def train_autoencoder(
@@ -153,61 +144,74 @@ def train_autoencoder(
     run: Path,
     config: AutoencoderConfig,
     loop: LoopConfig,
-    start: Path | None = None,
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
     """Sets the encoder, trains the decoder, writes `out/vae`. Continues where `run` stopped.
 
-    The encoder is written immediately (with an untrained decoder), so that latents can be computed.
+    The encoder is written immediately (with the linear inverse), so that latents can be computed.
 
     Args:
-        start: folder of a backbone whose encoder is kept and whose decoder is trained further.
         device: as for `choose_device`.
         precision: of the decoder's forward pass.
     """
     accelerator = make_accelerator(device, precision)
-    rows = [row for row in read_manifest(data)][: config.num_videos]
-    videos = load_videos(data, rows)
-    held_out, videos = videos[:24, ::3], videos[24:]
+    rows = read_manifest(data)
+    rows = rows[:: max(1, -(-len(rows) // config.num_videos))]
+    others, chosen = held_out_of(len(rows), NUM_HELD_OUT)
+    videos = load_videos(data, [rows[i] for i in others])
+    held_out = load_videos(data, [rows[i] for i in chosen])[:, ::3]
     torch.manual_seed(loop.seed)
-    if start is None:
-        vae = build_autoencoder(config)
-        fit_encoder(vae, videos, config)
-    else:
-        vae = load_backbone(start, ("vae",)).part("vae").requires_grad_(True).train()
+    vae = build_autoencoder(config)
+    fit_encoder(vae, videos, config)
     if not (out / "vae").exists():
         save_part(out, "vae", copy.deepcopy(vae))
-    vae.encoder.requires_grad_(False)
-    vae.quant_conv.requires_grad_(False)
-    trained = {n: p for n, p in vae.named_parameters() if p.requires_grad}
+    vae.requires_grad_(False)
+    vae.correction.requires_grad_(True)
+    discriminator = Discriminator().to(accelerator.device)
+    trained = {f"vae.{n}": p for n, p in vae.named_parameters() if p.requires_grad}
+    trained |= {f"discriminator.{n}": p for n, p in discriminator.named_parameters()}
     vae.to(accelerator.device)
 
-    def decode(frames: Tensor, latents: Tensor, num_frames: int) -> Tensor:
-        still = torch.zeros(len(frames) // num_frames, num_frames, device=latents.device)
+    def decode(latents: Tensor, num_frames: int) -> Tensor:
+        linear = vae.linear_inverse(latents)
         with accelerator.autocast():
-            decoded = vae.decoder(latents, num_frames=num_frames, image_only_indicator=still)
-        return decoded.float()
+            correction = vae.correction(latents, linear, num_frames)
+        return linear + correction.float()
 
     def loss(step: int) -> Tensor:
         generator = generator_for(loop.seed, step)
-        frames = _random_windows(videos, loop.batch_size, config.window, generator)
+        frames = _random_windows(videos, loop.batch_size, config.window, config.crop, generator)
         frames = as_floats(frames.to(accelerator.device)).flatten(0, 1)
         with torch.no_grad():
-            latents = linear_encode(vae, frames)
-        return decoder_loss(decode(frames, latents, config.window), frames)
+            latents = vae.encoder(frames)
+        strength = LATENT_NOISE * torch.rand(len(frames), 1, 1, 1, generator=generator)
+        noise = strength * torch.randn(latents.shape, generator=generator)
+        latents = latents + noise.to(latents.device) / vae.config.scaling_factor
+        decoded = decode(latents, config.window)
+        total = decoder_loss(decoded, frames)
+        if config.adversarial_weight and step >= config.adversarial_from:
+            with accelerator.autocast():
+                fooled, apart = adversarial_losses(discriminator, decoded, frames)
+            total = total + config.adversarial_weight * fooled.float() + apart.float()
+        return total
 
     @torch.no_grad()
     def check(step: int) -> dict[str, float]:
         frames = as_floats(held_out.to(accelerator.device))
         flat = frames.flatten(0, 1)
-        decoded = decode(flat, linear_encode(vae, flat), frames.shape[1])
+        latents = vae.encoder(flat)
+        decoded = decode(latents, frames.shape[1])
         pairs = []
-        for index in range(6):
+        for index in range(0, NUM_HELD_OUT, 4):
             pairs.append(("real", to_uint8(frames[index])))
             pairs.append(("decoded", to_uint8(decoded.unflatten(0, frames.shape[:2])[index])))
-        write_png(run / f"decoded-{step:06d}.png", contact_sheet(pairs, scale=3, num_columns=6))
-        return {"psnr": round(psnr(decoded, flat), 3)}
+        write_png(run / f"decoded-{step:06d}.png", contact_sheet(pairs, scale=1, num_columns=6))
+        return {
+            "psnr": round(psnr(decoded, flat), 3),
+            "linear_psnr": round(psnr(vae.linear_inverse(latents), flat), 3),
+            "sharpness": round(sharpness(decoded, flat), 4),
+        }
 
     facts = {"autoencoder": str(config), "loop": loop.seed}
     ema = fit(accelerator, run, trained, loss, loop, title="decoder", on_check=check, facts=facts)
@@ -216,10 +220,23 @@ def train_autoencoder(
 
 
 def _random_windows(
-    videos: UInt8[Tensor, "n f 3 H W"], number: int, length: int, generator: torch.Generator
-) -> UInt8[Tensor, "b t 3 H W"]:
-    """Windows of consecutive frames from random videos."""
-    n, f = videos.shape[:2]
-    chosen = torch.randint(n, (number,), generator=generator).tolist()
-    starts = torch.randint(f - length + 1, (number,), generator=generator).tolist()
-    return torch.stack([videos[v, t : t + length] for v, t in zip(chosen, starts, strict=True)])
+    videos: UInt8[Tensor, "n f 3 H W"],
+    number: int,
+    length: int,
+    crop: int,
+    generator: torch.Generator,
+) -> UInt8[Tensor, "b t 3 h w"]:
+    """Windows of consecutive frames from random videos, cropped to a square of whole patches."""
+
+    def draw(below: int) -> list[int]:
+        return torch.randint(below, (number,), generator=generator).tolist()
+
+    n, f, _, height, width = videos.shape
+    side = min(crop, height, width)
+    tops, lefts = (draw((size - side) // PATCH + 1) for size in (height, width))
+    return torch.stack(
+        [
+            videos[v, t : t + length, :, PATCH * y : PATCH * y + side, PATCH * x : PATCH * x + side]
+            for v, t, y, x in zip(draw(n), draw(f - length + 1), tops, lefts, strict=True)
+        ]
+    )

@@ -64,7 +64,7 @@ def train_clip(
 ) -> None:
     """Trains both towers; writes image_encoder, feature_extractor, text_encoder and tokenizer."""
     accelerator = make_accelerator(device, precision)
-    rows = [row for row in read_manifest(data) if row.world["look"] == "standard"]
+    rows = [row for row in read_manifest(data) if row.world.get("look") == "standard"]
     ends = load_videos(data, rows, frames=[0, -1])
     texts = [sentences_about(row) for row in rows]
     num_held_out = max(1, len(rows) // 20)

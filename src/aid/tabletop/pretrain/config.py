@@ -8,30 +8,37 @@ from aid.config.run import LoopConfig, NoiseConfig
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig:
-    """The embedded autoencoder: SVD's class, small."""
+    """The embedded autoencoder: principal components of 8 x 8 patches, and a decoder."""
 
-    image_size: int = 64
+    image_size: int = 128
     """Height and width of the frames it is trained on."""
-    channels: tuple[int, ...] = (32, 32, 96)
-    """Width of each level; the size is halved between levels. The last needs 3 channels for each of
-    32 normalisation groups: the encoder is set in closed form (pretrain/autoencoder.py)."""
-    layers_per_block: int = 1
-    """Residual blocks per level."""
-    latent_channels: int = 8
-    """Principal components kept of each patch; at most 32."""
+    channels: tuple[int, ...] = (12, 48, 96, 128)
+    """Width of the decoder at the whole, a half, a quarter and an eighth of the resolution. The
+    first is 12: four pixels of three colours."""
+    layers_per_block: int = 2
+    """Blocks of the decoder at a quarter and at an eighth of the resolution."""
+    latent_channels: int = 24
+    """Principal components kept of each patch; at most 192."""
     whitening: float = 0.5
     """Each component is divided by its standard deviation to this power."""
     window: int = 4
     """Number of consecutive frames in a training window of the decoder."""
+    crop: int = 64
+    """Height and width of the squares that the decoder is trained on, a multiple of 8."""
     num_videos: int = 3000
-    """Number of videos of `play` that the autoencoder is trained on."""
+    """Number of videos that the autoencoder is trained on, evenly spread over the data set."""
+    adversarial_weight: float = 0.005
+    """Loss weight of a small discriminator, which keeps edges sharp; 0 leaves it out."""
+    adversarial_from: int = 1000
+    """Step at which the discriminator joins."""
 
     def __post_init__(self) -> None:
         """Refuses settings out of range."""
         require(
             self, "autoencoder.", image_size=(8, LARGEST_SIDE), channels=(1, LARGEST_WIDTH),
-            layers_per_block=(1, 64), latent_channels=(1, 1024), whitening=(0, 10),
-            window=(1, 4096), num_videos=(1, 10**9),
+            layers_per_block=(1, 64), latent_channels=(1, 192), whitening=(0, 10),
+            window=(1, 4096), crop=(8, LARGEST_SIDE), num_videos=(1, 10**9),
+            adversarial_weight=(0, 10), adversarial_from=(0, 10**9),
         )  # fmt: skip
 
 
@@ -66,7 +73,7 @@ class UNetConfig:
 
     latent_size: int = 16
     """Height and width of the latents it is trained on."""
-    latent_channels: int = 8
+    latent_channels: int = 24
     """Channels of a latent; the UNet reads twice as many (noise and condition)."""
     channels: tuple[int, ...] = (32, 96, 160)
     """Width of each level."""
@@ -123,7 +130,7 @@ class WordStageConfig:
 
     keep_weight: float = 2.0
     """Loss weight of the drift: the squared distance of the tokens from their start, in squares of
-    their length. With 0 they may drift freely, and AID has to learn all words again."""
+    their length. With 0 they may drift freely."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """Steps, rates, intervals; a batch counts sentences."""
 
@@ -154,7 +161,7 @@ class PretrainConfig:
     clip_loop: LoopConfig = field(default_factory=LoopConfig)
     """The CLIP pair's training; a batch counts image-text pairs."""
     words: WordStageConfig = field(default_factory=WordStageConfig)
-    """Further training of the text tower by `--stage words`."""
+    """Further training of the text tower, which separates the words."""
     coarse: VideoStageConfig = field(default_factory=lambda: VideoStageConfig(frame_stride=2))
     """The UNet's first stage, on every second frame."""
     fine: VideoStageConfig = field(default_factory=VideoStageConfig)

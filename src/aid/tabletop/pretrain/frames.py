@@ -1,4 +1,4 @@
-"""Decodes all videos into memory, which is large enough for data sets of 64-pixel videos."""
+"""Decodes videos into memory, which is large enough for data sets of 128-pixel videos."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +15,16 @@ from aid.video import read_video
 
 
 def load_videos(
-    folder: Path, rows: Sequence[VideoRow], frames: Sequence[int] | None = None
+    folder: Path,
+    rows: Sequence[VideoRow],
+    frames: Sequence[int] | None = None,
+    show: bool = True,
 ) -> UInt8[Tensor, "n f 3 H W"]:
     """The decoded videos of all rows, which must have one size and number of frames.
 
     Args:
         frames: which frames to keep; all if None.
+        show: whether to show a progress bar.
     """
     first = rows[0]
     shape = (first.num_frames, first.height, first.width)
@@ -37,9 +41,26 @@ def load_videos(
         videos[index] = torch.from_numpy(np.moveaxis(pixels[chosen], -1, 1))
 
     with ThreadPoolExecutor(2) as pool:
-        for _ in track(pool.map(load, range(len(rows))), "decode", total=len(rows)):
+        for _ in track(
+            pool.map(load, range(len(rows))), "decode", total=len(rows), disable=not show
+        ):
             pass
     return videos
+
+
+def held_out_of(number: int, wanted: int) -> tuple[list[int], list[int]]:
+    """Indices to train on and, evenly spread over all, indices that are held out.
+
+    Raises:
+        ValueError: no more than are wanted.
+    """
+    if number <= wanted:
+        raise ValueError(
+            f"the data set holds {number} videos, but {wanted} are held out for checks. "
+            "Make more scenes: aid tabletop make --scenes.play 1000"
+        )
+    chosen = [index * number // wanted for index in range(wanted)]
+    return sorted(set(range(number)) - set(chosen)), chosen
 
 
 def as_floats(videos: UInt8[Tensor, "*shape"]) -> Tensor:

@@ -1,14 +1,14 @@
 """The embedded image-to-video UNet: predicts a video from one frame, without text.
 
 The loss is SVD's (EDM with v-prediction) on stored latents; the context is the CLIP image token.
-Two stages: `coarse` on every second frame, which costs half, then `fine` on all of them.
+Two stages: `coarse` on few frames of each video, then `fine` on more of them.
 """
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -26,14 +26,12 @@ from aid.diffusion.edm import (
 from aid.models.attention import use_plain_attention
 from aid.models.backbone import load_backbone
 from aid.optim import fit, generator_for, make_accelerator
-from aid.tabletop.pretrain.autoencoder import linear_encode
 from aid.tabletop.pretrain.config import PretrainConfig, VideoStageConfig
-from aid.tabletop.pretrain.frames import as_floats, load_videos
+from aid.tabletop.pretrain.frames import as_floats, held_out_of, load_videos
 from aid.tabletop.pretrain.items import ItemHeads, QueryReader, items_of
 from aid.tabletop.pretrain.parts import build_scheduler, build_unet, save_part
-from aid.tabletop.pretrain.widening import widened
 from aid.types import VideoRow
-from aid.video import whole_file
+from aid.video import remove_leftovers, whole_file
 
 NUM_NOISED = 4
 NUM_HELD_OUT = 64
@@ -52,38 +50,40 @@ class Encoded:
 
 @torch.no_grad()
 def encode_all(
-    videos: UInt8[Tensor, "n f 3 H W"],
-    fps: list[float],
+    data: Path,
+    rows: list[VideoRow],
     folder: Path,
     config: VideoStageConfig,
     device: torch.device | str = "cpu",
 ) -> Encoded:
     """Latents, noise-augmented condition latents (both in half precision) and image tokens.
 
-    Encoded on the device; the result is on the CPU.
+    Encoded on the device, 32 videos at a time; the result is on the CPU.
     """
     backbone = load_backbone(folder, parts=("vae", "image_encoder")).to(device)
-    vae = backbone.vae
+    scale = backbone.vae.config.scaling_factor
+
+    def encode(frames: Float[Tensor, "n f 3 H W"]) -> Float[Tensor, "n f c h w"]:
+        latents = backbone.vae.encode(frames.flatten(0, 1)).latent_dist.mode()
+        return latents.unflatten(0, frames.shape[:2])
+
     latents, conditions, strengths, images = [], [], [], []
-    for index in track(range(0, len(videos), 32), "encode"):
-        frames = as_floats(videos[index : index + 32].to(device))
-        flat = linear_encode(vae, frames.flatten(0, 1)) * vae.config.scaling_factor
-        latents.append(flat.unflatten(0, frames.shape[:2]).half().cpu())
+    for index in track(range(0, len(rows), 32), "encode"):
+        frames = as_floats(load_videos(data, rows[index : index + 32], show=False).to(device))
+        latents.append((encode(frames) * scale).half().cpu())
         generator = generator_for(config.loop.seed, index, stream=1)
         first = frames[:, :1].expand(-1, NUM_NOISED, -1, -1, -1)
-        shape = first.shape[:2]
         strength = config.noise_aug_mean + config.noise_aug_std * torch.randn(
-            shape, generator=generator
+            first.shape[:2], generator=generator
         )
         strength = strength.exp()
         noise = torch.randn(first.shape, generator=generator) * strength[:, :, None, None, None]
-        noised = linear_encode(vae, (first + noise.to(device)).flatten(0, 1))
-        conditions.append(noised.unflatten(0, shape).half().cpu())
+        conditions.append(encode(first + noise.to(device)).half().cpu())
         strengths.append(strength)
         images.append(backbone.image_embedding(frames[:, 0]).cpu())
     return Encoded(
         torch.cat(latents), torch.cat(conditions), torch.cat(strengths), torch.cat(images),
-        torch.tensor(fps),
+        torch.tensor([row.fps for row in rows]),
     )  # fmt: skip
 
 
@@ -97,9 +97,9 @@ def encoded_once(
 ) -> Encoded:
     """`encode_all`, stored in `file` for a run that continues."""
     if not file.exists():
-        videos = load_videos(data, rows)
-        made = encode_all(videos, [row.fps for row in rows], folder, config, device)
+        made = encode_all(data, rows, folder, config, device)
         file.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(file.parent)
         with whole_file(file) as temporary:
             save_file({f.name: getattr(made, f.name) for f in fields(made)}, temporary)
     encoded = Encoded(**load_file(file))
@@ -146,38 +146,26 @@ def train_unet(
     out: Path,
     run: Path,
     config: PretrainConfig,
-    start: Path | None = None,
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
     """Trains the UNet in two stages on `data` and writes `out/unet` and `out/scheduler`.
 
     Args:
-        start: folder of a backbone with the initial weights; None starts with random weights. If
-            the recipe's first level is wider, the weights are widened (`widening.py`).
         device: as for `choose_device`; the videos are encoded there, too.
         precision: of the UNet's forward pass.
 
     Raises:
-        ValueError: too few videos, the UNet of `start` has other sizes, or there is an
-            `items_weight` and the rows do not name their items or the UNet has no attention.
+        ValueError: too few videos, or there is an `items_weight` and no row names its items or the
+            UNet has no attention.
     """
     accelerator = make_accelerator(device, precision)
     rows = read_manifest(data)
-    if len(rows) <= NUM_HELD_OUT:
-        raise ValueError(
-            f"{str(data)!r} holds {len(rows)} videos, but {NUM_HELD_OUT} are held out for checks. "
-            "Make more scenes: aid tabletop make --scenes.play 1000"
-        )
-    initial = None
-    if start is not None:
-        initial = _with_width(load_backbone(start, ("unet",)).part("unet"), config)
+    others, held_out = (torch.tensor(some) for some in held_out_of(len(rows), NUM_HELD_OUT))
     file = run / "encoded.safetensors"
     encoded = encoded_once(data, rows, out, file, config.coarse, accelerator.device)
     torch.manual_seed(config.coarse.loop.seed)
-    if initial is None:
-        initial = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])
-    unet = initial.requires_grad_(True)
+    unet = build_unet(config.unet, config.clip.dim, encoded.latents.shape[1])
     if accelerator.device.type == "cpu":
         use_plain_attention(unet)
     unet = accelerator.prepare(unet.train())
@@ -196,7 +184,7 @@ def train_unet(
         def loss(step: int, stage: VideoStageConfig = stage) -> Tensor:
             generator = generator_for(stage.loop.seed, step)
             size = (stage.loop.batch_size,)
-            chosen = torch.randint(NUM_HELD_OUT, len(rows), size, generator=generator)
+            chosen = others[torch.randint(len(others), size, generator=generator)]
             losses, kept = video_loss(unet, encoded, chosen, stage, stage.loop.seed, step)
             if stage.items_weight == 0:
                 return losses.mean()
@@ -207,9 +195,8 @@ def train_unet(
         @torch.no_grad()
         def check(step: int, plain: VideoStageConfig = plain) -> dict[str, float]:
             losses, right = [], []
-            for i in range(0, NUM_HELD_OUT, 16):
-                chosen = torch.arange(i, i + 16)
-                each, kept = video_loss(unet, encoded, chosen, plain, seed=-1, step=i)
+            for i, chosen in enumerate(held_out.split(16)):
+                each, kept = video_loss(unet, encoded, chosen, plain, seed=-1, step=16 * i)
                 losses.append(each)
                 if plain.items_weight > 0:
                     right.append(heads(chosen, kept)[1])
@@ -230,15 +217,3 @@ def train_unet(
         queries.detach()
     save_part(out, "unet", accelerator.unwrap_model(unet))
     save_part(out, "scheduler", build_scheduler(config.sigma_min, config.sigma_max))
-
-
-def _with_width(unet: nn.Module, config: PretrainConfig) -> nn.Module:
-    """The UNet, widened to the recipe's first level."""
-    present, wanted = tuple(unet.config.block_out_channels), config.unet.channels
-    factor, rest = divmod(wanted[0], present[0])
-    if rest or not factor or present[1:] != wanted[1:]:
-        raise ValueError(
-            f"--start has a UNet of {present} channels, the recipe has {wanted}. Only the first "
-            "level can grow, by a whole factor; set pretrain.unet.channels accordingly."
-        )
-    return unet if factor == 1 else widened(unet, factor)

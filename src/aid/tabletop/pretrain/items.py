@@ -29,14 +29,22 @@ def items_of(rows: Sequence[VideoRow], height: int, width: int) -> Int[Tensor, "
     """Colour and shape of the item in each cell of the first frame, or NOTHING.
 
     The values are indices in `COLOURS` and `SHAPES`. An item belongs to the cell of its origin. The
-    later of two items in one cell counts; items outside of the image do not count.
+    later of two items in one cell counts; items outside of the image do not count. Videos of other
+    worlds state no items.
 
     Raises:
-        ValueError: a row does not state its items and camera, or has unknown colours or shapes.
+        ValueError: no row states its items, or one has no camera or unknown colours or shapes.
     """
     colours, shapes = ({name: at for at, name in enumerate(names)} for names in (COLOURS, SHAPES))
     found = torch.full((len(rows), 2, height, width), NOTHING)
+    if not any("items" in row.world for row in rows):
+        raise ValueError(
+            f"no video states its items and camera (the first is {rows[0].id!r}). Make the data "
+            "set again with aid tabletop make, or set items_weight: 0."
+        )
     for index, row in enumerate(rows):
+        if "items" not in row.world:
+            continue
         try:
             camera = Camera.from_world(row.world["camera"], height, width)
             for item in row.world["items"]:

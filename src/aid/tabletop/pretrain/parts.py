@@ -1,7 +1,8 @@
 """Builds the parts of the embedded backbone, and saves them in SVD's directory layout.
 
-Every class is diffusers' or transformers' own at a smaller size, so that diffusers'
-`StableVideoDiffusionPipeline.from_pretrained(folder)` loads the result.
+Every class but the autoencoder is diffusers' or transformers' own at a smaller size; the
+autoencoder has the interface of SVD's. So diffusers' `StableVideoDiffusionPipeline.from_pretrained(
+folder)` loads the result where this package is installed.
 """
 
 import json
@@ -11,7 +12,6 @@ from typing import Any
 
 import torch
 from diffusers import (
-    AutoencoderKLTemporalDecoder,
     EulerDiscreteScheduler,
     UNetSpatioTemporalConditionModel,
 )
@@ -30,20 +30,19 @@ from transformers import (
 )
 
 from aid.files import share
+from aid.models.patch_autoencoder import PatchAutoencoder
 from aid.tabletop.pretrain.config import AutoencoderConfig, ClipConfig, UNetConfig
 
 CLIP_IMAGE_SIZE = 224  # the stock pipeline always resizes to this
 
 
-def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKLTemporalDecoder:
-    """SVD's autoencoder class with random weights."""
-    return AutoencoderKLTemporalDecoder(
-        down_block_types=("DownEncoderBlock2D",) * len(config.channels),
+def build_autoencoder(config: AutoencoderConfig) -> PatchAutoencoder:
+    """The autoencoder of patches; its encoder is still to be set."""
+    return PatchAutoencoder(
+        latent_channels=config.latent_channels,
         block_out_channels=config.channels,
         layers_per_block=config.layers_per_block,
-        latent_channels=config.latent_channels,
         sample_size=config.image_size,
-        force_upcast=True,
     )
 
 
@@ -177,7 +176,7 @@ def build_feature_extractor() -> CLIPImageProcessor:
 
 
 _CLASSES = {
-    "vae": ("diffusers", "AutoencoderKLTemporalDecoder"),
+    "vae": ("aid.models.patch_autoencoder", "PatchAutoencoder"),
     "unet": ("diffusers", "UNetSpatioTemporalConditionModel"),
     "scheduler": ("diffusers", "EulerDiscreteScheduler"),
     "image_encoder": ("transformers", "CLIPVisionModelWithProjection"),

@@ -4,7 +4,7 @@ Contrastive training (`clip`) lets the tower forget what no single frame shows, 
 direction of a push: the tokens of "left" and "right" become almost equal, and AID, which reads
 them, hardly distinguishes them. Therefore the tower learns to recover such words from their tokens
 (as CoCa, Yu et al. 2022, generates captions beside its contrastive loss), and `keep_weight` limits
-the drift of all tokens, so that AID's trained weights stay valid:
+the drift of all tokens:
 
     -ln softmax_w(SCALE cos(h_t, w))[word_t]      mean over the tokens t of `NAMING_WORDS`
     + keep_weight |h_t - h0_t|^2 / |h0|^2         mean over all tokens t
@@ -12,6 +12,7 @@ the drift of all tokens, so that AID's trained weights stay valid:
 Not in the paper.
 """
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -20,9 +21,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from aid.config import Precision
-from aid.files import sha256_of
-from aid.models.backbone import backbone_hash, load_backbone
-from aid.models.folder import NETWORK_NAMES, weight_files
+from aid.files import sha256_of, whole_folder
+from aid.models.backbone import load_backbone
+from aid.models.folder import weight_files
 from aid.optim import fit, generator_for, make_accelerator
 from aid.tabletop import language
 from aid.tabletop.pretrain.config import WordStageConfig
@@ -69,37 +70,31 @@ def train_words(
     out: Path,
     run: Path,
     config: WordStageConfig,
-    start: Path,
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Trains the text tower of a backbone further, and writes it to `out`.
+    """Trains the text tower of the backbone `out` further, in place.
 
     Args:
-        out: folder of a backbone, a copy of `start`; its other parts do not change.
-        run: folder of log and saved state.
+        out: folder of the backbone; its other parts do not change.
+        run: folder of log and saved state. `run/start` keeps the tower as it was at the start.
         config: weight of the drift and the training loop; a step reads `batch_size` of the
             table-top's sentences.
-        start: the backbone with the initial tower.
         device: as for `choose_device`.
         precision: of the forward pass.
 
     Raises:
-        ValueError: `out` is `start` itself or has other parts, or the tokenizer splits the words.
+        ValueError: `out` has no text tower, or its tokenizer splits the words.
     """
     accelerator = make_accelerator(device, precision)
-    if out.resolve() == start.resolve():
-        raise ValueError(
-            f"--out and --start are both {str(out)!r}. Give --out another folder; the initial "
-            "tower must not be overwritten."
-        )
-    for name in set(NETWORK_NAMES) - {"text_encoder"}:
-        own, other = weight_files(start, name), weight_files(out, name)
-        if [sha256_of(file) for file in own] != [sha256_of(file) for file in other]:
-            raise ValueError(
-                f"the {name} in {str(out)!r} is not that of {str(start)!r}, so --out holds another "
-                "backbone. Give --out a new folder."
-            )
+    start = run / "start"
+    if not start.is_dir():
+        load_backbone(out, ("text_encoder", "tokenizer"))  # refuses what is none
+        run.mkdir(parents=True, exist_ok=True)
+        with whole_folder(start) as copy:
+            for name in ("model_index.json", "text_encoder", "tokenizer"):
+                here, there = out / name, copy / name
+                shutil.copytree(here, there) if here.is_dir() else shutil.copy2(here, there)
     loop = config.loop
     parts = load_backbone(start, ("text_encoder", "tokenizer"))
     tower = parts.part("text_encoder").to(accelerator.device)
@@ -109,7 +104,7 @@ def train_words(
     names = parts.tokenizer(list(language.NAMING_WORDS))["input_ids"]  # start, the word, end
     if split := [w for w, one in zip(language.NAMING_WORDS, names, strict=True) if len(one) != 3]:
         raise ValueError(
-            f"the tokenizer of {str(start)!r} splits {', '.join(split)}. --stage words is for "
+            f"the tokenizer of {str(start)!r} splits {', '.join(split)}. The stage words is for "
             "backbones that aid tabletop pretrain made."
         )
     words[[one[1] for one in names]] = torch.arange(len(names), device=accelerator.device)
@@ -146,7 +141,8 @@ def train_words(
 
     parameters = dict(tower.named_parameters())
     trained = parameters | {f"head.{name}": p for name, p in head.named_parameters()}
-    facts = {"start": backbone_hash(start), "keep_weight": config.keep_weight, "seed": loop.seed}
+    initial = sha256_of(weight_files(start, "text_encoder")[0])
+    facts = {"start": initial, "keep_weight": config.keep_weight, "seed": loop.seed}
     ema = fit(accelerator, run, trained, loss, loop, title="words", on_check=check, facts=facts)
     ema.swap(trained)
     save_part(out, "text_encoder", tower)
