@@ -219,7 +219,7 @@ def test_a_value_of_the_wrong_type_is_told_what_it_must_be(arguments, words, cap
 
 COMPUTING = (
     "predict", "tabletop demo", "tabletop pretrain", "tabletop extractor", "prepare", "train",
-    "evaluate", "score", "ablate", "data inspect", "web",
+    "evaluate", "score", "ablate", "data inspect", "web", "tabletop build",
 )  # fmt: skip
 
 
@@ -248,7 +248,8 @@ def test_settings_of_all_computing_commands_are_called_alike_and_mean_the_same(s
         "predict {picture} lift --model nowhere", "tabletop demo --model nowhere",
         "evaluate --data nowhere --out {out}", "score nowhere nowhere --out {out}",
         "web --model nowhere --port 0", "train --cache nowhere --out {out}",
-        "tabletop pretrain --data nowhere --out {out}", "ablate --data nowhere --out {out}",
+        "tabletop pretrain --data nowhere --out {out}", "tabletop build --out {out}",
+        "ablate --data nowhere --out {out}",
         "tabletop extractor --data nowhere --held_out nowhere --out {out}",
         "data inspect nowhere", "data states --data nowhere --writer none",
     ],
@@ -440,18 +441,7 @@ def test_every_recipe_loads_and_a_flag_overrides_it(recipe):
     "command",
     [
         ["train", "--cache", "nowhere", "--start", "nowhere"],
-        [
-            "tabletop",
-            "pretrain",
-            "--data",
-            "d",
-            "--out",
-            "o",
-            "--stage",
-            "unet",
-            "--start",
-            "nowhere",
-        ],
+        ["tabletop", "build", "--recipes", "nowhere", "--out", "o"],
     ],
 )
 def test_a_folder_that_is_not_there_is_named(command, tmp_path, monkeypatch, capsys):

@@ -50,6 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tabletop make": tabletop.make,
     "tabletop pretrain": tabletop.pretrain,
     "tabletop extractor": tabletop.extractor,
+    "tabletop build": tabletop.build,
     "tabletop demo": tabletop.demo,
 }
 GROUPS = {

@@ -143,6 +143,42 @@ def extractor(
     print(out)
 
 
+def build(
+    out: Path,
+    recipes: Path = Path("configs/tabletop"),
+    seed: int = 0,
+    share: float = 1.0,
+    until: str | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
+) -> None:
+    """Makes the table-top's model from nothing: data, backbone, AID, score card. Resumes.
+
+    Args:
+        out: folder of everything that is made; build.json in it lists commands and seconds.
+        recipes: folder of backbone.yaml, aid.yaml and aid_coarse.yaml.
+        seed: of the data and of every training.
+        share: of the scenes and the steps; 1 is the recipe, 0.01 a rehearsal.
+        until: the last stage to carry out, such as pretrain.
+        device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
+        precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
+    """
+    from aid.models.devices import choose_device
+    from aid.tabletop.build import build as carry_out
+
+    if device is not None:
+        choose_device(device)  # refuses one that is not there, before anything is written
+
+    def tell(number: int, number_of_all: int, name: str) -> None:
+        print(f"{number} of {number_of_all}: {name} ({out / name}.log)", flush=True)
+
+    carry_out(
+        out, recipes, seed=seed, share=share, precision=precision, device=device, until=until,
+        on_stage=tell,
+    )  # fmt: skip
+    print(out)
+
+
 def demo(
     out: Path = Path("demo"),
     model: str = "tabletop",

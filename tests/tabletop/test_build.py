@@ -1,0 +1,76 @@
+"""The chain of commands that makes the table-top's model: resumed, refused, real commands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import aid.cli
+from aid.tabletop import build as module
+from aid.tabletop.build import build, stages
+
+RECIPES = Path(__file__).parents[2] / "configs/tabletop"
+
+
+@pytest.fixture
+def carried_out(monkeypatch):
+    """The names of the stages that are carried out, in place of doing them."""
+    names = []
+    monkeypatch.setattr(module, "_carry_out", lambda stage, log: names.append(stage.name))
+    return names
+
+
+def test_every_stage_is_a_command_that_the_command_line_accepts(tmp_path):
+    for stage in stages(tmp_path, RECIPES, 3, 0.01, "bfloat16", "cpu"):
+        name = aid.cli.parsing.name_of(list(stage.arguments), aid.cli.COMMANDS)
+        parser = aid.cli.make_parser(only=name)
+        parser.instantiate(parser.parse_args(list(stage.arguments)))
+
+
+def test_the_share_shortens_scenes_and_steps_and_the_seed_reaches_every_training(tmp_path):
+    whole, part = (
+        {s.name: s.command for s in stages(tmp_path, RECIPES, 5, share, "float32", None)}
+        for share in (1.0, 0.1)
+    )
+    assert "--scenes.play 2200" in whole["make_worlds"]
+    assert "--scenes.play 220" in part["make_worlds"]
+    assert "--train.steps 800" in whole["train_coarse"]
+    assert "--train.steps 80" in part["train_coarse"]
+    for name in ("make_worlds", "make_tabletop", "train_coarse", "train"):
+        assert "seed 5" in whole[name]
+    assert whole["pretrain"].count("seed 5") == 5  # every loop
+
+
+def test_stages_that_are_done_are_left_out_when_the_command_is_given_again(tmp_path, carried_out):
+    done = build(tmp_path, RECIPES, until="pretrain")
+    assert carried_out == ["make_worlds", "join_worlds", "pretrain"]
+    assert [row["name"] for row in done] == carried_out
+    build(tmp_path, RECIPES)
+    assert carried_out[3] == "make_tabletop"
+    assert len(carried_out) == len(set(carried_out)) == 10
+    assert json.loads((tmp_path / "build.json").read_text())[9]["name"] == "evaluate"
+
+
+def test_a_folder_is_for_one_build(tmp_path, carried_out):
+    build(tmp_path, RECIPES, until="make_worlds")
+    with pytest.raises(ValueError, match=r"stage 'make_worlds' was .*--seed 0.*now .*--seed 1"):
+        build(tmp_path, RECIPES, seed=1)
+
+
+def test_a_stage_that_fails_is_named_with_its_log_and_carried_out_again(tmp_path):
+    (tmp_path / "data").write_text("in the way")
+    with pytest.raises(RuntimeError, match=r"'make_worlds' ended with .*make_worlds\.log"):
+        build(tmp_path, RECIPES, share=0.01)
+    assert not (tmp_path / "build.json").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5, float("nan")])
+def test_a_share_out_of_range_is_refused(share, tmp_path):
+    with pytest.raises(ValueError, match=rf"share must be above 0 .* got {share}"):
+        build(tmp_path / "out", RECIPES, share=share)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_last_stage_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"stage 'unet' is unknown\. Stages: make_worlds"):
+        build(tmp_path / "out", RECIPES, until="unet")
