@@ -1,12 +1,12 @@
 """How well an autoencoder reconstructs videos of several worlds, and whether its decoder helps.
 
-COMMAND  python benchmarks/autoencoder_worlds.py --backbone runs/tabletop/backbone data/held_out/test
+COMMAND  python benchmarks/autoencoder_worlds.py --backbone runs/backbone data/held_out/test
 HARDWARE two CPU cores
 TIME     half a second a video
 
-For each data set or folder of video files: PSNR in dB of the linear inverse, if the autoencoder has
-one, and of the decoder, and sharpness relative to the real frames (mean size of neighbouring pixels'
-differences). Files are cropped to a square and resized; 16 frames of each are read.
+For each data set or folder of video files: PSNR in dB of the linear inverse, if the autoencoder
+has one, and of the decoder, and sharpness relative to the real frames (mean size of neighbouring
+pixels' differences). Files are cropped to a square and resized; 16 frames of each are read.
 """
 
 import argparse
