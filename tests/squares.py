@@ -14,7 +14,7 @@ def moving_squares(count: int, seed: int = 0, sizes: Sizes = SIZES) -> Clips:
     What comes next can be read from the first frame, by its colour.
     """
     draw = torch.Generator().manual_seed(seed)
-    videos = torch.full((count, sizes.num_frames, sizes.channels, sizes.height, sizes.width), -1.0)
+    videos = torch.full((count, sizes.num_frames, sizes.channels, sizes.height, sizes.width), -0.2)
     side = sizes.height // 4
     for video in videos:
         room = sizes.height - side - sizes.num_frames
@@ -22,7 +22,7 @@ def moving_squares(count: int, seed: int = 0, sizes: Sizes = SIZES) -> Clips:
         kind %= 2
         for index, frame in enumerate(video):
             y, x = (top + index, left) if kind else (top, left + index)
-            frame[kind, y : y + side, x : x + side] = 1
+            frame[kind, y : y + side, x : x + side] = 0.8
     text = torch.randn(count, sizes.text_length, sizes.text_dim, generator=draw)
     return Clips(videos=videos, text=text, text_mask=torch.ones(text.shape[:2], dtype=torch.bool))
 
