@@ -1,24 +1,47 @@
-"""The rows of the paper's ablations, with the paper's numbers, and the runs that they need."""
+"""The rows of the tables, with the paper's numbers, and the runs that they need."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from aid.ablate.methods import find_method, is_code, title_of
+from aid.config import ModelConfig, Tuning, from_json, to_json, tuned
 from aid.config.bounded_yaml import load_yaml
+from aid.evaluate import COPIED, ENCODED, REAL
+from aid.evaluate.stored import safe_name
+from aid.metrics.baselines import BLENDED, MEAN
+from aid.metrics.likeness import FLOOR
+
+Table = Literal["main", "conditions", "adapters", "tuning"]
+TABLES: tuple[Table, ...] = ("main", "conditions", "adapters", "tuning")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of one of the two tables; `fvd` and `kvd` are the paper's numbers, on SSv2."""
+    """A row of a table. `fvd` and `kvd` are the paper's numbers, on Something-Something v2."""
 
-    table: str
-    recipe: str
+    table: Table
+    name: str
+    """What `--rows` calls it."""
     title: str
-    fvd: float
-    kvd: float
+    kind: Literal["recipe", "method", "baseline"]
+    """AID with other settings; another method; or videos made from the real ones, of no run."""
+    recipe: str | None = None
+    """Of a recipe: name of the file with the settings that differ; None: nothing differs."""
+    tuning: Tuning = "aid"
+    """Of a recipe: how the backbone is adapted."""
+    sets: tuple[str, str] = ("", "")
+    """Of a baseline: its titles on the score card, among the distances and with the judge."""
+    fvd: float | None = None
+    kvd: float | None = None
+
+    @property
+    def has_equal_steps(self) -> bool:
+        """Whether its budget is a number of steps, as in the paper's ablations; else operations."""
+        return self.table in ("conditions", "adapters")
 
 
 PAPER = {
@@ -38,43 +61,112 @@ PAPER = {
         ("full", "all three", 50.23, 0.02),
     ),
 }
-"""The paper's rows of each table: (end of the recipe's name, title, FVD, KVD)."""
-
-ROWS = tuple(
-    Row(table=table, recipe=f"{table}_{name}", title=title, fvd=fvd, kvd=kvd)
-    for table, lines in PAPER.items()
-    for name, title, fvd, kvd in lines
+"""The paper's rows of each ablation: (end of the recipe's name, title, FVD, KVD)."""
+RIVAL_ROWS = (
+    ("simvp", "SimVP", 537.2),
+    ("pvdm", "PVDM", 502.4),
+    ("videofusion", "VideoFusion", 163.2),
+    ("tune_a_video", "Tune-A-Video", 291.4),
+    ("seer", "Seer", 112.9),
 )
-"""Source of the numbers: AID, the two ablation tables (docs/paper_map.md)."""
+BASELINES = (
+    ("real against real", FLOOR, REAL),
+    (ENCODED, ENCODED, ENCODED),
+    (COPIED, COPIED, COPIED),
+    (BLENDED, BLENDED, BLENDED),
+    (MEAN, MEAN, MEAN),
+)
+VPP = "VPP's way: temporal layers, with text"
+
+
+def _ablations() -> list[Row]:
+    return [
+        Row(
+            table=table, name=f"{table}_{name}", recipe=f"{table}_{name}", title=title,
+            kind="recipe", fvd=fvd, kvd=kvd,
+        )
+        for table, lines in PAPER.items()
+        for name, title, fvd, kvd in lines
+    ]  # fmt: skip
+
+
+def _main() -> list[Row]:
+    rows = [
+        Row(table="main", name=name, title=title, kind="method", fvd=fvd)
+        for name, title, fvd in RIVAL_ROWS
+    ]
+    rows.append(Row(table="main", name="vpp", title=VPP, kind="recipe", tuning="temporal"))
+    rows.append(Row(table="main", name="aid", title="AID", kind="recipe", fvd=50.23))
+    rows += [
+        Row(table="main", name="baselines", title=title, kind="baseline", sets=(among, judged))
+        for title, among, judged in BASELINES
+    ]
+    return rows
+
+
+def _tuning() -> list[Row]:
+    titles: dict[Tuning, tuple[str, str]] = {
+        "aid": ("aid", "AID: adapters and spatial cross-attention"),
+        "lora": ("lora", "LoRA on attention"),
+        "cross_attention": ("cross_attention", "all of cross-attention"),
+        "temporal": ("vpp", VPP),
+        "full": ("full", "every weight"),
+    }
+    return [
+        Row(table="tuning", name=name, title=title, kind="recipe", tuning=tuning)
+        for tuning, (name, title) in titles.items()
+    ]
+
+
+ROWS = (*_main(), *_ablations(), *_tuning())
+"""Source of the numbers: AID, the main table and the two ablation tables (docs/paper_map.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """One training run of a row's model with a seed. Rows with equal models share their runs."""
 
-    recipe: str
+    row: Row
+    """The first row with this model."""
     seed: int
 
     @property
     def name(self) -> str:
         """The name of the run's folder."""
-        return f"{self.recipe}-seed{self.seed}"
+        return f"{safe_name(self.row.name)}-seed{self.seed}"
 
 
-def choose_rows(names: Sequence[str] | None) -> list[Row]:
-    """The rows with these recipes; all eleven if None.
+def choose_rows(
+    names: Sequence[str] | None = None, tables: Sequence[Table] | None = None
+) -> list[Row]:
+    """The rows with these names or of these tables; both ablations if both are None.
+
+    Args:
+        names: of rows; or "package.module:Class" or a Python file, which adds a row to the main
+            table.
+        tables: of which all rows are taken.
 
     Raises:
-        ValueError: a name is unknown.
+        ValueError: a name is unknown, or a method of one's own cannot be loaded.
     """
-    known = {row.recipe: row for row in ROWS}
-    if unknown := [name for name in names or () if name not in known]:
-        raise ValueError(f"row {unknown[0]!r} is unknown. Rows: {', '.join(known)}.")
-    return [row for row in ROWS if names is None or row.recipe in names]
+    if names is None and tables is None:
+        tables = ("conditions", "adapters")
+    rows = [row for row in ROWS if row.table in (tables or ()) or row.name in (names or ())]
+    known = list(dict.fromkeys(row.name for row in ROWS))
+    for name in names or ():
+        if is_code(name):
+            title = title_of(name, find_method(name))
+            rows.append(Row(table="main", name=name, title=title, kind="method"))
+        elif name not in known:
+            raise ValueError(
+                f"row {name!r} is unknown. Rows: {', '.join(known)}; or a method of your own: "
+                "package.module:Class, or file.py:Class."
+            )
+    return rows
 
 
 def plan(rows: Sequence[Row], base: Path, folder: Path, seeds: int) -> dict[Row, list[Run]]:
-    """The runs of each row.
+    """The runs of each row that needs some.
 
     Args:
         rows: of the tables.
@@ -88,22 +180,31 @@ def plan(rows: Sequence[Row], base: Path, folder: Path, seeds: int) -> dict[Row,
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}. Two show a spread.")
     shared = read_recipe(base)
-    first: dict[str, str] = {}
-    runs = {}
-    for row in rows:
-        model = merged(shared, read_recipe(folder / f"{row.recipe}.yaml")).get("model", {})
+
+    def key_of(row: Row) -> str:
+        if row.kind == "method":
+            return row.name
         # Choice: a recipe that states a default is equal to one that does not.
-        key = hashlib.sha256(json.dumps(_complete(model), sort_keys=True).encode()).hexdigest()
-        recipe = first.setdefault(key, row.recipe)
-        runs[row] = [Run(recipe=recipe, seed=seed) for seed in range(seeds)]
-    return runs
+        settings = json.dumps(to_json(model_of(row, shared, folder)), sort_keys=True)
+        return hashlib.sha256(settings.encode()).hexdigest()
+
+    # The first of all rows names the folder, whichever of them are chosen.
+    first: dict[str, Row] = {}
+    for row in ROWS:
+        is_there = row.recipe is None or (folder / f"{row.recipe}.yaml").is_file()
+        if row.kind == "recipe" and is_there:
+            first.setdefault(key_of(row), row)
+    return {
+        row: [Run(row=first.get(key_of(row), row), seed=seed) for seed in range(seeds)]
+        for row in rows
+        if row.kind != "baseline"
+    }
 
 
-def _complete(model: dict[str, Any]) -> dict[str, Any]:
-    """The settings with all defaults."""
-    from aid.config import ModelConfig, from_json, to_json
-
-    return to_json(from_json(ModelConfig, model))
+def model_of(row: Row, shared: dict[str, Any], folder: Path) -> ModelConfig:
+    """The model's settings of a recipe row."""
+    changes = {} if row.recipe is None else read_recipe(folder / f"{row.recipe}.yaml")
+    return tuned(from_json(ModelConfig, merged(shared, changes).get("model", {})), row.tuning)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

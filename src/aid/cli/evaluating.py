@@ -10,7 +10,6 @@ from collections.abc import Set
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from aid.cli.memory import keep_freed_memory
@@ -20,8 +19,12 @@ from aid.config import FrameConfig, Precision, SamplerConfig, SourceConfig, to_j
 from aid.config.data import HELD_OUT, TRAIN
 
 if TYPE_CHECKING:
+    import torch
+
+    from aid.ablate.drawing import MethodPredictor
     from aid.data.sources import Source
     from aid.evaluate import FrameSettings
+    from aid.models.backbone import Backbone
     from aid.models.checkpoint import CheckpointInfo
     from aid.predict import Predictor
     from aid.types import VideoRow
@@ -44,6 +47,7 @@ def evaluate(
     given: frozenset[str] = frozenset(),
     predictor: Literal["model", "backbone", "none"] = "model",
     model: str = "tabletop",
+    method: str | None = None,
     backbone: str | None = None,
     shuffled: bool | None = None,
     empty: bool | None = None,
@@ -78,6 +82,7 @@ def evaluate(
         predictor: the model, its bare backbone (which reads no instruction), or none.
         model: as for `aid predict`, or the folder of a training run. Without the predictor "model",
             its rows, frames and size are taken all the same, so that the cards can be compared.
+        method: the run `model` is one of this other method, named as for `aid train`.
         backbone: as for `aid predict`.
         shuffled: also predict with another instruction: that of a row with the same first frame
             if there is one, else that of another row.
@@ -108,6 +113,9 @@ def evaluate(
     check_folder(out if out.exists() else out.parent)
     if states_from is not None:
         _check_states(states_from, predictor, data)
+    guidance = (image_guidance, text_guidance, guidance_interval)
+    if method is not None:
+        _check_method(predictor, with_backbone, states_from, guidance, offload, given)
     if guidance_interval is not None:
         SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
     keep_freed_memory(device)
@@ -115,6 +123,7 @@ def evaluate(
     from aid.data.windows import cut_windows
     from aid.evaluate import Ranks, can_shuffle, check_modes
     from aid.evaluate import evaluate as score
+    from aid.evaluate.speed import SPEED, Timed
     from aid.metrics.lpips import load_lpips
     from aid.metrics.protocol import choose_protocol
     from aid.models.checkpoint import read_info
@@ -124,9 +133,14 @@ def evaluate(
 
     ranks = Ranks.from_launcher()
     chosen_device = str(choose_device(device))
-    trained = read_info(find_checkpoint(model)) if "model" in given else None
-    info = None
-    if predictor == "model":
+    trained, info, drawer = None, None, None
+    if method is not None:
+        info, drawer = _load_method(
+            method, Path(model), backbone, chosen_device, precision, num_steps
+        )
+    elif "model" in given:
+        trained = read_info(find_checkpoint(model))
+    if predictor == "model" and method is None:
         info = trained or read_info(find_checkpoint(model))
         if states_from is not None and not info.model.dqformer.reads_states:
             raise ValueError(f"{model!r} reads no states. Leave --states_from {states_from} out.")
@@ -138,10 +152,10 @@ def evaluate(
     source = _read(data, selection, taken)
     rows, notes = source.rows, list(source.notes)
     reads_text = info is not None and info.model.dqformer.branches != "none"
+    reads_words = trained is not None and trained.model.dqformer.branches != "none"
     if reads_text or (
-        trained is not None and trained.model.dqformer.branches != "none"
-        and any(row.instruction.strip() for row in rows)
-    ):  # fmt: skip
+        (reads_words or method is not None) and any(row.instruction.strip() for row in rows)
+    ):
         rows = _with_words(rows, notes)  # without the model, too, so that cards have the same rows
     bare = find_model(model, backbone)[1] if predictor == "backbone" else None
     settings = _settings(rows[0], frames, info or trained, bare)
@@ -169,9 +183,11 @@ def evaluate(
             notes.append("No other instruction was told: all rows say the same.")
         modes.append("empty")
     has_backbone = predictor != "none" or backbone is not None
+    frozen = None
+    if has_backbone:
+        frozen = find_model(model, backbone)[1] if drawer is None else drawer.backbone.folder
     seen_by = extractor_for(
-        extractor, weights, world=world, device=chosen_device,
-        backbone=find_model(model, backbone)[1] if has_backbone else None, precision=precision,
+        extractor, weights, world=world, device=chosen_device, backbone=frozen, precision=precision,
     )  # fmt: skip
     if ranks.is_first:
         for line in settings.describe(source.place, selection, len(rows)):
@@ -182,7 +198,14 @@ def evaluate(
             print(f"note: {note}", file=sys.stderr)
     timed, textless, title, made_with = None, None, "no model", {"precision": precision}
     autoencode = None
-    if predictor != "none":
+    speed = out / SPEED if ranks.is_first else None
+    if drawer is not None:
+        timed = Timed(drawer, drawer.networks, speed)
+        autoencode = partial(_autoencode, drawer.backbone, drawer.device)
+        made_with |= {"method": method, "num_steps": num_steps}
+        made_with |= {key: drawer.facts[key] for key in ("code", "seed", "stages", "backbone")}
+        title = drawer.facts["title"]
+    elif predictor != "none":
         make = partial(
             _predictor, model=model, backbone=backbone, device=chosen_device, data=source.folder,
             rows=rows, states_from=states_from, settings=settings, precision=precision,
@@ -192,16 +215,18 @@ def evaluate(
         sampler = loaded.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
         if ranks.is_first:
             print(loaded.describe(sampler))
-        timed = _Timed(loaded, sampler, batch_size)
-        autoencode = partial(_autoencode, loaded)
-        made_with |= _identity(loaded, find_model(model, backbone)[1])
+        timed = Timed(
+            _Drawn(loaded, sampler, batch_size), [loaded.denoiser.unet], speed, batch_size
+        )
+        autoencode = partial(_autoencode, loaded.backbone, loaded.denoiser.device)
+        made_with |= _identity(loaded, frozen)
         made_with["sampler"] = to_json(sampler)
         title = model if predictor == "model" else f"bare backbone {loaded.backbone.name}"
         if states_from is not None:
             made_with["states"] = states_from
             title += f", states by {states_from}"
         if with_backbone:
-            textless = _Timed(make("backbone"), sampler, batch_size)
+            textless = Timed(_Drawn(make("backbone"), sampler, batch_size))
     mean = None
     if ranks.is_first:
         mean = _mean_of_training(source.place, training, settings, notes)
@@ -226,7 +251,7 @@ def evaluate(
             print(f"{one.seconds / one.num_videos:.2f} s per video of {name}, {one.num_videos} new")
     print(out / "sheet.png")
     print(out / "report.json")
-    if predictor == "model":
+    if predictor == "model" and method is None:
         update_model_card(find_checkpoint(model), out)
 
 
@@ -526,26 +551,25 @@ def _identity(predictor: "Predictor", backbone: Path) -> dict[str, str]:
     return {"trained": trained, "backbone": backbone_hash(backbone)}
 
 
-def _autoencode(predictor: "Predictor", videos: list) -> list:
+def _autoencode(backbone: "Backbone", device: "torch.device", videos: list) -> list:
     """Videos through the backbone's autoencoder, one at a time."""
     import torch
 
     from aid.video import to_float, to_uint8
 
-    made, backbone = [], predictor.backbone
+    made = []
     with torch.no_grad():
         for video in videos:
-            frames = to_float(video)[None].to(predictor.denoiser.device)
+            frames = to_float(video)[None].to(device)
             made.append(to_uint8(backbone.decode(backbone.encode(frames))[0]))
     return made
 
 
-class _Timed:
-    """A predictor as `evaluate` calls it, with a clock."""
+class _Drawn:
+    """A predictor as `evaluate` calls it."""
 
     def __init__(self, predictor: "Predictor", sampler: SamplerConfig, batch_size: int) -> None:
         self.predictor, self.sampler, self.batch_size = predictor, sampler, batch_size
-        self.seconds, self.num_videos = 0.0, 0
 
     def __call__(
         self, given: list, instructions: list[str], seeds: list[int], fps: list[float],
@@ -557,11 +581,52 @@ class _Timed:
         """
         if self.predictor.num_given_frames == 1:
             given = [frames[0] if frames.ndim == 4 else frames for frames in given]
-        start = monotonic()
-        videos = self.predictor.predict_many(
+        return self.predictor.predict_many(
             given, instructions, seeds, fps=fps, states=states, sampler=self.sampler,
             batch_size=self.batch_size,
         )  # fmt: skip
-        self.seconds += monotonic() - start
-        self.num_videos += len(videos)
-        return videos
+
+
+def _check_method(
+    predictor: str, with_backbone: bool, states_from: str | None, guidance: tuple, offload: bool,
+    given: Set[str],
+) -> None:  # fmt: skip
+    """Refuses settings that another method does not have."""
+    wrong = {
+        "--predictor": predictor != "model", "--with_backbone": with_backbone,
+        "--states_from": states_from is not None, "--offload": offload,
+        "--image_guidance, --text_guidance and --guidance_interval": guidance != (None,) * 3,
+    }  # fmt: skip
+    if named := next((name for name, is_wrong in wrong.items() if is_wrong), None):
+        raise ValueError(f"{named} is of AID and means nothing to --method. Leave it out.")
+    if "model" not in given:
+        raise ValueError("--method needs the folder that aid train --method wrote: --model")
+
+
+def _load_method(
+    method: str, run: Path, backbone: str | None, device: str, precision: Precision,
+    num_steps: int | None,
+) -> tuple["CheckpointInfo", "MethodPredictor"]:  # fmt: skip
+    """A trained method, and what its run states of the data, in the form of a checkpoint's."""
+    from aid.ablate.drawing import MethodPredictor
+    from aid.config import DQFormerConfig, ModelConfig
+    from aid.models.checkpoint import CheckpointInfo
+    from aid.predict import find_backbone
+
+    folder = find_backbone(backbone or "tabletop")
+    loaded = MethodPredictor(
+        method, run, folder, device=device, precision=precision, num_steps=num_steps
+    )
+    facts = loaded.facts
+    branches = "both" if facts["reads_text"] else "none"
+    model = ModelConfig(
+        num_frames=loaded.sizes.num_frames,
+        dqformer=DQFormerConfig(branches=branches, use_states=False),
+    )
+    info = CheckpointInfo(
+        model=model, sampler=SamplerConfig(), text_dim=loaded.sizes.text_dim, image_dim=1,
+        backbone_hash=facts["backbone"], backbone_name=folder.name, state_writer="none",
+        data_fingerprint=facts["manifest"], step=0, height=facts["height"], width=facts["width"],
+        fps=facts["fps"], source=facts["source"], frames=facts["frames"],
+    )  # fmt: skip
+    return info, loaded

@@ -16,6 +16,7 @@ from aid.config.bounded_yaml import check_bounds, load_yaml
 
 WRITERS = ("states", "states_from", "writer")
 MODELS_AND_DATA = ("backbone", "model", "rival", "rival_backbone", "start", "data")
+CODE = ("method", "rows")
 LOCAL_TRACKERS = ("tensorboard", "trackio")
 
 
@@ -64,7 +65,7 @@ def check_reach(recipes: Iterable[Path], flags: Set[str]) -> None:
 
     Raises:
         ValueError: a recipe names a language model, a server, a URL, a model or data set of the
-            hub, or a tracker that sends what it is told.
+            hub, code that would be run, or a tracker that sends what it is told.
     """
     for path in recipes:
         values = load_yaml(path.read_text(encoding="utf-8"))
@@ -97,6 +98,8 @@ def _reach(key: str, value: Any) -> str:
     """What a setting would reach for beyond this machine's folders; empty for nothing."""
     if key.endswith("trackers") and isinstance(value, list):
         return "which may send the log elsewhere" if set(value) - set(LOCAL_TRACKERS) else ""
+    if key in CODE and any(":" in one or one.endswith(".py") for one in _texts(value)):
+        return "code that would be run"
     if not isinstance(value, str):
         return ""
     from aid.conditioning.addresses import SCHEMES
@@ -109,3 +112,8 @@ def _reach(key: str, value: Any) -> str:
     if key in MODELS_AND_DATA and is_name(value):
         return "which is no folder here and would be looked for on the Hugging Face Hub"
     return ""
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts in a setting that is one or a list of them."""
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]

@@ -153,6 +153,8 @@ def train(
     states: str = "replay",
     skip_corrupt: bool = False,
     tuning: Tuning = "aid",
+    method: str | None = None,
+    flops: float | None = None,
     accept: list[str] | None = None,
     dry_run: bool = False,
     memory: float | None = None,
@@ -183,6 +185,10 @@ def train(
         skip_corrupt: likewise.
         tuning: how the backbone is adapted: as `model` says, or by LoRA, its cross-attention, its
             temporal layers or all its weights instead.
+        method: trains another method than AID (docs/evaluation.md, "Comparing methods"): simvp,
+            pvdm, videofusion, tune_a_video, seer, or a class of your own, package.module:Class or
+            file.py:Class.
+        flops: with `method`, the floating-point operations that it may take, instead of steps.
         accept: facts in which the run may differ from the state that it goes on from, by name;
             "backbone" also lets `start` come from another backbone of the same sizes.
         dry_run: only say what the run will take: parameters, memory, cache, steps. Nothing is
@@ -207,6 +213,10 @@ def train(
     from aid.train import train as learn
 
     usable_device(device, precision)  # refuses one before a backbone is fetched
+    if method is not None:
+        _check_method(method, start, tuning, accept, train)
+    elif flops is not None:
+        raise ValueError("--flops is for --method. Give AID a number of steps: --train.steps")
     if data is None and cache is None:
         raise ValueError("there is nothing to train on. Give a data set (--data) or a --cache.")
     if data is None and (selection != SourceConfig() or states != "replay" or skip_corrupt):
@@ -246,6 +256,10 @@ def train(
                 data, str(place / name), settings, part, frozen, states, frames=frames,
                 skip_corrupt=skip_corrupt, device=device, label=f"cache {name!r}",
             )  # fmt: skip
+    if method is not None:
+        print(_learn_method(method, cache, out, data, train=train, flops=flops, device=device,
+                            precision=precision))  # fmt: skip
+        return
     print(
         learn(
             cache, out, frozen, model=settings, train=train,
@@ -253,6 +267,36 @@ def train(
             start=checkpoint, accept=accept or (), device=device, precision=precision,
         )
     )  # fmt: skip
+
+
+def _check_method(
+    method: str, start: str | None, tuning: str, accept: list[str] | None, train: TrainConfig
+) -> None:
+    """Refuses settings that another method does not have, and a name that is none."""
+    from aid.ablate.methods import find_method
+
+    wrong = {"--start": start, "--tuning": tuning != "aid", "--accept": accept}
+    if named := next((name for name, is_given in wrong.items() if is_given), None):
+        raise ValueError(f"{named} is of AID and means nothing to --method. Leave it out.")
+    if train.frame_stride != 1:
+        raise ValueError(
+            "train.frame_stride is of AID. Prepare a cache with fewer frames instead: "
+            "--model.num_frames"
+        )
+    find_method(method)
+
+
+def _learn_method(method: str, cache: Path, out: Path, data: str | None, **settings: Any) -> Path:
+    """Trains another method; decodes the pixels first, if it reads them and there is a data set."""
+    from aid.ablate.clips import decode_pixels
+    from aid.ablate.learning import train_method
+    from aid.ablate.methods import find_method
+    from aid.data.cache import Cache
+
+    if data is not None and find_method(method).space == "pixels":
+        with step_bars() as on_step:
+            decode_pixels(Cache(cache), data, on_step)
+    return train_method(method, cache, out, **settings)
 
 
 def _check_frames(cache: Path, frames: FrameConfig, num_frames: int, given: frozenset[str]) -> None:

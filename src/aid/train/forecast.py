@@ -92,7 +92,7 @@ def forecast_training(
         torch.set_default_dtype(torch.float32)
         text_dim, image_dim = (configs[n]["hidden_size"] for n in ("text_encoder", "image_encoder"))
         frames = -(-model.num_frames // train.frame_stride)
-        latents = _latents(configs, frames, train.batch_size, height, width)
+        latents = empty_latents(configs, frames, train.batch_size, height, width)
         if is_cpu:
             use_plain_attention(unet, latents.shape[-1] * latents.shape[-2])
         before = count.live
@@ -109,7 +109,7 @@ def forecast_training(
         own = [p for ps in groups.values() for p in ps]
         if train.use_gradient_checkpointing:
             denoiser.enable_gradient_checkpointing(train.checkpointed_levels)
-        conditions = _conditions(configs, latents)
+        conditions = empty_conditions(configs, latents)
         activations, gradients = _step(count, denoiser, dtype, latents, conditions)
         if train.redraw_noise_aug:
             vae, encoding = _encoding(count, configs, model, train, height, width)
@@ -166,13 +166,15 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _latents(configs: Configs, frames: int, batch: int, height: int, width: int) -> Tensor:
+def empty_latents(configs: Configs, frames: int, batch: int, height: int, width: int) -> Tensor:
+    """Latents `b f c h w` of a backbone's videos of this size, all zero."""
     vae = configs["vae"]
     scale = 2 ** (len(vae["block_out_channels"]) - 1)
     return torch.zeros(batch, frames, vae["latent_channels"], height // scale, width // scale)
 
 
-def _conditions(configs: Configs, latents: Tensor) -> Conditions:
+def empty_conditions(configs: Configs, latents: Tensor) -> Conditions:
+    """Conditions of such latents, with the numbers of tokens that the encoders make."""
     b, text, image = len(latents), configs["text_encoder"], configs["image_encoder"]
     words = text.get("max_position_embeddings", 77)
     patches = 1 + (image.get("image_size", 224) // image["patch_size"]) ** 2
