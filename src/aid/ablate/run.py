@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import torch
+
 from aid.ablate.clips import decode_pixels
 from aid.ablate.learning import FACTS, steps_within
 from aid.ablate.methods import code_digest, find_method, is_code
@@ -142,11 +144,12 @@ def ablate(
     all_planned = plan(known, recipe, folder, seeds) | planned
     spent = {**vars(budget), "split": flags.split}
     spent = {name: value for name, value in spent.items() if value is not None}
+    measured_on = f"{device_name(chosen_device)}, {jobs} {'row' if jobs == 1 else 'rows'} at a time"
     lock = Lock()
 
     def tell() -> list[Path]:
         with lock:
-            return write_tables(out, all_planned, shown, failed, spent)
+            return write_tables(out, all_planned, shown, failed, spent, measured_on)
 
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(bench.carry_out, run, steps.get(run)): run for run in runs}
@@ -358,6 +361,13 @@ def _with_frames(settings: dict[str, Any], num_frames: int | None) -> dict[str, 
     model["num_frames"] = num_frames
     model["condition"] = {**model.get("condition", {}), "fps": None}
     return {**settings, "model": model, **({"frames": frames} if frames else {})}
+
+
+def device_name(device: str) -> str:
+    """A device in words."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{device} with {len(os.sched_getaffinity(0))} cores" if device == "cpu" else device
 
 
 def _data_flags(data: Path, split: str | None, hold_out: float) -> DataFlags:

@@ -63,6 +63,7 @@ def write_tables(
     tables: Sequence[Table],
     failed: Mapping[Run, str],
     budget: Mapping[str, Any],
+    measured_on: str = "this machine",
 ) -> list[Path]:
     """Writes tables, costs, chart and picture from the results in `out`; returns the files.
 
@@ -72,6 +73,7 @@ def write_tables(
         tables: those that are written; their rows without a run are "not run".
         failed: runs that failed now, with the reason.
         budget: what every row may take, to print.
+        measured_on: the device of the seconds per video, in words.
     """
     results = {
         row: [one for run in runs if (one := read_result(out / run.name / RESULT)) is not None]
@@ -91,7 +93,7 @@ def write_tables(
     written = {
         "tables.json": json.dumps(content, indent=1) + "\n",
         "tables.md": text,
-        "costs.md": _costs(rows, found),
+        "costs.md": _costs(rows, found, measured_on),
     }
     for name, said in written.items():
         with whole_file(out / name) as temporary:
@@ -262,7 +264,7 @@ def _spread(values: Sequence[float | None], factor: float = 1.0, unit: str = "")
     return f"{np.mean(known):.4g} ± {np.std(known, ddof=1):.2g}{unit}"
 
 
-def _costs(rows: Sequence[Row], found: Found) -> str:
+def _costs(rows: Sequence[Row], found: Found, measured_on: str) -> str:
     """What each row takes, as a table."""
     columns = ["row", "trained parameters", "all parameters", "steps", "training FLOPs"]
     columns += ["of budget", "trained before, shared", "evaluations per video", "seconds per video"]
@@ -284,7 +286,8 @@ def _costs(rows: Sequence[Row], found: Found) -> str:
         "FLOPs: matrix products, convolutions and attention of all training steps, forward and "
         "backward, as torch.utils.flop_counter counts them on one step of each stage; encoding "
         "the cache is left out. What was trained before is not in them. Evaluations: calls of the "
-        "network that is called most often; guidance may put several conditions into one call.",
+        "network that is called most often; guidance may put several conditions into one call. "
+        f"Seconds: on {measured_on}.",
     ]
     return "\n".join(lines) + "\n"
 
