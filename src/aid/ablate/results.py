@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aid.evaluate import MODES
-from aid.metrics.trust import DistanceCheck, ProbeResult
+from aid.metrics.trust import DISTANCES, DistanceCheck, ProbeResult
 from aid.video import whole_file
 
 RESULT, COST, REPORT = "result.json", "cost.json", "report/report.json"
@@ -42,7 +42,7 @@ class Result:
     sets: dict[str, Figures]
     extractor: str | None = None
     untrusted: tuple[str, ...] = ()
-    """Distances whose extractor missed a probe on these videos."""
+    """Distances that were not tested on these videos, or that missed a probe."""
     chance: float | None = None
     """Share of videos in which a guess among a first frame's instructions is right."""
     retrieval: float | None = None
@@ -98,13 +98,14 @@ def result_of(report: Path, **known: Any) -> Result:
             num_obeyed=judged.get("num_obeyed"),
             num_judged=judged.get("num_videos"),
         )
-    checks = ((comparison.get("check") or {}).get("distances") or {}).items()
+    checks = (comparison.get("check") or {}).get("distances", {})
+    untrusted = [name for name in DISTANCES if not (name in checks and _is_trusted(checks[name]))]
     lift = card.get("lift") or {}
     other = [one for title, one in (card.get("words") or {}).items() if title != MODES["empty"]]
     return Result(
         sets=sets,
         extractor=comparison["extractor"].get("extractor"),
-        untrusted=tuple(name for name, check in checks if not _is_trusted(check)),
+        untrusted=tuple(untrusted) if comparison["extractor"] else (),
         chance=lift.get("chance"),
         retrieval=_value(lift.get("retrieval", {}), OWN),
         lift_psnr=_value(other[0], "lift_psnr") if other else None,

@@ -116,8 +116,8 @@ def _notes(found: Found, spent: str) -> list[str]:
     if untrusted := found.first(lambda one: one.untrusted or None):
         extractor = found.first(lambda one: one.extractor)
         lines.append(
-            f"The distances of {extractor} failed their test on these videos "
-            f"({', '.join(untrusted)}), so do not rank by them."
+            f"Of {extractor} {' and '.join(untrusted)} are not trusted on these videos (the score "
+            "cards say why), so do not rank by them."
         )
     if (chance := found.first(lambda one: one.chance)) is not None:
         lines.append(
@@ -271,10 +271,11 @@ def _costs(rows: Sequence[Row], found: Found, measured_on: str) -> str:
     lines = ["# Costs", "", _line(columns), _line(["---"] * len(columns))]
     listed: set[str] = set()
     for row in rows:
-        if row.kind == "baseline" or row.title in listed:
-            continue
-        listed.add(row.title)
         runs = found.planned.get(row, ())
+        name = runs[0].name if runs else row.title
+        if row.kind == "baseline" or name in listed:
+            continue
+        listed.add(name)
         cost = next((c for run in runs if (c := read_cost(found.out / run.name / COST))), None)
         if cost is None:
             lines.append(_line([row.title, *[NOT_RUN] * (len(columns) - 1)]))
@@ -338,11 +339,13 @@ def _plot(path: Path, tables: Sequence[Table], rows: Sequence[Row], found: Found
 def _draw_picture(path: Path, rows: Sequence[Row], found: Found) -> bool:
     """One first frame and one instruction: the real video, and one of every method, a row each."""
     shown, wanted = [], None
-    for row in dict.fromkeys(rows):
-        runs = [run for run in found.planned.get(row, ()) if run.seed == 0]
-        report = found.out / runs[0].name / "report" if runs else None
-        if report is None or not (found.out / runs[0].name / RESULT).is_file():
-            continue
+    titles: dict[Run, str] = {}
+    for row in rows:
+        for run in found.planned.get(row, ()):
+            if run.seed == 0 and (found.out / run.name / RESULT).is_file():
+                titles.setdefault(run, row.title)
+    for run, title in titles.items():
+        report = found.out / run.name / "report"
         if wanted is None:
             lines = json.loads((report / "report.json").read_text(encoding="utf-8"))["videos"]
             if not lines:
@@ -351,11 +354,12 @@ def _draw_picture(path: Path, rows: Sequence[Row], found: Found) -> bool:
             if (real := _video_of(report / "real", wanted["id"])) is not None:
                 shown.append((f"real: {wanted['instruction']}", real))
         video = _video_of(report / "predictions/true", wanted["id"])
-        if video is not None and row.title not in [title for title, _ in shown]:
-            shown.append((row.title, video))
+        if video is not None:
+            shown.append((title, video))
     if len(shown) < 2:
         return False
-    write_png(path, contact_sheet(shown, scale=max(1, 128 // shown[0][1].shape[1])))
+    scale, columns = max(1, 128 // shown[0][1].shape[1]), min(8, len(shown[0][1]))
+    write_png(path, contact_sheet(shown, scale=scale, num_columns=columns))
     return True
 
 
