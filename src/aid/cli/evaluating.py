@@ -58,6 +58,7 @@ def evaluate(
     image_guidance: float | None = None,
     text_guidance: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
+    static_threshold: float | None = None,
     states_from: str | None = None,
     seed: int = 0,
     batch_size: int = 8,
@@ -96,6 +97,7 @@ def evaluate(
         image_guidance: s_V, the guidance scale of the frame.
         text_guidance: s_T, the guidance scale of the text.
         guidance_interval: as for `aid predict`.
+        static_threshold: as for `aid predict`.
         states_from: as for `aid predict`; replay uses the states recorded with the rows, if they
             were written from the first frame or the words alone.
         seed: seed of the first video; each further video adds 1.
@@ -212,7 +214,9 @@ def evaluate(
             offload=offload,
         )  # fmt: skip
         loaded = make(predictor)
-        sampler = loaded.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
+        sampler = loaded.sampler_with(
+            num_steps, image_guidance, text_guidance, guidance_interval, static_threshold
+        )
         if ranks.is_first:
             print(loaded.describe(sampler))
         timed = Timed(

@@ -25,6 +25,7 @@ def predict(
     image_guidance: float | None = None,
     text_guidance: float | None = None,
     guidance_interval: tuple[float, float] | None = None,
+    static_threshold: float | None = None,
     states: list[str] | None = None,
     states_from: str | None = None,
     model: str = "tabletop",
@@ -58,6 +59,8 @@ def predict(
         text_guidance: s_T, the guidance scale of the text; by default the checkpoint's.
         guidance_interval: lowest and highest noise level at which guidance acts, as
             --guidance_interval 5 inf; outside of it a step costs one prediction, not two or three.
+        static_threshold: keep the frame's own pixels where no predicted latent departs by this from
+            the frame's; 0 keeps none; by default the checkpoint's.
         states: what the video passes through, as --states "first ..." "then ...".
         states_from: who writes the states: tabletop-rules, none, vlm:MODEL, server:URL#MODEL,
             smollm2; by default the writer of the training data's states if it needs neither
@@ -106,14 +109,17 @@ def predict(
         num_frames=num_frames, **sizes,
     )  # fmt: skip
     predictor.backbone.decode_chunk = decode_chunk
-    sampler = predictor.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
+    sampler = predictor.sampler_with(
+        num_steps, image_guidance, text_guidance, guidance_interval, static_threshold
+    )
     print(predictor.describe(sampler, None if states is None else "caller"))
     start = time.monotonic()
     with progress_bar("sampling") as on_step:
         prediction = predictor(
             given, instruction, num_videos=num_videos, seed=seed, num_steps=num_steps,
             image_guidance=image_guidance, text_guidance=text_guidance,
-            guidance_interval=guidance_interval, states=states,
+            guidance_interval=guidance_interval, static_threshold=static_threshold,
+            states=states,
             motion_bucket_id=motion_bucket_id, noise_aug_strength=noise_aug_strength,
             on_step=on_step,
         )  # fmt: skip

@@ -44,6 +44,10 @@ class SamplerConfig:
     """Curvature of the noise schedule (Karras et al. 2022, Eq. 5)."""
     guidance_interval: tuple[float, float] = (0.0, float("inf"))
     """The lowest and the highest noise level at which guidance acts. Not in the paper."""
+    static_threshold: float = 0.0
+    """Where no frame's latents depart by this from the given frame's (root mean square over
+    channels), the given frame's own pixels are shown (`predict.static`); 0: nowhere. For cameras
+    that stand still. Not in the paper."""
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be run."""
@@ -56,6 +60,7 @@ class SamplerConfig:
             text_guidance=(-1000, 1000),
             rho=(0.01, 1000),
             sigma_max=(-1e6, 1e6),
+            static_threshold=(0, 1000),
         )
         if not 0 < self.sigma_min < self.sigma_max:
             raise ValueError(

@@ -365,7 +365,9 @@ def model_card(
         f"{model.condition.frame_condition}",
         "steps of training": f"{info.step:,}",
         "sampling": f"{s.num_steps} steps, image guidance {s.image_guidance:g}, text guidance "
-        f"{s.text_guidance:g}, guided at {s.guided_at}",
+        f"{s.text_guidance:g}, guided at {s.guided_at}"
+        + f", static below {s.static_threshold:g}"
+        * bool(s.static_threshold),
         "made with": f"aid-video {info.aid_version}",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())

@@ -222,7 +222,9 @@ def describe(
         f"device           {denoiser.device}, {str(denoiser.dtype).removeprefix('torch.')}",
         f"video            {denoiser.config.num_frames} frames, {sizes}",
         f"sampler          {sampler.num_steps} steps, image guidance {sampler.image_guidance:g}, "
-        f"text guidance {sampler.text_guidance:g}, guided at {sampler.guided_at}",
+        f"text guidance {sampler.text_guidance:g}, guided at {sampler.guided_at}"
+        + f", static below {sampler.static_threshold:g}"
+        * bool(sampler.static_threshold),
     ]
     return "\n".join(lines)
 

@@ -221,6 +221,7 @@ class Predictor:
         image_guidance: float | None = None,
         text_guidance: float | None = None,
         guidance_interval: tuple[float, float] | None = None,
+        static_threshold: float | None = None,
         states: list[str] | None = None,
         motion_bucket_id: float | None = None,
         noise_aug_strength: float | None = None,
@@ -240,6 +241,7 @@ class Predictor:
             image_guidance: s_V.
             text_guidance: s_T.
             guidance_interval: (lowest, highest) noise level at which guidance is used.
+            static_threshold: as in `SamplerConfig`; 0 shows the decoded video everywhere.
             states: the states, instead of those of the state writer.
             motion_bucket_id: SVD's condition for the amount of motion, 0 to 255; None, here and for
                 the noise, takes the model's own.
@@ -260,7 +262,9 @@ class Predictor:
         writer = "caller" if states is not None else self.state_writer.name
         if states is None:
             states = self.states_for(given[0], text)
-        sampler = self.sampler_with(num_steps, image_guidance, text_guidance, guidance_interval)
+        sampler = self.sampler_with(
+            num_steps, image_guidance, text_guidance, guidance_interval, static_threshold
+        )
         videos = self.predict_many(
             [given] * num_videos, [text] * num_videos, range(seed, seed + num_videos),
             states=[states] * num_videos, sampler=sampler, on_step=on_step, on_preview=on_preview,
@@ -385,11 +389,13 @@ class Predictor:
         image_guidance: float | None = None,
         text_guidance: float | None = None,
         guidance_interval: tuple[float, float] | None = None,
+        static_threshold: float | None = None,
     ) -> SamplerConfig:
         """The model's sampler settings with those changed that are not None."""
         changes = {
             "num_steps": num_steps, "image_guidance": image_guidance,
             "text_guidance": text_guidance, "guidance_interval": guidance_interval,
+            "static_threshold": static_threshold,
         }  # fmt: skip
         return replace(self.sampler, **{name: v for name, v in changes.items() if v is not None})
 

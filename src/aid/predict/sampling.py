@@ -17,6 +17,7 @@ from aid.diffusion.edm import karras_sigmas
 from aid.diffusion.sampler import SOLVERS, Callback
 from aid.models.backbone import Backbone
 from aid.models.denoiser import Conditions, Denoiser, TextTokens, guided_denoise
+from aid.predict.static import keep_static
 from aid.video import to_uint8
 
 USUAL_MOTION = 127.0
@@ -215,7 +216,12 @@ def sample_videos(
     sigmas = sigmas.to(device)
     solve = SOLVERS[sampler.solver]
     latents = solve(denoise, noise.to(device) * sigmas[0], sigmas, callback)
-    return [to_uint8(video) for video in backbone.decode(latents)]
+    frames = backbone.decode(latents)
+    if sampler.static_threshold:
+        last = given[:, -1:].to(frames)
+        (known,) = encodings.look_up("given", last, lambda rows: (backbone.encode(rows)[:, 0],))
+        frames = keep_static(frames, latents, last[:, 0], known, sampler.static_threshold)
+    return [to_uint8(video) for video in frames]
 
 
 def preview(
