@@ -6,6 +6,7 @@ A few operations of each here; the slow tests do all of them.
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +17,14 @@ from short_runs import LOOP
 from tabletop.pretrain.conftest import NUM_VIDEOS, TINY, play_video
 from test_score import moving
 
+from aid.ablate.clips import decode_pixels
 from aid.conditioning.states import choose_state_writer
 from aid.config import to_json
 from aid.data.manifest import read_manifest, write_manifest
 from aid.tabletop.r3d import R3D, R3DConfig, save_r3d
 from aid.video import write_mp4
 
+METHODS = Path(__file__).with_name("own_methods.py")
 SETUP = "from aid.prepare import cache_folder, run; cache_folder.SHARD = run.SHARD = 2"
 
 
@@ -164,12 +167,36 @@ def ablate(template, root, backbone, config, runner):
     ]  # fmt: skip
 
 
+def method(template, root, backbone, **_):
+    cache = make(template / "data", template / "cache", backbone, GREY)
+    decode_pixels(cache, template / "data")
+    (template / "recipe.yaml").write_text(
+        json.dumps({"train": to_json(replace(LOOP, steps=2, save_every=1))})
+    )
+    return [
+        "train", "--config", root / "recipe.yaml", "--cache", root / "cache", "--method",
+        f"{METHODS}:Linear", "--out", root / "run", "--device", "cpu",
+    ]  # fmt: skip
+
+
+def compare(template, root, backbone, config, **_):
+    recipe = {"model": to_json(config), "train": to_json(replace(LOOP, steps=1))}
+    (template / "recipes").mkdir()
+    (template / "recipes/aid.yaml").write_text(json.dumps(recipe))
+    return [
+        "ablate", "--data", root / "data", "--hold_out", "0.4", "--out", root / "out", "--backbone",
+        backbone, "--recipe", root / "recipes/aid.yaml", "--recipes", root / "recipes", "--rows",
+        f"{METHODS}:Linear", "baselines", "--budget_flops", "1e7", "--seeds", "1", "--device",
+        "cpu",
+    ]  # fmt: skip
+
+
 TIMES = ("log.jsonl", "trainer.json", "tokenizer.json", "report.html", "speed.jsonl")
 """Files that differ between equal runs: by their times, and by the order of a new vocabulary."""
 MEASURED = ("*-????????????.jsonl", "*.pairs.jsonl", "*.words.jsonl")
 """Likewise: what was measured of videos that the command itself wrote, by the time of each."""
 OF_ABLATE = (*MEASURED, "*.log", "costs.md")
-MORE_TIMES = {evaluate: MEASURED, ablate: OF_ABLATE}
+MORE_TIMES = {evaluate: MEASURED, ablate: OF_ABLATE, compare: OF_ABLATE}
 REFUSALS = {states: "has states of its own"}
 COMMANDS = [
     prepare,
@@ -179,6 +206,8 @@ COMMANDS = [
     evaluate,
     pytest.param(tabletop, marks=pytest.mark.gl),
     pretrain,
+    method,
+    compare,
     pytest.param(ablate, marks=pytest.mark.gl),
 ]
 
