@@ -15,7 +15,7 @@ from short_runs import LOOP
 import aid.cli
 from aid.ablate.clips import PixelFiles, TrainingClips, decode_pixels, pixel_folder
 from aid.ablate.learning import train_method
-from aid.ablate.methods import find_method, make_method
+from aid.ablate.methods import RIVALS, find_method, make_method
 from aid.ablate.results import RESULT, result_of, write
 from aid.ablate.rows import Row, Run, choose_rows
 from aid.ablate.tables import write_tables
@@ -332,3 +332,20 @@ def test_a_file_adds_a_row_and_one_that_fails_says_why(tmp_path):
 def test_first_weights_depend_on_the_seed_alone():
     weights = [make_method(LINEAR, SIZES, seed).network.weight for seed in (3, 3, 4)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("name", sorted(RIVALS))
+def test_a_rivals_name_makes_its_small_preset_and_its_class_the_papers_sizes(name):
+    rival = find_method(name)
+    sizes = Sizes(
+        num_frames=8,
+        channels=3 if rival.space == "pixels" else 8,
+        height=64 if rival.space == "pixels" else 16,
+        width=64 if rival.space == "pixels" else 16,
+        text_dim=32,
+        text_length=8,
+    )
+    with torch.device("meta"):
+        small, paper = (make_method(one, sizes, seed=0) for one in (name, RIVALS[name]))
+    number = [sum(p.numel() for p in made.network.parameters()) for made in (small, paper)]
+    assert number[0] < number[1]

@@ -89,13 +89,17 @@ def title_of(name: str, method: type) -> str:
 def make_method(name: str, sizes: Sizes, seed: int) -> Method:
     """A new method, whose first weights depend on the seed.
 
+    A rival's name, such as simvp, makes its small preset, which learns something on a CPU;
+    `aid.rivals.simvp:SimVP` has the paper's sizes.
+
     Raises:
         ValueError: as `find_method`, or what it says about itself does not fit together.
     """
     found = find_method(name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = found(sizes)
+        # Choice: a rival's name means its small preset; its class has the paper's sizes.
+        made = (found.small if name in RIVALS else found)(sizes)
     for attribute in ("reads_text", "stages", "network"):
         if not hasattr(made, attribute):
             raise ValueError(
