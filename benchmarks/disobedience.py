@@ -19,7 +19,7 @@ from typing import Any
 from aid.data.manifest import read_manifest
 from aid.evaluate.cases import MODES
 from aid.evaluate.judge import wilson_interval
-from aid.tabletop.language import parse
+from aid.tabletop.language import understand
 from aid.tabletop.reader.instruction import MOVED
 from aid.types import VideoRow
 
@@ -48,7 +48,8 @@ def kinds_of(row: VideoRow) -> list[str]:
 
 def shown_instead(row: VideoRow, video: dict[str, Any]) -> str:
     """What a failed video shows, in words; `video` is its line of report.json."""
-    named, shown = parse(row.instruction), video["shown"] and parse(video["shown"])
+    named = understand(row.instruction).task
+    shown = video["shown"] and understand(video["shown"]).task
     if shown in [replace(named, object=name) for name in twins_of(row)]:
         return "the same with the other object of that colour"
     if video["holds"]:

@@ -28,7 +28,7 @@ denoiser, info = load_checkpoint(checkpoint, backbone.unet, backbone_hash(folder
 c, sampler = info.model.condition, info.sampler
 
 # Words: the states, and t_1, t_2, the tokens of instruction and states.
-states = language.states(language.parse(instruction))
+states = language.states(language.understand(instruction).task)
 
 
 def text(instruction: str, states: list[str]) -> TextTokens:

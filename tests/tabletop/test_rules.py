@@ -8,9 +8,9 @@ from aid.tabletop.rules import RuleStateWriter
 FRAME = np.zeros((8, 8, 3), np.uint8)
 
 
-def test_the_states_of_an_instruction_are_those_of_a_success():
-    written = RuleStateWriter().write([FRAME], ["Lift the red ball!"])
-    assert written == [
+@pytest.mark.parametrize("said", ["Lift the red ball!", "could you grab that crimson ball, please"])
+def test_the_states_of_an_instruction_are_those_of_a_success(said):
+    assert RuleStateWriter().write([FRAME], [said]) == [
         [
             "the open gripper moves above the red ball",
             "the open gripper goes down around the red ball",
@@ -21,13 +21,8 @@ def test_the_states_of_an_instruction_are_those_of_a_success():
 
 
 def test_an_unknown_word_is_named_and_leaves_no_states():
-    with pytest.warns(UserWarning, match=r"does not know 'hammer', 'gently'"):
+    with pytest.warns(UserWarning, match=r"no states .*'hammer' is unknown"):
         assert RuleStateWriter().write([FRAME], ["lift the hammer gently"]) == [[]]
-
-
-def test_an_unknown_sentence_of_known_words_is_reported_as_such():
-    with pytest.warns(UserWarning, match="knows the words but not this sentence"):
-        assert RuleStateWriter().write([FRAME], ["lift the block red"]) == [[]]
 
 
 def test_an_unknown_instruction_does_not_affect_the_others():

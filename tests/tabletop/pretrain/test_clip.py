@@ -32,7 +32,7 @@ def test_the_first_frames_sentences_name_its_items_in_every_order():
 def test_the_last_frames_sentences_are_its_end_state_and_the_instruction():
     _, last = sentences_about(row(success=True))
     task = language.Task("put", "red block", "blue bowl")
-    assert last == [language.states(task)[-1], *language.instructions(task)]
+    assert last == [language.states(task)[-1], *language.instructions(task, "train")]
 
 
 def test_the_sentences_of_a_failure_do_not_contain_the_instruction():

@@ -79,6 +79,20 @@ def test_the_number_of_workers_and_the_order_of_splits_have_no_effect(data, tmp_
 
 
 @pytest.mark.gl
+def test_held_out_wordings_change_nothing_but_the_words(data, tmp_path):
+    generate(tmp_path, splits={"forks": 2}, num_workers=1, wordings="held_out")
+    assert json.loads((tmp_path / "dataset.json").read_text())["wordings"] == "held_out"
+    assert json.loads((data / "dataset.json").read_text())["wordings"] == "simple"
+    for ours, theirs in zip(rows_of(tmp_path, "forks"), rows_of(data, "forks"), strict=True):
+        assert (tmp_path / "forks" / ours.video).read_bytes() == (
+            data / "forks" / theirs.video
+        ).read_bytes()
+        assert ours.world == theirs.world | {"wordings": "held_out"}
+        assert ours.instruction in ours.wordings and ours.states == theirs.states
+        assert not set(ours.wordings) & set(theirs.wordings)
+
+
+@pytest.mark.gl
 def test_a_killed_run_continues_where_it_stopped(data, tmp_path, monkeypatch):
     make_scene = module.make_scene
 
@@ -116,6 +130,7 @@ def test_a_finished_data_set_is_not_changed_but_can_grow(data, tmp_path):
         ({"seed": 1}, "seed = 0"),
         ({"num_frames": 8}, "num_frames = 16"),
         ({"shadows": True}, "shadows = False"),
+        ({"wordings": "train"}, "wordings = 'simple'"),
         ({"splits": {"train": 3}}, "splits.train = 2"),
     ],
 )
@@ -135,6 +150,8 @@ def test_other_settings_are_refused_by_name(data, change, message):
         ({"splits": {"train": 0}}, "split train"),
         ({"seed": -1}, "seed must not be negative"),
         ({"num_workers": 0}, "num_workers must be at least 1"),
+        ({"wordings": "held_out"}, "not for the split 'train'"),
+        ({"wordings": "held_out", "splits": {"val": 1, "twins": 1}}, "not for the split 'twins'"),
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path, change, message):

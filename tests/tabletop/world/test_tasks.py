@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from aid.tabletop.language import FAMILIES, instructions, parse
+from aid.tabletop.language import FAMILIES, instructions, understand
 from aid.tabletop.world.scene import sample_scene
 from aid.tabletop.world.splits import SPLITS, candidate_plans
 from aid.tabletop.world.tasks import (
@@ -22,7 +22,7 @@ def test_instructions_name_the_task_again():
     for seed in range(20):
         for scene_task in feasible_tasks(sample_scene(seed)):
             for sentence in instructions(scene_task.task):
-                assert parse(sentence) == scene_task.task
+                assert understand(sentence).task == scene_task.task
 
 
 def test_all_families_occur():

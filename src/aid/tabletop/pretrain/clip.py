@@ -41,7 +41,7 @@ def sentences_about(row: VideoRow) -> tuple[list[str], list[str]]:
     first = [" and ".join(f"the {name}" for name in names) for names in rolled]
     succeeds = row.world["success"]
     last = [language.states(task, succeeds=succeeds)[-1]]
-    return first, last + (language.instructions(task) if succeeds else [])
+    return first, last + (language.instructions(task, "train") if succeeds else [])
 
 
 def contrastive_loss(

@@ -57,7 +57,8 @@ class ClipConfig:
     patch_size: int = 28
     """Pixels of a patch after the stock pipeline's resize to 224."""
     max_length: int = 24
-    """Tokens of the longest sentence, start and end included."""
+    """Tokens of the longest sentence, start and end included; the longest that is trained on has
+    18. Longer ones are truncated, with a warning."""
 
     def __post_init__(self) -> None:
         """Refuses settings out of range."""

@@ -98,7 +98,9 @@ def train_words(
     loop = config.loop
     parts = load_backbone(start, ("text_encoder", "tokenizer"))
     tower = parts.part("text_encoder").to(accelerator.device)
-    inputs = parts.tokenizer(language.sentences(), padding="max_length", return_tensors="pt")
+    inputs = parts.tokenizer(
+        list(language.sentences()), padding="max_length", truncation=True, return_tensors="pt"
+    )
     ids, mask = (inputs[key].to(accelerator.device) for key in ("input_ids", "attention_mask"))
     words = torch.full((len(parts.tokenizer),), -1, device=accelerator.device)
     names = parts.tokenizer(list(language.NAMING_WORDS))["input_ids"]  # start, the word, end

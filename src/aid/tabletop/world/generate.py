@@ -28,6 +28,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from aid.tabletop.language import Group
 from aid.tabletop.other_worlds import OTHER_WORLDS
 from aid.tabletop.world.record import other_world_row, video_row
 from aid.tabletop.world.render import Renderer, choose_gl_library
@@ -56,6 +57,7 @@ class Job:
     size: int
     num_frames: int
     shadows: bool
+    wordings: Group = "simple"
 
     @property
     def part(self) -> Path:
@@ -72,6 +74,7 @@ def generate(
     seed: int = 0,
     num_workers: int | None = None,
     shadows: bool = False,
+    wordings: Group = "simple",
 ) -> None:
     """Writes `out/<split>/{videos/*.mp4,README.md,manifest.jsonl}` and `out/dataset.json`.
 
@@ -87,14 +90,22 @@ def generate(
         seed: data sets of different seeds share no scene.
         num_workers: number of processes; None takes one for each core. No effect on the result.
         shadows: whether to cast shadows, several times slower; otherwise each item has a dark disc.
+        wordings: the group of wordings that the instructions are drawn from (`language.wordings`).
+            Videos do not depend on it. `held_out` is refused for splits to learn from.
 
     Raises:
         ValueError: a setting is out of range, `out` holds a data set with other settings, or no GL
             library works.
     """
-    _check(splits, size, num_frames, seed, num_workers)
+    _check(splits, size, num_frames, seed, num_workers, wordings)
     choose_gl_library()
-    settings = {"size": size, "num_frames": num_frames, "seed": seed, "shadows": shadows}
+    settings = {
+        "size": size,
+        "num_frames": num_frames,
+        "seed": seed,
+        "shadows": shadows,
+        "wordings": wordings,
+    }
     _check_settings(out, settings, splits)
     for split, num_scenes in splits.items():
         folder = out / split
@@ -137,7 +148,7 @@ def _other_world(job: Job) -> Iterator[tuple[VideoRow, np.ndarray]]:
 
 def _simulate(job: Job, split: Split) -> tuple[Plan, list[Episode]]:
     renderer = _process_renderer(job.size)
-    for plan in candidate_plans(split, job.seed, job.index):
+    for plan in candidate_plans(split, job.seed, job.index, job.wordings):
         simulator = Simulator(plan.scene, renderer, shadows=job.shadows)
         episodes: list[Episode] = []
         for task, failure in zip(plan.tasks, plan.failures, strict=True):
@@ -220,7 +231,7 @@ def _check_settings(out: Path, settings: dict[str, Any], splits: dict[str, int])
     if not path.exists():
         _write_json(path, {**wanted, "splits": splits, "counts": {}})
         return
-    dataset = json.loads(path.read_text())
+    dataset = {"wordings": "simple"} | json.loads(path.read_text())
     wanted |= {f"splits.{split}": count for split, count in splits.items()}
     known = {**dataset, **{f"splits.{name}": n for name, n in dataset["splits"].items()}}
     for name, value in wanted.items():
@@ -239,7 +250,12 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _check(
-    splits: dict[str, int], size: int, num_frames: int, seed: int, num_workers: int | None
+    splits: dict[str, int],
+    size: int,
+    num_frames: int,
+    seed: int,
+    num_workers: int | None,
+    wordings: Group,
 ) -> None:
     names = [*SPLITS, *OTHER_WORLDS]
     unknown = [name for name in splits if name not in names]
@@ -259,5 +275,11 @@ def _check(
         raise ValueError(f"num_frames must be at least 2, got {num_frames}. Try 16.")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}. Try 0.")
+    learned = [name for name in splits if name in SPLITS and SPLITS[name].is_learned]
+    if wordings == "held_out" and learned:
+        raise ValueError(
+            f"the held-out wordings are not for the split {learned[0]!r}, which models learn from. "
+            "Use wordings 'train' there, or another folder for the splits to test with."
+        )
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be at least 1, got {num_workers}.")

@@ -23,7 +23,7 @@ def video_row(split: Split, plan: Plan, number: int, episode: Episode, identity:
     Rows of `play` have neither instruction nor states.
     """
     task = plan.tasks[number]
-    wordings = [] if split.is_play else instructions(task.task)
+    wordings = [] if split.is_play else instructions(task.task, plan.group)
     num_frames, height, width, _ = episode.frames.shape
     return VideoRow(
         id=identity,
@@ -80,6 +80,8 @@ def _world(split: Split, plan: Plan, number: int, episode: Episode) -> dict[str,
         "mujoco": mujoco.__version__,
         "seconds": round(episode.seconds, 4),
     }
+    if not split.is_play and plan.group != "simple":
+        world["wordings"] = plan.group
     if not split.is_play and split.must_succeed:
         world["alternatives"] = [asdict(other.task) for other in feasible]
     return world

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aid.tabletop.language import instructions
+from aid.tabletop.language import Group, instructions
 from aid.tabletop.world.scene import Scene, sample_scene
 from aid.tabletop.world.tasks import SceneTask, choose_tasks, choose_twins
 
@@ -34,6 +34,11 @@ class Split:
     are_twins: bool = False
     must_succeed: bool = False
     failure_share: float = 0.0
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether models learn words from it."""
+        return not self.is_play and not self.must_succeed
 
 
 SPLITS = {
@@ -72,13 +77,15 @@ class Plan:
     tasks: list[SceneTask]
     failures: list[str | None]
     wordings: list[int]
-    """The index of each instruction's wording."""
+    """The index of each instruction's wording in its group."""
+    group: Group = "simple"
 
 
-def candidate_plans(split: Split, seed: int, index: int) -> Iterator[Plan]:
+def candidate_plans(split: Split, seed: int, index: int, group: Group = "simple") -> Iterator[Plan]:
     """Plans for the split's scene number `index`, to be tried in order until one is suitable.
 
-    Different splits, indices and data-set seeds have different scene seeds.
+    Different splits, indices and data-set seeds have different scene seeds. The group of wordings
+    changes nothing else.
     """
     for attempt in range(MAX_ATTEMPTS):
         scene_seed = ((seed * 8 + split.number) * _MAX_SCENES + index) * MAX_ATTEMPTS + attempt
@@ -91,7 +98,8 @@ def candidate_plans(split: Split, seed: int, index: int) -> Iterator[Plan]:
                 scene=scene,
                 tasks=tasks,
                 failures=["miss" if random.random() < split.failure_share else None for _ in tasks],
-                wordings=[int(random.integers(len(instructions(t.task)))) for t in tasks],
+                wordings=[int(random.integers(len(instructions(t.task, group)))) for t in tasks],
+                group=group,
             )
 
 
