@@ -74,7 +74,7 @@ class OutcomeReader:
         self.names = list(names)
         _check_names(self.names)
         self._size = given_frame.shape[:2]
-        frame = _working_size(given_frame[None])[0]
+        frame = working_size(given_frame[None])[0]
         self.camera = Camera.from_world(camera, *frame.shape[:2])
         self._table = table_colour(frame)
         self._hues = {colour: HUES[colour] for colour in _colours(self.names)}
@@ -94,7 +94,7 @@ class OutcomeReader:
                 f"the video is {w}x{h} pixels, but its given frame {width}x{height}. "
                 "Predict at the size of the data set's videos."
             )
-        views = [self._view(frame) for frame in _working_size(frames[-NUM_LAST_FRAMES:])]
+        views = [self._view(frame) for frame in working_size(frames[-NUM_LAST_FRAMES:])]
         offsets = {}
         for colour in self._hues:
             offsets |= self._follow(colour, views)
@@ -216,7 +216,8 @@ def read_outcome(
     return OutcomeReader(frames[0], names, camera).read(frames)
 
 
-def _working_size(frames: UInt8[np.ndarray, "f H W 3"]) -> Float[np.ndarray, "f h w 3"]:
+def working_size(frames: UInt8[np.ndarray, "f H W 3"]) -> Float[np.ndarray, "f h w 3"]:
+    """Frames in [0, 1], smoothed, reduced to `WORKING_HEIGHT` rows if they have more."""
     height, width = frames.shape[1:3]
     if height > WORKING_HEIGHT:
         size = (round(width * WORKING_HEIGHT / height), WORKING_HEIGHT)

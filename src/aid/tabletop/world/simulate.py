@@ -64,6 +64,14 @@ class Simulator:
         mujoco.mj_getState(self._model, self._data, start, kind)
         return start
 
+    def first_frame(self) -> UInt8[np.ndarray, "H W 3"]:
+        """The frame that the videos of all tasks of the scene begin with."""
+        self._renderer.use(self.scene, self._model, self._shadows)
+        kind = mujoco.mjtState.mjSTATE_INTEGRATION
+        mujoco.mj_setState(self._model, self._data, self._start, kind)
+        mujoco.mj_forward(self._model, self._data)
+        return self._renderer.draw(self._data)
+
     def run(self, task: SceneTask, *, num_frames: int, failure: str | None = None) -> Episode:
         """Runs a task from the scene's first frame.
 
