@@ -10,6 +10,7 @@ import time
 
 from aid.cli import main
 from aid.predict import Predictor
+from aid.worlds import Understood
 
 SECRET = "what only the server may know"
 IN_SAMPLING = {"run out of memory": MemoryError, "break in the middle": RuntimeError}
@@ -17,6 +18,7 @@ IN_WRITING = "forget how to write"
 ENDLESS, BEGUN = "draw for ever", "an endless drawing has begun"
 
 _predict_many, _states_for = Predictor.predict_many, Predictor.states_for
+_understand = Predictor.understand
 
 
 def predict_many(self, frames, instructions, seeds, *, on_preview, **options):
@@ -41,6 +43,13 @@ def states_for(self, frame, instruction):
     return _states_for(self, frame, instruction)
 
 
+def understand(self, frame, instruction):
+    if instruction in (*IN_SAMPLING, IN_WRITING, ENDLESS):
+        return Understood(instruction=instruction)
+    return _understand(self, frame, instruction)
+
+
 if __name__ == "__main__":
     Predictor.predict_many, Predictor.states_for = predict_many, states_for
+    Predictor.understand = understand
     raise SystemExit(main())

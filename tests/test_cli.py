@@ -141,18 +141,17 @@ def test_importing_the_package_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_predict_writes_what_was_asked_and_warns_of_unknown_words(
+def test_predict_writes_what_was_asked_and_says_what_it_understood(
     tiny_backbone, tiny_config, tmp_path, picture
 ):
     write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
     done = run(
-        "predict", picture, "lift the hammer", "--model", tmp_path / "aid", "--backbone",
+        "predict", picture, "Hoist that red tin!", "--model", tmp_path / "aid", "--backbone",
         tiny_backbone, "--out", tmp_path / "x.mp4", "--gif", "--sheet", "--num_steps", 1,
         "--text-guidance", "1.5",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "warning: no states" in done.stderr
-    assert "'hammer'" in done.stderr
+    assert "understood       pick up the red can\n" in done.stdout
     assert "Traceback" not in done.stderr
     assert done.stdout.splitlines()[-3:] == [
         str(tmp_path / f"x.{s}") for s in ("mp4", "gif", "png")
@@ -161,6 +160,23 @@ def test_predict_writes_what_was_asked_and_warns_of_unknown_words(
     assert re.search(r"sampler +1 steps, .* text guidance 1\.5", done.stdout)  # what was asked
     assert read_video(tmp_path / "x.mp4").shape == (3, 64, 64, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["aid", "x.gif", "x.mp4", "x.png"]
+
+
+def test_predict_refuses_what_it_does_not_understand_unless_told_otherwise(
+    tiny_backbone, tiny_config, tmp_path, picture
+):
+    write_tiny_model(tmp_path / "aid", tiny_backbone, tiny_config)
+    asked = (
+        "predict", picture, "lift the hammer", "--model", tmp_path / "aid", "--backbone",
+        tiny_backbone, "--out", tmp_path / "x.mp4", "--num_steps", 1,
+    )  # fmt: skip
+    done = run(*asked)
+    assert done.returncode == 2 and done.stderr.startswith("error: ")
+    assert "'hammer' is unknown" in done.stderr and "Nearest: 'pick up" in done.stderr
+    assert not (tmp_path / "x.mp4").exists()
+    done = run(*asked, "--understand", "false")
+    assert done.returncode == 0, done.stderr
+    assert "warning: no states" in done.stderr and "'hammer'" in done.stderr
 
 
 @pytest.mark.parametrize(

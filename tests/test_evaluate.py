@@ -15,6 +15,7 @@ from aid.tabletop.language import Task, instructions
 from aid.tabletop.r3d import R3D, R3DConfig, TabletopR3D, save_r3d
 from aid.types import VideoRow
 from aid.video import read_image, write_mp4
+from aid.worlds import Understood
 
 START = {
     "red block": (0.30, -0.10, 0.0),
@@ -120,6 +121,34 @@ def test_a_model_that_follows_instructions_has_full_accuracy(split, obedient, tm
     assert (out / "report.md").read_text().startswith("# Obedient, forks\n")
     sheet = read_image(out / "sheet.png")
     assert sheet.shape[0] == 2 * len(rows) * (2 * 64 + 21)  # the real one and the first mode's
+
+
+def test_the_card_says_what_was_understood_and_which_wordings(split, obedient, tmp_path):
+    rows, folder, _ = split
+    rows = [replace(row, world=row.world | {"wordings": "held_out"}) for row in rows]
+
+    def understand(frame, said):
+        assert frame.shape == (64, 64, 3)
+        if "green" in said:
+            raise ValueError("no green can is known")
+        return Understood(instruction="put the red block in the blue bowl")
+
+    rows[0] = replace(rows[0], instruction=rows[0].instruction + " at last")
+    card = evaluate(
+        rows, folder, lambda given, said, *more: obedient(
+            given, [one.removesuffix(" at last") for one in said], *more
+        ),
+        out=tmp_path / "card", understand=understand,
+    )  # fmt: skip
+    told = [one for one in card.videos if one["set"] == TRUE]
+    assert told[0]["understood"] == "put the red block in the blue bowl"
+    assert told[1]["understood"] is None
+    assert told[1]["not_understood"] == "no green can is known"
+    assert "understood" not in next(one for one in card.videos if one["set"] == REAL)
+    notes = " ".join(card.notes)
+    assert "Wordings of the instructions: held_out." in notes
+    assert "1 of 4 instructions were put into other words" in notes
+    assert "2 of 4 instructions were not understood and handed over as they are." in notes
 
 
 def test_every_mode_uses_the_same_seeds(split, obedient, tmp_path):

@@ -14,7 +14,7 @@ from aid.models.backbone import offload
 from aid.models.checkpoint import base_model
 from aid.predict import Predictor, pipeline
 
-INSTRUCTIONS = ["push the red ball left", "push the red ball right"]
+INSTRUCTIONS = ["push the red ball to the left", "push the red ball to the right"]
 
 
 @pytest.fixture

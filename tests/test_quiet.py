@@ -12,7 +12,7 @@ PREDICT = """
 import sys
 import numpy as np
 import aid
-predictor = aid.Predictor.from_pretrained(sys.argv[1], sys.argv[2])
+predictor = aid.Predictor.from_pretrained(sys.argv[1], sys.argv[2], understand=False)
 predictor(np.full((64, 64, 3), 120, np.uint8), "push")
 """
 

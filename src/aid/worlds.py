@@ -19,8 +19,34 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 GROUP = "aid.worlds"
 FRAMES = "frames.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Understood:
+    """What a world understood of an instruction.
+
+    `instruction` is the sentence that the model reads and that states are written for; `notes` say
+    what was assumed, such as a corrected typing error.
+    """
+
+    instruction: str
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The sentence, with the notes in brackets."""
+        return self.instruction + (f" ({'; '.join(self.notes)})" if self.notes else "")
+
+
+Understand = Callable[[UInt8[np.ndarray, "H W 3"], str], Understood]
+"""(first given frame, what somebody said) -> what the model is to read.
+
+Raises ValueError with what was not understood and the nearest thing that can be done.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +69,9 @@ class World:
     and a device. The first is the default for videos of this world."""
     judge: Callable[[], Any] | None = None
     """What makes an `evaluate.Judge`."""
+    understand: Understand | None = None
+    """Finds in free speech what the world can do. It is used for checkpoints whose states a state
+    writer of this world wrote."""
     has_made: Callable[[Mapping[str, Any]], bool] = lambda facts: False
     """Whether a row is of this world, by what it states about it (`VideoRow.world`)."""
 
@@ -81,6 +110,32 @@ def installed_worlds() -> dict[str, World]:
             )
         found[world.name] = world
     return dict(sorted(found.items()))
+
+
+def understanding_of(state_writer: str) -> Understand | None:
+    """How the world that brings a state writer understands instructions; None without one."""
+    for world in installed_worlds().values():
+        if state_writer in world.state_writers:
+            return world.understand
+    return None
+
+
+def ask_world(
+    understand: Understand | None, frame: UInt8[np.ndarray, "H W 3"], instruction: str
+) -> Understood:
+    """What is understood of an instruction; without a world or words, the instruction itself.
+
+    Raises:
+        ValueError: it was not understood; the message says how to do without.
+    """
+    if understand is None or not instruction.strip():
+        return Understood(instruction=instruction)
+    try:
+        return understand(frame, instruction)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} (With --understand false the model reads the words as they are.)"
+        ) from None
 
 
 def world_of(rows: Iterable[Mapping[str, Any]]) -> World | None:

@@ -57,7 +57,9 @@ def test_evaluate_hands_rows_and_predictor_on(
     assert seen["protocol"].num_frames == len(seen["videos"][0]) == seen["frames"].num_frames == 3
     bare = seen["textless"]([read_video(tiny_manifest / "videos/0.mp4")[0]], [""], [4], [4.0])
     assert np.array_equal(bare[0], seen["videos"][0]) == (kind == "backbone")
-    assert seen["made_with"].keys() == {"precision", "trained", "backbone", "sampler"}
+    understands = {"understand"} if kind == "model" else set()
+    expected = {"precision", "trained", "backbone", "sampler"} | understands
+    assert seen["made_with"].keys() == expected
     assert "the table" in capsys.readouterr().out
 
 

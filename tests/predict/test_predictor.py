@@ -151,10 +151,25 @@ def test_the_rules_write_the_states_of_a_model_trained_on_them(predictor, frame)
     assert predictor(frame, SAID, states=["drop it"], num_steps=1).state_writer == "caller"
 
 
-def test_unknown_words_are_named(predictor, frame):
+def test_free_speech_is_read_as_a_wording_of_the_world(predictor, frame):
+    free = predictor(frame, "could you grab that crimson ball?", num_steps=1)
+    known = predictor(frame, "pick up the red ball", num_steps=1)
+    assert differ(free.frames, known.frames) == 0
+    assert free.states == known.states
+    assert free.instruction == "could you grab that crimson ball?"
+    assert str(free.understood) == "pick up the red ball"
+
+
+def test_what_is_not_understood_is_refused_with_the_nearest_task(predictor, frame):
+    with pytest.raises(ValueError, match=r"'banana' .*Nearest: .*--understand false"):
+        predictor(frame, "lift the banana", num_steps=1)
+
+
+def test_words_can_be_handed_over_as_they_are(folder, tiny_backbone, frame):
+    as_said = Predictor.from_pretrained(folder, tiny_backbone, "cpu", understand=False)
     with pytest.warns(UserWarning, match="'banana'"):
-        made = predictor(frame, "lift the banana", num_steps=1)
-    assert made.states == []
+        made = as_said(frame, "lift the banana", num_steps=1)
+    assert made.states == [] and made.understood is None
 
 
 def test_a_model_that_reads_no_states_gets_none(tiny_backbone, tiny_config, tmp_path, frame):

@@ -60,20 +60,22 @@ def test_further_instructions_on_a_frame_encode_nothing_and_change_nothing(predi
 
     draw("lift the red ball", picture(0))
     assert asked == ["encode_image", "encode_condition"]
-    reused = draw("push it left", picture(0))
+    reused = draw("push the red can to the left", picture(0))
     assert len(asked) == 2
-    draw("push it left", picture(0), seed=1)  # another noise augmentation of the same frame
+    draw(
+        "push the red can to the left", picture(0), seed=1
+    )  # another noise augmentation of the same frame
     assert asked[2:] == ["encode_condition"]
-    draw("push it left", picture(1))
+    draw("push the red can to the left", picture(1))
     assert asked[3:] == ["encode_image", "encode_condition"]
     predictor.encodings = FrameEncodings()
-    assert np.array_equal(reused, draw("push it left", picture(0)))
+    assert np.array_equal(reused, draw("push the red can to the left", picture(0)))
 
 
 def test_a_preview_is_available_after_every_step(predictor):
     looks = []
     made = predictor(
-        picture(0), "push it", states=["drop it"], num_steps=2, num_videos=2,
+        picture(0), "push the red can to the left", states=["drop it"], num_steps=2, num_videos=2,
         on_preview=lambda look: looks.append(look(2)),
     )  # fmt: skip
     assert [len(look) for look in looks] == [2, 2]

@@ -15,7 +15,9 @@ def frames(tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
     rows = []
-    for index, asked in enumerate((["Lift the red ball.", "push it left"], ["drop it"])):
+    for index, asked in enumerate(
+        (["Lift the red ball.", "push the red can to the left"], ["grab the red ball"])
+    ):
         pixels = np.random.default_rng(index).integers(0, 256, (64, 64, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
         rows.append({"file": f"{index}.png", "instructions": asked, "scene": 40 + index})
@@ -36,17 +38,20 @@ def test_every_instruction_becomes_a_video_and_every_frame_a_sheet(
     )
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
     assert names == [
-        "0/lift-the-red-ball.gif", "0/lift-the-red-ball.mp4", "0/push-it-left.gif",
-        "0/push-it-left.mp4", "0/sheet.png", "0/side_by_side.gif", "1/drop-it.gif",
-        "1/drop-it.mp4", "1/sheet.png", "1/side_by_side.gif",
+        "0/lift-the-red-ball.gif", "0/lift-the-red-ball.mp4",
+        "0/push-the-red-can-to-the-left.gif", "0/push-the-red-can-to-the-left.mp4",
+        "0/sheet.png", "0/side_by_side.gif",
+        "1/grab-the-red-ball.gif", "1/grab-the-red-ball.mp4",
+        "1/sheet.png", "1/side_by_side.gif",
         "demo.png",
     ]  # fmt: skip
     assert overall == out / "demo.png"
-    assert read_video(out / "0/push-it-left.mp4").shape == (3, 64, 64, 3)
+    assert read_video(out / "0/push-the-red-can-to-the-left.mp4").shape == (3, 64, 64, 3)
     assert counted == [(1, 2), (2, 2)]
     printed = capsys.readouterr().out
-    assert str(out / "1/drop-it.mp4") in printed
+    assert str(out / "1/grab-the-red-ball.mp4") in printed
     assert "2 videos, " in printed
+    assert "understood       'grab the red ball' as pick up the red ball" in printed
 
 
 def test_a_sheet_has_a_row_for_each_video_and_space_for_its_title():

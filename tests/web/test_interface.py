@@ -84,11 +84,15 @@ def test_the_other_comparisons(studio, frame):
         assert event == "complete", outputs
         return outputs[1]
 
-    said = facts("instructions", ["push it", "drop it"], "")
-    assert [one["instruction"] for one in said] == ["push it", "drop it"]
-    true, shuffled, empty = facts("words", "push it")
+    said = facts("instructions", ["push the red can to the left", "grab the red can"], "")
+    assert [one["instruction"] for one in said] == [
+        "push the red can to the left",
+        "grab the red can",
+    ]
+    assert said[1]["understood"] == "pick up the red can"
+    true, shuffled, empty = facts("words", "push the red can to the left")
     assert (true["instruction"], shuffled["instruction"], empty["instruction"]) == (
-        SAID, "push it", "",
+        SAID, "push the red can to the left", "",
     )  # fmt: skip
     assert true["states"]
     assert empty["states"] == []

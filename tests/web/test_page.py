@@ -84,9 +84,13 @@ def test_comparisons_are_shown_side_by_side(visit, screenshots):
     page = visit()
     pick(page, 1)
     page.get_by_role("tab", name="Compare").click()
-    page.locator("#lines textarea").fill("lift the red ball\npush it left")
+    page.locator("#lines textarea").fill("lift the red ball\npush the red can to the left")
     for tab, button, captions in [
-        ("Instructions", "Compare instructions", ["lift the red ball", "push it left"]),
+        (
+            "Instructions",
+            "Compare instructions",
+            ["lift the red ball", "push the red can to the left"],
+        ),
         ("True, shuffled, empty", "Compare true", ["true", "shuffled", "empty"]),
         ("s_V x s_T", "Draw the grid", ["s_V 1, s_T 1", "s_V 1, s_T 2", "s_V 1.5, s_T 1"]),
         ("Two checkpoints", "Compare checkpoints", ["one", "rival"]),

@@ -16,7 +16,7 @@ VIDEO = np.zeros((3, 64, 64, 3), np.uint8)
 PREDICTION = Prediction(
     videos=[VIDEO],
     given=VIDEO[:1],
-    instruction="lift it",
+    instruction="lift the red can",
     states=[],
     state_writer="caller",
     seed=7,
@@ -34,7 +34,9 @@ def draw(models, tiny_backbone, picture, tmp_path):
     def start(predict_many):
         model.predictor.predict_many = predict_many
         settings = Settings(num_steps=4, image_guidance=1.0, text_guidance=2.5, seed=7)
-        request = VideoRequest(model=model, instruction="lift it", states=[], settings=settings)
+        request = VideoRequest(
+            model=model, instruction="lift the red can", states=[], settings=settings
+        )
         studio = Studio([model], Limits())
         return studio, studio.draw(("here", "me"), tmp_path / "frame.png", [request])
 

@@ -19,6 +19,7 @@ from aid.config import FrameConfig, Precision, SamplerConfig, SourceConfig, to_j
 from aid.config.data import HELD_OUT, TRAIN
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from aid.ablate.drawing import MethodPredictor
@@ -60,6 +61,7 @@ def evaluate(
     guidance_interval: tuple[float, float] | None = None,
     static_threshold: float | None = None,
     states_from: str | None = None,
+    understand: bool = True,
     seed: int = 0,
     batch_size: int = 8,
     protocol: Literal["strict", "seer-legacy"] = "strict",
@@ -100,6 +102,8 @@ def evaluate(
         static_threshold: as for `aid predict`.
         states_from: as for `aid predict`; replay uses the states recorded with the rows, if they
             were written from the first frame or the words alone.
+        understand: as for `aid predict`; what is not understood is handed over as it is, and the
+            card says how often.
         seed: seed of the first video; each further video adds 1.
         batch_size: videos drawn at once; a seed gives the same video in any batch.
         protocol: as for `aid score`.
@@ -199,7 +203,7 @@ def evaluate(
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
     timed, textless, title, made_with = None, None, "no model", {"precision": precision}
-    autoencode = None
+    autoencode = loaded = None
     speed = out / SPEED if ranks.is_first else None
     if drawer is not None:
         timed = Timed(drawer, drawer.networks, speed)
@@ -211,7 +215,7 @@ def evaluate(
         make = partial(
             _predictor, model=model, backbone=backbone, device=chosen_device, data=source.folder,
             rows=rows, states_from=states_from, settings=settings, precision=precision,
-            offload=offload,
+            offload=offload, understand=understand,
         )  # fmt: skip
         loaded = make(predictor)
         sampler = loaded.sampler_with(
@@ -229,6 +233,8 @@ def evaluate(
         if states_from is not None:
             made_with["states"] = states_from
             title += f", states by {states_from}"
+        if loaded.understands:
+            made_with["understand"] = True
         if with_backbone:
             textless = Timed(_Drawn(make("backbone"), sampler, batch_size))
     mean = None
@@ -240,6 +246,7 @@ def evaluate(
         card = score(
             rows, source.place, timed, out=out, frames=settings.frames, textless=textless,
             autoencode=autoencode, judge=judge if judged else None, modes=modes, mean=mean,
+            understand=loaded.understand if loaded is not None and loaded.understands else None,
             more=training,
             seed=seed, batch_size=batch_size, made_with=made_with, title=title,
             protocol=choose_protocol(protocol, settings.frames.num_frames, settings.num_given),
@@ -522,6 +529,7 @@ def _check_recorded(rows: list["VideoRow"]) -> None:
 def _predictor(
     kind: str, *, model: str, backbone: str | None, device: str | None, data: Path, rows: list,
     settings: _Settings, states_from: str | None, precision: Precision, offload: bool,
+    understand: bool,
 ) -> "Predictor":  # fmt: skip
     """The model, or its bare backbone for so many frames."""
     from aid.conditioning.states import NoStateWriter
@@ -535,13 +543,17 @@ def _predictor(
     }  # fmt: skip
     if kind == "model" and states_from == RECORDED:
         writer = NoStateWriter()  # each row's own are handed over
-        return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
+        return Predictor.from_pretrained(
+            model, backbone, state_writer=writer, understand=understand, **loading
+        )
     if kind == "model":
         writer = state_writer_of(model, states_from, data / ANSWERS_FILE, device)
         one = settings.frames
         ask_about(writer, data, rows, FirstFrames(frames=one.frames, num_frames=one.num_frames,
                                             height=one.height, width=one.width))  # fmt: skip
-        return Predictor.from_pretrained(model, backbone, state_writer=writer, **loading)
+        return Predictor.from_pretrained(
+            model, backbone, state_writer=writer, understand=understand, **loading
+        )
     folder = backbone or find_model(model)[1]
     return Predictor.backbone_only(folder, num_frames=settings.frames.num_frames, **loading)
 
@@ -585,10 +597,19 @@ class _Drawn:
         """
         if self.predictor.num_given_frames == 1:
             given = [frames[0] if frames.ndim == 4 else frames for frames in given]
+        firsts = [frames[0] if frames.ndim == 4 else frames for frames in given]
+        read = [self._read(*one) for one in zip(firsts, instructions, strict=True)]
         return self.predictor.predict_many(
-            given, instructions, seeds, fps=fps, states=states, sampler=self.sampler,
+            given, read, seeds, fps=fps, states=states, sampler=self.sampler,
             batch_size=self.batch_size,
         )  # fmt: skip
+
+    def _read(self, frame: "np.ndarray", instruction: str) -> str:
+        """What the model reads for an instruction, which is handed over if it is not understood."""
+        try:
+            return self.predictor.understand(frame, instruction).instruction
+        except ValueError:
+            return instruction
 
 
 def _check_method(

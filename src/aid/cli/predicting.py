@@ -28,6 +28,7 @@ def predict(
     static_threshold: float | None = None,
     states: list[str] | None = None,
     states_from: str | None = None,
+    understand: bool = True,
     model: str = "tabletop",
     backbone: str | None = None,
     device: str | None = None,
@@ -65,6 +66,8 @@ def predict(
         states_from: who writes the states: tabletop-rules, none, vlm:MODEL, server:URL#MODEL,
             smollm2; by default the writer of the training data's states if it needs neither
             the network nor another model.
+        understand: find in free speech what the model can do, as the table-top does, and refuse
+            what it cannot; otherwise the model reads the words as they are.
         model: "tabletop", a checkpoint's folder, or one with `aid/` and `backbone/`.
         backbone: folder of the backbone, if it is not the model's own.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
@@ -93,6 +96,7 @@ def predict(
     from aid.models.devices import choose_device
     from aid.predict import Predictor, find_checkpoint, state_writer_of
     from aid.predict.frames import fit_given, read_given
+    from aid.worlds import ask_world, understanding_of
 
     choose_device(device)  # refuses one that is not there
 
@@ -100,13 +104,16 @@ def predict(
     number = info.model.condition.num_given_frames
     given = read_given([frame, *next_frames] if next_frames else frame, number, info.fps)
     writer = state_writer_of(model, states_from, device=device)
+    shown = fit_given(given[:1], height or info.height, width or info.width)[0]
+    understood = ask_world(
+        understanding_of(info.state_writer) if understand else None, shown, instruction
+    )
     if states is None:
-        shown = fit_given(given[:1], height or info.height, width or info.width)
-        ask_first(writer, [shown[0]], [instruction])
+        ask_first(writer, [shown], [understood.instruction])
     sizes = {name: size for name, size in (("height", height), ("width", width)) if size}
     predictor = Predictor.from_pretrained(
         model, backbone, device, state_writer=writer, precision=precision, offload=offload,
-        num_frames=num_frames, **sizes,
+        num_frames=num_frames, understand=understand, **sizes,
     )  # fmt: skip
     predictor.backbone.decode_chunk = decode_chunk
     sampler = predictor.sampler_with(
@@ -123,6 +130,8 @@ def predict(
             motion_bucket_id=motion_bucket_id, noise_aug_strength=noise_aug_strength,
             on_step=on_step,
         )  # fmt: skip
+    if prediction.understood is not None:
+        print(f"understood       {prediction.understood}")
     for state in prediction.states:
         print(f"state            {state}")
     print(f"time             {time.monotonic() - start:.1f} s")

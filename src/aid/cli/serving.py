@@ -20,6 +20,7 @@ def web(
     password_file: Path | None = None,
     names: str = "",
     states_from: str | None = None,
+    understand: bool = True,
     device: str | None = None,
     precision: Precision = "float32",
     offload: bool = False,
@@ -41,6 +42,7 @@ def web(
             that of a proxy; it always answers to its address and its machine's name.
         states_from: who says the states of model and rival, as for `aid predict`; without one,
             visitors write them where the checkpoint's own writer cannot be used.
+        understand: as for `aid predict`.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
         offload: as for `aid predict`.
@@ -61,7 +63,9 @@ def web(
     def open_studio() -> object:
         from aid.web.studio import Model, Studio
 
-        computing = {"device": device, "precision": precision, "offload": offload}
+        computing = {
+            "device": device, "precision": precision, "offload": offload, "understand": understand
+        }  # fmt: skip
         models = [Model.load(model, backbone, states_from=states_from, **computing)]
         if rival is not None:
             models.append(Model.load(rival, rival_backbone, states_from=states_from, **computing))

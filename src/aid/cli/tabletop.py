@@ -45,6 +45,7 @@ def make(
     seed: int = 0,
     num_workers: int | None = None,
     shadows: bool = False,
+    wordings: Literal["simple", "train", "held_out"] = "simple",
 ) -> None:
     """Makes videos of the built-in table-top world. Run again, it resumes where it stopped.
 
@@ -56,6 +57,8 @@ def make(
         seed: data sets of different seeds share no scene.
         num_workers: processes; by default one per core.
         shadows: cast shadows, several times slower.
+        wordings: of the instructions: the three simplest of each kind of task, all that may be
+            trained on, or three others that no model is trained on.
     """
     from aid.tabletop.world.generate import generate
 
@@ -64,7 +67,7 @@ def make(
         raise ValueError("no split was chosen. Give a number of scenes: --scenes.train 1000")
     generate(
         out, splits=splits, size=size, num_frames=num_frames, seed=seed,
-        num_workers=num_workers, shadows=shadows,
+        num_workers=num_workers, shadows=shadows, wordings=wordings,
     )  # fmt: skip
     print(out)
 
@@ -187,6 +190,7 @@ def demo(
     num_steps: int | None = None,
     seed: int = 0,
     states_from: str | None = None,
+    understand: bool = True,
     device: str | None = None,
     precision: Precision = "float32",
     offload: bool = False,
@@ -201,6 +205,7 @@ def demo(
         num_steps: sampling steps.
         seed: of every video.
         states_from: as for `aid predict`.
+        understand: as for `aid predict`.
         device: cpu, cuda, cuda:1, mps or xpu; by default an accelerator, else the CPU.
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
         offload: as for `aid predict`.
@@ -220,8 +225,9 @@ def demo(
     if isinstance(writer, UnavailableStateWriter):
         writer.write([], [])
     predictor = Predictor.from_pretrained(
-        model, backbone, device, state_writer=writer, precision=precision, offload=offload
-    )
+        model, backbone, device, state_writer=writer, precision=precision, offload=offload,
+        understand=understand,
+    )  # fmt: skip
     print(predictor.describe(predictor.sampler_with(num_steps)))
     with progress_bar("sampling") as on_step:
         make_demo(predictor, out, frames, num_steps=num_steps, seed=seed, on_step=on_step)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from aid.config import FrameConfig
 from aid.evaluate.card import ScoreCard
@@ -34,6 +35,7 @@ from aid.metrics.protocol import Protocol, choose_protocol
 from aid.metrics.videos import VideoSet
 from aid.types import VideoRow
 from aid.video import NoteCounter, remove_leftovers, whole_file
+from aid.worlds import Understand
 
 REAL = "real videos"
 TEXTLESS = "the backbone alone, without words"
@@ -60,6 +62,7 @@ def evaluate(
     out: Path,
     frames: FrameSettings | None = None,
     textless: Predict | None = None,
+    understand: Understand | None = None,
     autoencode: Autoencode | None = None,
     judge: Judge | None = None,
     modes: Sequence[str] = ("true",),
@@ -94,6 +97,8 @@ def evaluate(
         frames: which frames of the rows, at which size; None takes whole videos with the first
             row's number of frames and size.
         textless: the model's backbone without words, as a further set.
+        understand: what the model reads for an instruction, if `predict` puts it into other words;
+            only for the record.
         autoencode: encodes and decodes with the backbone's autoencoder, as a further set.
         judge: reads what a video shows, for the rows that it can judge.
         modes: the instructions that the model gets: "true", the row's; "shuffled", that of another
@@ -174,7 +179,7 @@ def evaluate(
         _predict_share(videos_of, cases, sets, predictions, batch_size, ranks, on_video)
     if not ranks.is_first:
         return None
-    tally = _Tally(names=names, titles=titles, judge=judge)
+    tally = _Tally(names=names, titles=titles, judge=judge, understand=understand)
     for start in range(0, len(cases), batch_size):
         batch = cases[start : start + batch_size]
         found = videos_of(batch)
@@ -187,6 +192,8 @@ def evaluate(
             f"{unjudged} of {len(cases)} rows do not state what {judge.name} needs, so they are "
             "scored without it."
         )
+
+    notes += [*_wordings(cases), *tally.understanding_notes()]
 
     def video_set(title: str, path_of: Callable[[Case], Path]) -> VideoSet:
         return VideoSet(title=title, paths={case.row.id: path_of(case) for case in cases})
@@ -225,6 +232,12 @@ def evaluate(
     )  # fmt: skip
     _write(out, card, tally)
     return card
+
+
+def _wordings(cases: Sequence[Case]) -> list[str]:
+    """A note on the group of wordings, if the rows name one."""
+    groups = sorted({str(case.row.world.get("wordings", "")) for case in cases} - {""})
+    return [f"Wordings of the instructions: {', '.join(groups)}."] if groups else []
 
 
 def _whole_videos(row: VideoRow) -> FrameSettings:
@@ -270,6 +283,7 @@ class _Tally:
     names: list[str]
     titles: dict[str, str]
     judge: Judge | None
+    understand: Understand | None = None
     num_judged: int = 0
     verdicts: dict[str, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
     videos: list[dict[str, Any]] = field(default_factory=list)
@@ -288,7 +302,7 @@ class _Tally:
                 other_row = case.other_row if name == self.titles["shuffled"] else None
                 verdict = self.judge.judge(row, given_frame, video, other_row)
                 self.verdicts[name].append(verdict)
-            self.videos.append(self._record(name, case, verdict))
+            self.videos.append(self._record(name, case, given_frame, verdict))
             if name != COPIED:
                 label = self._label(name, case, verdict)
                 caption = f"real: {row.instruction}" if name == REAL else label
@@ -304,12 +318,37 @@ class _Tally:
             return {}
         return {name: self.judge.scores(self.verdicts[name]) for name in self.names}
 
+    def understanding_notes(self) -> list[str]:
+        """How many instructions the model read in other words, and how many were not understood."""
+        told = [one for one in self.videos if "understood" in one]
+        other = [one for one in told if one["understood"] not in (None, one["given_instruction"])]
+        lost = [one for one in told if one["understood"] is None]
+        notes = []
+        if other:
+            notes.append(
+                f"{len(other)} of {len(told)} instructions were put into other words for the "
+                f"model: {other[0]['given_instruction']!r} was understood as "
+                f"{other[0]['understood']!r}."
+            )
+        if lost:
+            notes.append(
+                f"{len(lost)} of {len(told)} instructions were not understood and handed over as "
+                f"they are. The first: {lost[0]['not_understood']}"
+            )
+        return notes
+
     def _given_instruction(self, name: str, case: Case) -> str | None:
         """The instruction that the model got for a video of this set; None without a model."""
         given = {self.titles[mode]: words for mode, words in case.instructions.items()}
         return given.get(name)
 
-    def _record(self, name: str, case: Case, verdict: Verdict | None) -> dict[str, Any]:
+    def _record(
+        self,
+        name: str,
+        case: Case,
+        given_frame: UInt8[np.ndarray, "H W 3"],
+        verdict: Verdict | None,
+    ) -> dict[str, Any]:
         """The entry of one video in report.json."""
         entry = {
             "set": name,
@@ -319,6 +358,11 @@ class _Tally:
             "seed": case.seed,
             "fps": case.real.fps,
         }
+        if self.understand is not None and (said := entry["given_instruction"]):
+            try:
+                entry["understood"] = self.understand(given_frame, said).instruction
+            except ValueError as error:
+                entry |= {"understood": None, "not_understood": str(error)}
         if verdict is not None:
             entry |= {"shown": verdict.shown, "is_obeyed": verdict.is_obeyed, **verdict.facts}
         return entry

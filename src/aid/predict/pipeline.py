@@ -31,11 +31,13 @@ OnStepEnd = Callable[["AIDPipeline", int, int, dict[str, Any]], Any]
 class AIDPipelineOutput(BaseOutput):
     """`frames[i]` is video i: a list of PIL images, or uint8 `f H W 3`.
 
-    `states[i]` are the states that the model read.
+    `instructions[i]` is the instruction that the model read, as it was understood, and `states[i]`
+    are its states.
     """
 
     frames: list[list[Image.Image]] | list[np.ndarray]
     states: list[list[str]]
+    instructions: list[str]
 
 
 class AIDPipeline(DiffusionPipeline):
@@ -72,7 +74,8 @@ class AIDPipeline(DiffusionPipeline):
                 on the Hugging Face Hub.
             backbone: a folder or a name; None as for `Predictor.from_pretrained`.
             torch_dtype: of the frozen weights and their arithmetic.
-            settings: more of `Predictor.from_pretrained`: `height`, `num_frames`, `state_writer`...
+            settings: more of `Predictor.from_pretrained`: `height`, `num_frames`, `state_writer`,
+                `understand`...
 
         Raises:
             ValueError: something is missing, damaged or of another backbone.
@@ -153,8 +156,8 @@ class AIDPipeline(DiffusionPipeline):
             callback_on_step_end: called as in diffusers with (pipeline, step, steps left, {}).
 
         Raises:
-            ValueError: the numbers of frames and instructions differ, a video lacks given frames,
-                or a number is out of range.
+            ValueError: the numbers of frames and instructions differ, an instruction was not
+                understood, a video lacks given frames, or a number is out of range.
         """
         instructions = [instruction] if isinstance(instruction, str) else list(instruction)
         frames = self._each(image)
@@ -167,6 +170,8 @@ class AIDPipeline(DiffusionPipeline):
             )
         height, width = self.predictor.height, self.predictor.width
         pixels = [fit_given(self.predictor.read_given(one), height, width) for one in frames]
+        firsts = zip((given[0] for given in pixels), instructions, strict=True)
+        instructions = [self.predictor.understand(*one).instruction for one in firsts]
         if states is None:
             states = self.predictor.write_states([given[0] for given in pixels], instructions)
         times = [i for i in range(len(instructions)) for _ in range(num_videos_per_prompt)]
@@ -198,7 +203,11 @@ class AIDPipeline(DiffusionPipeline):
             )
         if output_type == "pil":
             videos = [[Image.fromarray(frame) for frame in video] for video in videos]
-        return AIDPipelineOutput(frames=videos, states=[list(states[i]) for i in times])
+        return AIDPipelineOutput(
+            frames=videos,
+            states=[list(states[i]) for i in times],
+            instructions=[instructions[i] for i in times],
+        )
 
     def _each(self, image: Given | Sequence[Given]) -> list[Given]:
         """The given frames of each video; K single pictures are those of one video."""

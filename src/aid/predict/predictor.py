@@ -34,6 +34,7 @@ from aid.predict.sampling import (
     text_tokens,
 )
 from aid.video import contact_sheet, to_float, to_uint8, write_gif, write_mp4, write_png
+from aid.worlds import Understand, Understood, ask_world, understanding_of
 
 SUFFIXES = (".mp4", ".gif", ".png")
 Video = UInt8[np.ndarray, "f H W 3"]
@@ -61,6 +62,8 @@ class Prediction:
     seed: int
     sampler: SamplerConfig
     fps: float
+    understood: Understood | None = None
+    """What a world understood and the model read; None if the model read the instruction itself."""
 
     @property
     def frames(self) -> Video:
@@ -111,6 +114,8 @@ class Predictor:
         keep_given_frames: whether a video starts with the given frames themselves instead of the
             model's rendering of them. Choice: they are known, so a prediction should show them.
         info: the checkpoint's, for `describe`.
+        understand: puts an instruction into words that the model knows (`aid.worlds`); None hands
+            instructions over as they are.
 
     Raises:
         ValueError: the networks cannot process this size.
@@ -128,6 +133,7 @@ class Predictor:
         fps: float = DEFAULT_FPS,
         keep_given_frames: bool = True,
         info: CheckpointInfo | None = None,
+        understand: Understand | None = None,
     ) -> None:
         require_size(height, width, denoiser.config.num_frames)
         side = backbone.down_scaling * 2 ** (len(denoiser.unet.config.block_out_channels) - 1)
@@ -140,6 +146,7 @@ class Predictor:
         self.state_writer, self.info = state_writer, info
         self.height, self.width, self.fps = height, width, fps
         self.keep_given_frames = keep_given_frames
+        self._understand = understand
         self.encodings = FrameEncodings()
 
     @classmethod
@@ -153,6 +160,7 @@ class Predictor:
         precision: str = "float32",
         offload: bool = False,
         num_frames: int | None = None,
+        understand: bool = True,
         **settings: int | float | bool,
     ) -> "Predictor":
         """Loads a checkpoint on its backbone.
@@ -167,6 +175,8 @@ class Predictor:
             offload: whether frozen networks stay in the CPU's memory and use the device one at a
                 time.
             num_frames: of a video; None takes that of the training videos.
+            understand: whether the world that the checkpoint's states are from (`aid.worlds`) finds
+                in free speech what the model can do; otherwise the model reads what was said.
             settings: `height`, `width`, `fps`, `keep_given_frames` of the `Predictor`; the first
                 three are otherwise those of the training data.
 
@@ -179,7 +189,10 @@ class Predictor:
         known = {"height": info.height, "width": info.width, "fps": info.fps}
         place(parts, denoiser, chosen, offload)
         writer = state_writer or default_state_writer(info)
-        return cls(parts, denoiser, info.sampler, writer, info=info, **known | settings)
+        listen = understanding_of(info.state_writer) if understand else None
+        return cls(
+            parts, denoiser, info.sampler, writer, info=info, understand=listen, **known | settings
+        )
 
     @classmethod
     def backbone_only(
@@ -250,8 +263,8 @@ class Predictor:
             on_preview: called after each step with a function that decodes the current estimate.
 
         Raises:
-            ValueError: the instruction is empty, the frame cannot be read, the number of frames is
-                wrong, states are missing, or a number is out of range.
+            ValueError: the instruction is empty or was not understood, the frame cannot be read,
+                the number of frames is wrong, states are missing, or a number is out of range.
         """
         text = checked_instruction(instruction, self.denoiser.reads_text)
         if num_videos < 1:
@@ -259,14 +272,16 @@ class Predictor:
         read = self.read_given(frame)
         warn_if_fitted(read[0], self.height, self.width)
         given = fit_given(read, self.height, self.width)
+        understood = self.understand(given[0], text)
         writer = "caller" if states is not None else self.state_writer.name
         if states is None:
-            states = self.states_for(given[0], text)
+            states = self.states_for(given[0], understood.instruction)
         sampler = self.sampler_with(
             num_steps, image_guidance, text_guidance, guidance_interval, static_threshold
         )
         videos = self.predict_many(
-            [given] * num_videos, [text] * num_videos, range(seed, seed + num_videos),
+            [given] * num_videos, [understood.instruction] * num_videos,
+            range(seed, seed + num_videos),
             states=[states] * num_videos, sampler=sampler, on_step=on_step, on_preview=on_preview,
             motion_bucket_id=_each(motion_bucket_id, num_videos),
             noise_aug_strength=_each(noise_aug_strength, num_videos),
@@ -274,6 +289,7 @@ class Predictor:
         return Prediction(
             videos=videos, given=given, instruction=instruction, states=states,
             state_writer=writer, seed=seed, sampler=sampler, fps=self.fps,
+            understood=understood if self.understands else None,
         )  # fmt: skip
 
     def predict_many(
@@ -298,7 +314,8 @@ class Predictor:
         Args:
             frames: of each video, as `read_given` takes them: uint8 `H W 3`, or `k H W 3` for a
                 model of k given frames.
-            instructions: "" stands for none.
+            instructions: as the model reads them (`understand` puts free speech into such words);
+                "" stands for none.
             seeds: one for each video.
             states: of each video; None calls the state writer.
             fps: of each video, for a model without `condition.fps`; None takes the predictor's.
@@ -361,6 +378,24 @@ class Predictor:
             ValueError: the frames cannot be read, or their number is wrong.
         """
         return read_given(frame, self.num_given_frames, self.fps)
+
+    def understand(self, frame: UInt8[np.ndarray, "H W 3"], instruction: str) -> Understood:
+        """What the model is to read for an instruction; the instruction itself without a world.
+
+        Args:
+            frame: the first given frame, at any size.
+            instruction: what somebody said; "" stands for none.
+
+        Raises:
+            ValueError: it was not understood, or it asks for what the frame does not show.
+        """
+        fitted = fit_given([frame], self.height, self.width)[0]
+        return ask_world(self._understand, fitted, instruction)
+
+    @property
+    def understands(self) -> bool:
+        """Whether a world puts instructions into words that the model knows."""
+        return self._understand is not None
 
     def states_for(self, frame: UInt8[np.ndarray, "H W 3"], instruction: str) -> list[str]:
         """The state writer's states of one video; edited ones can be given as `states`.

@@ -57,9 +57,10 @@ def make_demo(
 
         start = time.monotonic()
         pixels, number = read_image(frame.path), len(frame.instructions)
+        understood = [predictor.understand(pixels, said) for said in frame.instructions]
         videos = predictor.predict_many(
             [pixels] * number,
-            frame.instructions,
+            [one.instruction for one in understood],
             [seed] * number,
             sampler=sampler,
             batch_size=number,
@@ -71,6 +72,9 @@ def make_demo(
 
         sheets.append(titled_sheet(title, frame.instructions, videos, predictor.fps))
         _write(out, frame, videos, sheets[-1], predictor.fps)
+        for said, one in zip(frame.instructions, understood, strict=True):
+            if one.instruction != said:
+                print(f"understood       {said!r} as {one}")
         print(f"{number} videos, {seconds:.1f} s each")
     overall = out / "demo.png"
     write_png(overall, _stacked(sheets))

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from aid.tabletop import ASSETS, EXTRACTOR, STATE_WRITER
-from aid.worlds import World
+from aid.worlds import Understood, World
 
 
 def _rules() -> Any:
@@ -29,6 +32,14 @@ def _judge() -> Any:
     return TabletopJudge()
 
 
+def _understand(frame: UInt8[np.ndarray, "H W 3"], instruction: str) -> Understood:
+    from aid.tabletop.language import understand
+    from aid.tabletop.reader.items import items_in
+
+    found = understand(instruction, items_in(frame))
+    return Understood(instruction=found.sentence, notes=found.notes)
+
+
 def _has_made(facts: Mapping[str, Any]) -> bool:
     return {"items", "camera"} <= facts.keys()
 
@@ -40,5 +51,6 @@ TABLETOP = World(
     state_writers={STATE_WRITER: _rules},
     extractors={EXTRACTOR: _extractor},
     judge=_judge,
+    understand=_understand,
     has_made=_has_made,
 )

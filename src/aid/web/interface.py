@@ -128,6 +128,7 @@ def _facts(videos: list[VideoRequest], result: Result) -> list[dict[str, Any]]:
             "caption": video.caption or video.instruction,
             "model": video.model.name,
             "instruction": prediction.instruction,
+            "understood": prediction.understood and str(prediction.understood),
             "states": prediction.states,
             "state_writer": prediction.state_writer,
             "settings": asdict(video.settings),

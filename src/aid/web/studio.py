@@ -26,7 +26,7 @@ from aid.video.confined import Cancelled, readers
 from aid.web.limits import Limits, Settings
 from aid.web.queue import Queue, Ticket, Visitor
 from aid.web.uploads import Uploads
-from aid.worlds import FirstFrame
+from aid.worlds import FirstFrame, Understood
 
 PREVIEW_FRAMES = 4
 PREVIEW_EVERY = 0.7
@@ -61,6 +61,7 @@ class Model:
         states_from: str | None = None,
         precision: Precision = "float32",
         offload: bool = False,
+        understand: bool = True,
     ) -> "Model":
         """The checkpoint of that name or folder, its states by the writer `states_from`.
 
@@ -73,6 +74,7 @@ class Model:
             state_writer=state_writer_of(name, states_from, device=device),
             precision=precision,
             offload=offload,
+            understand=understand,
         )
         folder = Path(name).resolve()
         # Visitors read the name, so it is never the whole path.
@@ -182,14 +184,16 @@ class Studio:
             visitor: as for `given`.
 
         Raises:
-            ValueError: the writer needs a frame and there is none, or it cannot be read.
+            ValueError: the writer needs a frame and there is none, it cannot be read, or the
+                instruction was not understood.
         """
         predictor = self.first.predictor
         if predictor.state_writer.sees == "text":
             frame = np.zeros((predictor.height, predictor.width, 3), np.uint8)
         else:
             frame = self.given(path, self.first, visitor)[0]
-        return predictor.states_for(frame, instruction)
+        understood = predictor.understand(frame, instruction)
+        return predictor.states_for(frame, understood.instruction)
 
     def draw(
         self, visitor: Visitor, frame: Path | None, requests: list[VideoRequest]
@@ -255,12 +259,19 @@ class Studio:
                     )
                     for model in {one.model.name: one.model for one in requests}.values()
                 }
+                understood = [
+                    one.model.predictor.understand(given[one.model.name][0], one.instruction)
+                    for one in requests
+                ]
                 self.queue.line_up(ticket)
                 while not self.queue.wait(ticket, STATUS_EVERY):
                     _raise_if_cancelled(ticket)
                     tell(Status(ahead=self.queue.ahead(ticket)))
                 step = _Steps(ticket, sum(one.settings.num_steps for one in requests), tell)
-                predictions = [_predict(one, given[one.model.name], step) for one in requests]
+                predictions = [
+                    _predict(one, words, given[one.model.name], step)
+                    for one, words in zip(requests, understood, strict=True)
+                ]
             _raise_if_cancelled(ticket)
             tell(Result(predictions=predictions, notes=list(dict.fromkeys(notes))))
         except Cancelled:
@@ -300,18 +311,21 @@ def _raise_if_cancelled(ticket: Ticket) -> None:
 
 
 def _predict(
-    request: VideoRequest, given: UInt8[np.ndarray, "k H W 3"], on_step: Callable[[Look], None]
+    request: VideoRequest,
+    understood: Understood,
+    given: UInt8[np.ndarray, "k H W 3"],
+    on_step: Callable[[Look], None],
 ) -> Prediction:
     """One video, as `Predictor` draws it; unlike there, no instruction at all is allowed."""
     predictor, settings, states = request.model.predictor, request.settings, request.states
     if states is None:
-        states = predictor.states_for(given[0], request.instruction)
+        states = predictor.states_for(given[0], understood.instruction)
     sampler = predictor.sampler_with(
         settings.num_steps, settings.image_guidance, settings.text_guidance
     )
     videos = predictor.predict_many(
         [given],
-        [request.instruction],
+        [understood.instruction],
         [settings.seed],
         states=[states],
         sampler=sampler,
@@ -326,6 +340,7 @@ def _predict(
         seed=settings.seed,
         sampler=sampler,
         fps=predictor.fps,
+        understood=understood if predictor.understands else None,
     )
 
 

@@ -214,9 +214,10 @@ def sheet_of(captions: Sequence[str], predictions: Sequence[Prediction], folder:
 def facts_of(prediction: Prediction) -> str:
     """How a video was drawn, in a line."""
     sampler = prediction.sampler
+    said = f"Understood: {prediction.understood}. " if prediction.understood else ""
     where = "" if sampler.guidance_interval == (0, inf) else f" (only at {sampler.guided_at})"
     return (
-        f"{sampler.num_steps} steps, s_V {sampler.image_guidance:g}, s_T "
+        f"{said}{sampler.num_steps} steps, s_V {sampler.image_guidance:g}, s_T "
         f"{sampler.text_guidance:g}{where}, seed {prediction.seed}; states by "
         f"{prediction.state_writer}."
     )
