@@ -65,7 +65,9 @@ def draw_videos(
         shape = list(drawn.shape) if isinstance(drawn, Tensor) else type(drawn).__name__
         raise ValueError(f"method {name!r} must draw videos {list(wanted)}, got {shape}.")
     if not bool(drawn.isfinite().all()):
-        raise ValueError(f"method {name!r} drew a video with values that are not finite.")
+        raise ValueError(
+            f"method {name!r} drew a video with values that are not finite. Correct its draw."
+        )
     return drawn.float()
 
 

@@ -264,7 +264,8 @@ class _Run:
         value = self.loss(stage, 0)
         if not bool(value.isfinite()):
             raise ValueError(
-                f"method {self.name!r}: the first loss of stage {stage!r} is {value.item():g}."
+                f"method {self.name!r}: the first loss of stage {stage!r} is {value.item():g}. "
+                "Correct its loss."
             )
         if not value.requires_grad:
             raise ValueError(

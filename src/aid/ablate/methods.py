@@ -107,7 +107,10 @@ def make_method(name: str, sizes: Sizes, seed: int) -> Method:
                 "says."
             )
     if not isinstance(made.network, nn.Module):
-        raise ValueError(f"method {name!r}: its network must be a torch.nn.Module.")
+        raise ValueError(
+            f"method {name!r}: its network must be a torch.nn.Module, got "
+            f"{type(made.network).__name__}."
+        )
     shares = dict(made.stages)
     if not shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > TOLERANCE:
         raise ValueError(

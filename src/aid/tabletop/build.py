@@ -2,7 +2,7 @@
 
 Each stage is a public command in a process of its own, which resumes where it was stopped. So the
 whole is resumed by giving the same command again, and any stage can be repeated by hand from
-`build.json`, which lists the commands with the seconds that they took.
+`build.json`, which lists the commands with the seconds that they took since they were last started.
 """
 
 import json
@@ -47,7 +47,8 @@ def stages(
         out: folder of everything that is made.
         recipes: folder with backbone.yaml, aid.yaml and aid_coarse.yaml.
         seed: of the data and of every training.
-        share: of the scenes and of the steps; 1 is the recipe, 0.01 a rehearsal.
+        share: of the scenes (at least 20 of each split) and of the steps (at least 4 of each
+            loop); 1 is the recipe, 0.01 a rehearsal.
         precision: arithmetic of the trainings.
         device: as for `choose_device`.
     """

@@ -152,3 +152,8 @@ def test_blurred_frames_are_less_sharp():
     frames = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert sharpness(frames, frames) == pytest.approx(1)
     assert sharpness(torch.nn.functional.avg_pool2d(frames, 3, 1, 1), frames) < 0.6
+
+
+def test_crops_that_are_no_whole_patches_are_refused():
+    with pytest.raises(ValueError, match=r"crop must be a multiple of 8, got 60\. Try 64"):
+        AutoencoderConfig(crop=60)

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from diffusers import StableVideoDiffusionPipeline
 from PIL import Image
 
-from aid.data.manifest import read_manifest
+from aid.data.manifest import read_manifest, write_manifest
 from aid.models.backbone import PARTS, backbone_hash, load_backbone
 from aid.tabletop.pretrain.autoencoder import train_autoencoder
 from aid.tabletop.pretrain.clip import train_clip
@@ -142,3 +143,18 @@ def test_a_longer_stride_tells_the_unet_fewer_frames_a_second(encoded, runs, tin
         assert torch.equal(loss, video_loss(unet, encoded, chosen, stage, seed=0, step=0)[0])
     assert told[0] == (2, [[1, 127], [1, 127]])  # 4 / 2 - 1 frames a second
     assert told[2] == (4, [[3, 127], [3, 127]])
+
+
+def test_videos_with_fewer_frames_than_a_window_are_refused(play, tiny_pretrain, tmp_path):
+    config = replace(tiny_pretrain.autoencoder, window=5)
+    with pytest.raises(ValueError, match=r"4 frames of 32 x 32 pixels .* windows of 5 frames"):
+        train_autoencoder(play, tmp_path, tmp_path / "run", config, tiny_pretrain.autoencoder_loop)
+
+
+def test_videos_without_words_cannot_train_the_towers(play, tiny_pretrain, tmp_path):
+    rows = [row for row in read_manifest(play) if row.world["look"] != "standard"]
+    write_manifest(tmp_path, rows)
+    with pytest.raises(ValueError, match=r"no video of .* is in the standard look"):
+        train_clip(
+            tmp_path, tmp_path, tmp_path / "run", tiny_pretrain.clip, tiny_pretrain.clip_loop
+        )

@@ -154,6 +154,9 @@ def train_autoencoder(
     Args:
         device: as for `choose_device`.
         precision: of the decoder's forward pass.
+
+    Raises:
+        ValueError: too few videos, or they have too few frames or no whole number of patches.
     """
     accelerator = make_accelerator(device, precision)
     rows = read_manifest(data)
@@ -161,6 +164,13 @@ def train_autoencoder(
     others, chosen = held_out_of(len(rows), NUM_HELD_OUT)
     videos = load_videos(data, [rows[i] for i in others])
     held_out = load_videos(data, [rows[i] for i in chosen])[:, ::3]
+    frames, _, height, width = videos.shape[1:]
+    if frames < config.window or height % PATCH or width % PATCH:
+        raise ValueError(
+            f"videos of {frames} frames of {height} x {width} pixels hold no windows of "
+            f"{config.window} frames, or no whole patches of {PATCH} x {PATCH} pixels. Make other "
+            "videos (aid tabletop make --size 128), or set a smaller autoencoder.window."
+        )
     torch.manual_seed(loop.seed)
     vae = build_autoencoder(config)
     fit_encoder(vae, videos, config)

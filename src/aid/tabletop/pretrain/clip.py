@@ -62,9 +62,18 @@ def train_clip(
     device: str | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Trains both towers; writes image_encoder, feature_extractor, text_encoder and tokenizer."""
+    """Trains both towers; writes image_encoder, feature_extractor, text_encoder and tokenizer.
+
+    Raises:
+        ValueError: no video is in the standard look.
+    """
     accelerator = make_accelerator(device, precision)
     rows = [row for row in read_manifest(data) if row.world.get("look") == "standard"]
+    if not rows:
+        raise ValueError(
+            f"no video of {str(data)!r} is in the standard look, the only one that has words. Add "
+            "the split play: aid tabletop make --scenes.play 1000"
+        )
     ends = load_videos(data, rows, frames=[0, -1])
     texts = [sentences_about(row) for row in rows]
     num_held_out = max(1, len(rows) // 20)

@@ -26,7 +26,7 @@ class AutoencoderConfig:
     crop: int = 64
     """Height and width of the squares that the decoder is trained on, a multiple of 8."""
     num_videos: int = 3000
-    """Number of videos that the autoencoder is trained on, evenly spread over the data set."""
+    """Most videos that the autoencoder reads: every n-th of the data set."""
     adversarial_weight: float = 0.005
     """Loss weight of a small discriminator, which keeps edges sharp; 0 leaves it out."""
     adversarial_from: int = 1000
@@ -40,6 +40,8 @@ class AutoencoderConfig:
             window=(1, 4096), crop=(8, LARGEST_SIDE), num_videos=(1, 10**9),
             adversarial_weight=(0, 10), adversarial_from=(0, 10**9),
         )  # fmt: skip
+        if self.crop % 8:
+            raise ValueError(f"autoencoder.crop must be a multiple of 8, got {self.crop}. Try 64.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +160,12 @@ class PretrainConfig:
     sigma_max: float = 60.0
     """Highest noise level of the saved scheduler; SVD's 700 is for far larger latents."""
     autoencoder_loop: LoopConfig = field(default_factory=LoopConfig)
-    """The decoder's training; a batch counts pairs of neighbouring frames."""
+    """The decoder's training; a batch counts windows of `window` frames."""
     clip_loop: LoopConfig = field(default_factory=LoopConfig)
     """The CLIP pair's training; a batch counts image-text pairs."""
     words: WordStageConfig = field(default_factory=WordStageConfig)
     """Further training of the text tower, which separates the words."""
     coarse: VideoStageConfig = field(default_factory=lambda: VideoStageConfig(frame_stride=2))
-    """The UNet's first stage, on every second frame."""
+    """The UNet's first stage, on few frames of each video."""
     fine: VideoStageConfig = field(default_factory=VideoStageConfig)
-    """The UNet's second stage, on all frames; it continues the first."""
+    """The UNet's second stage, on more frames; it continues the first."""
