@@ -5,8 +5,8 @@ HARDWARE two CPU cores
 TIME     half a second a video
 
 For each data set or folder of video files: PSNR in dB of the linear inverse, if the autoencoder
-has one, and of the decoder, and sharpness relative to the real frames (mean size of neighbouring
-pixels' differences). Files are cropped to a square and resized; 16 frames of each are read.
+has one, and of the decoder, and the gradient ratio (mean size of neighbouring pixels' differences,
+relative to the real frames). Files are cropped to a square and resized; 16 frames of each are read.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch
 from PIL import Image, ImageOps
 
 from aid.models.backbone import load_backbone
-from aid.tabletop.pretrain.autoencoder import psnr, sharpness
+from aid.tabletop.pretrain.autoencoder import gradient_ratio, psnr
 from aid.video import read_video
 
 
@@ -52,11 +52,11 @@ def main() -> None:
         decoded = [vae.decode(z, num_frames=len(z)).sample for z in latents]
         frames = torch.cat(real)
         line = f"{folder}: {len(real)} videos, decoder {psnr(torch.cat(decoded), frames):.2f} dB"
-        line += f", sharpness {sharpness(torch.cat(decoded), frames):.3f}"
+        line += f", gradient ratio {gradient_ratio(torch.cat(decoded), frames):.3f}"
         if hasattr(vae, "linear_inverse"):
             linear = torch.cat([vae.linear_inverse(z) for z in latents])
             line += f"; linear inverse {psnr(linear, frames):.2f} dB"
-            line += f", sharpness {sharpness(linear, frames):.3f}"
+            line += f", gradient ratio {gradient_ratio(linear, frames):.3f}"
         print(line, flush=True)
 
 

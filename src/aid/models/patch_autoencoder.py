@@ -153,7 +153,17 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     def encode(
         self, x: Float[Tensor, "n 3 H W"], return_dict: bool = True
     ) -> AutoencoderKLOutput | tuple[DiagonalGaussianDistribution]:
-        """The distribution of the latents of frames in [-1, 1]; H and W are multiples of 8."""
+        """The distribution of the latents of frames in [-1, 1].
+
+        Raises:
+            ValueError: height or width is not a multiple of 8.
+        """
+        side = self.mean.shape[-1]
+        if x.shape[-2] % side or x.shape[-1] % side:
+            raise ValueError(
+                f"frames of {x.shape[-2]} x {x.shape[-1]} pixels cannot be encoded: height and "
+                f"width must be multiples of {side}. Crop or resize them."
+            )
         z = self.encoder(x)
         moments = torch.cat([z, torch.full_like(z, LOG_VARIANCE)], dim=1)
         posterior = DiagonalGaussianDistribution(moments)

@@ -11,9 +11,9 @@ from aid.tabletop.pretrain.autoencoder import (
     as_patches,
     decoder_loss,
     fit_encoder,
+    gradient_ratio,
     principal_components,
     psnr,
-    sharpness,
 )
 from aid.tabletop.pretrain.config import AutoencoderConfig
 from aid.tabletop.pretrain.frames import as_floats
@@ -117,6 +117,16 @@ def test_the_losses_of_decoder_and_discriminator_do_not_touch_each_other():
     assert all(p.grad is not None for p in network.parameters())
 
 
+def test_the_discriminator_keeps_nothing_that_a_saved_state_does_not_hold():
+    network = Discriminator(width=8)
+    assert list(network.buffers()) == []
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    largest = torch.linalg.matrix_norm(network[2].weight.flatten(1), ord=2)
+    assert float(largest) == pytest.approx(1, abs=1e-5)
+
+
 def test_crops_hold_whole_patches_of_the_videos():
     at = torch.arange(32, dtype=torch.uint8)
     frames = torch.stack([at[:, None].expand(32, 32), at.expand(32, 32), at.expand(32, 32)])
@@ -127,6 +137,11 @@ def test_crops_hold_whole_patches_of_the_videos():
     corners = made[:, 0, :2, 0, 0]
     assert set((corners % PATCH).flatten().tolist()) == {0}
     assert len(corners.unique(dim=0)) > 3
+
+
+def test_frames_that_are_no_whole_patches_are_refused():
+    with pytest.raises(ValueError, match="60 x 64 pixels .* multiples of 8"):
+        PatchAutoencoder(latent_channels=4).encode(torch.zeros(1, 3, 60, 64))
 
 
 def test_widths_that_do_not_fit_are_refused():
@@ -148,10 +163,10 @@ def test_psnr_of_a_known_error():
     assert psnr(frames + 0.2, frames) == pytest.approx(20, abs=1e-4)
 
 
-def test_blurred_frames_are_less_sharp():
+def test_blurred_frames_have_smaller_gradients():
     frames = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert sharpness(frames, frames) == pytest.approx(1)
-    assert sharpness(torch.nn.functional.avg_pool2d(frames, 3, 1, 1), frames) < 0.6
+    assert gradient_ratio(frames, frames) == pytest.approx(1)
+    assert gradient_ratio(torch.nn.functional.avg_pool2d(frames, 3, 1, 1), frames) < 0.6
 
 
 def test_crops_that_are_no_whole_patches_are_refused():

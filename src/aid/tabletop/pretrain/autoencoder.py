@@ -22,7 +22,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from aid.config import LoopConfig, Precision
 from aid.data.manifest import read_manifest
@@ -77,12 +77,25 @@ def fit_encoder(
     vae.register_to_config(scaling_factor=float(1 / spread))
 
 
+class SpectralNorm(nn.Module):
+    """W / |W|_2 (Miyato et al. 2018), by singular values.
+
+    torch's own form keeps vectors between the steps, which a saved state does not hold.
+    """
+
+    def forward(self, weight: Float[Tensor, "o i h w"]) -> Float[Tensor, "o i h w"]:
+        """The weight with a largest singular value of 1."""
+        return weight / torch.linalg.matrix_norm(weight.flatten(1), ord=2)
+
+
 class Discriminator(nn.Sequential):
     """One number for each 8 x 8 patch of a frame: high if it looks real (Isola et al. 2017)."""
 
     def __init__(self, width: int = 32) -> None:
         def conv(inputs: int, outputs: int, side: int, stride: int) -> nn.Module:
-            return spectral_norm(nn.Conv2d(inputs, outputs, side, stride, padding=1))
+            made = nn.Conv2d(inputs, outputs, side, stride, padding=1)
+            register_parametrization(made, "weight", SpectralNorm())
+            return made
 
         super().__init__(
             conv(3, width, 4, 2),
@@ -130,7 +143,7 @@ def psnr(decoded: Tensor, frames: Tensor) -> float:
     return float(10 * torch.log10(4 / (decoded.clamp(-1, 1) - frames).square().mean()))
 
 
-def sharpness(decoded: Float[Tensor, "n 3 H W"], frames: Float[Tensor, "n 3 H W"]) -> float:
+def gradient_ratio(decoded: Float[Tensor, "n 3 H W"], frames: Float[Tensor, "n 3 H W"]) -> float:
     """Mean size of neighbouring pixels' differences relative to real frames; 1 is as sharp."""
     drawn, real = (
         sum(float(x.diff(dim=side).abs().mean()) for side in (-1, -2)) for x in (decoded, frames)
@@ -220,7 +233,7 @@ def train_autoencoder(
         return {
             "psnr": round(psnr(decoded, flat), 3),
             "linear_psnr": round(psnr(vae.linear_inverse(latents), flat), 3),
-            "sharpness": round(sharpness(decoded, flat), 4),
+            "gradient_ratio": round(gradient_ratio(decoded, flat), 4),
         }
 
     facts = {"autoencoder": str(config), "loop": loop.seed}
