@@ -140,7 +140,7 @@ def test_crops_hold_whole_patches_of_the_videos():
 
 
 def test_frames_that_are_no_whole_patches_are_refused():
-    with pytest.raises(ValueError, match="60 x 64 pixels .* multiples of 8"):
+    with pytest.raises(ValueError, match=r"60 x 64 pixels .* multiples of 8"):
         PatchAutoencoder(latent_channels=4).encode(torch.zeros(1, 3, 60, 64))
 
 
