@@ -14,6 +14,7 @@ from aid.tabletop.pretrain.config import (
     PretrainConfig,
     UNetConfig,
     VideoStageConfig,
+    WordStageConfig,
 )
 from aid.tabletop.pretrain.image_to_video import train_unet
 from aid.types import VideoRow
@@ -37,6 +38,7 @@ TINY = PretrainConfig(
     unet=UNetConfig(latent_size=4, latent_channels=8, channels=(32, 32), heads=(0, 2)),
     autoencoder_loop=LOOP,
     clip_loop=LOOP,
+    words=WordStageConfig(loop=LOOP),
     coarse=VideoStageConfig(frame_stride=2, loop=LOOP),
     fine=VideoStageConfig(loop=LOOP),
 )

@@ -84,3 +84,11 @@ def test_the_split_towers_are_the_pairs(tokenizer):
     tokens = tokenizer(["pick up the red ball"], return_tensors="pt")
     wanted = clip.text_model(**tokens).last_hidden_state
     assert torch.allclose(text_encoder(**tokens).last_hidden_state, wanted, atol=1e-5)
+
+
+def test_the_tokenizer_is_the_same_in_every_run(tokenizer):
+    """A resumed run builds it again, and its numbers must be those that were trained."""
+    for _ in range(3):  # each has a hash map of its own
+        again = build_tokenizer(language.sentences(), max_length=24)
+        assert again.get_vocab() == tokenizer.get_vocab()
+        assert again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()

@@ -79,19 +79,20 @@ def build_tokenizer(sentences: Iterable[str], max_length: int) -> CLIPTokenizer:
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    # The trainer numbers a word's last letters in the order of a randomly seeded hash map, and
+    # numbers decide ties. Named beforehand, they have the same numbers in every run.
+    endings = [letter + "</w>" for letter in alphabet]
     trainer = trainers.BpeTrainer(
         vocab_size=4096,
-        special_tokens=specials,
-        initial_alphabet=sorted(alphabet),
+        special_tokens=specials + endings,
+        initial_alphabet=alphabet,
         end_of_word_suffix="</w>",
         show_progress=False,
     )
     learner.train_from_iterator(list(sentences), trainer)
     learned = json.loads(learner.to_str())["model"]
     vocab = dict(learned["vocab"])
-    for letter in sorted(alphabet):  # a byte may also end a word
-        vocab.setdefault(letter + "</w>", len(vocab))
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in learned["merges"]]
     return CLIPTokenizer(
         vocab=vocab,
