@@ -83,6 +83,8 @@ def pytest_runtest_makereport(item: pytest.Item):
     report = yield
     for marker in ("gl", "chromium", "worlds", "gpu"):
         variable = f"AID_REQUIRE_{marker.upper()}"
+        if marker == "gl" and item.get_closest_marker("worlds"):
+            continue  # AID_REQUIRE_WORLDS decides on it
         if report.skipped and os.environ.get(variable) and item.get_closest_marker(marker):
             report.outcome = "failed"
             report.longrepr = f"{variable} is set and this test was skipped: {report.longrepr}"

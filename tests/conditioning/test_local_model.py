@@ -57,6 +57,7 @@ def test_the_language_model_leaves_the_memory_before_the_video_model_is_loaded(
 
     monkeypatch.setattr(aid.Predictor, "from_pretrained", load)
     flags = ["--states_from", f"vlm:{llava}?states=2", "--out", str(tmp_path / "a.mp4")]
+    flags += ["--understand", "false"]
     assert aid.cli.main(["predict", str(tmp_path / "frame.png"), said, *flags]) == 2
     assert f"reached with {read_answer(answer(colour, said), 2)}" in capsys.readouterr().err
 

@@ -41,12 +41,12 @@ def test_below_the_error_nothing_is_kept_and_above_the_change_everything(video, 
 def test_the_sampler_keeps_the_given_frame_if_it_is_told_to(predictor, frame):
     settings = {"states": ["stop"], "num_steps": 1}
     free, kept = (
-        predictor(frame, "lift it", **settings, static_threshold=value).frames
+        predictor(frame, "lift the red ball", **settings, static_threshold=value).frames
         for value in (0.0, 1000.0)
     )
     assert not np.array_equal(free[1], free[0])
     assert np.array_equal(kept, np.repeat(kept[:1], len(kept), 0))
     assert np.array_equal(kept[0], free[0])  # the given frame, fitted
     sampler = replace(predictor.sampler, static_threshold=1000.0)
-    (many,) = predictor.predict_many([frame], ["lift it"], [0], sampler=sampler)
+    (many,) = predictor.predict_many([frame], ["lift the red ball"], [0], sampler=sampler)
     assert np.array_equal(many, kept)

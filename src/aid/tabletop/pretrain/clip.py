@@ -124,4 +124,5 @@ def train_clip(
     save_part(out, "image_encoder", image_encoder)
     save_part(out, "feature_extractor", extractor)
     save_part(out, "text_encoder", text_encoder)
-    save_part(out, "tokenizer", tokenizer)
+    # A new one: a tokenizer saves the padding and truncation of its last call with it.
+    save_part(out, "tokenizer", build_tokenizer(language.sentences(), config.max_length))

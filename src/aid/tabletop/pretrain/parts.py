@@ -176,6 +176,7 @@ def build_feature_extractor() -> CLIPImageProcessor:
     )
 
 
+SVD_AUTOENCODER = "AutoencoderKLTemporalDecoder"
 _CLASSES = {
     "vae": ("aid.models.patch_autoencoder", "PatchAutoencoder"),
     "unet": ("diffusers", "UNetSpatioTemporalConditionModel"),
@@ -211,4 +212,7 @@ def save_part(folder: Path, name: str, part: Any, half: bool = True) -> None:
         "_diffusers_version": diffusers_version,
     }
     index |= {key: list(value) for key, value in _CLASSES.items()}
+    vae = folder / "vae/config.json"
+    if vae.is_file() and json.loads(vae.read_text())["_class_name"] == SVD_AUTOENCODER:
+        index["vae"] = ["diffusers", SVD_AUTOENCODER]
     (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")

@@ -231,7 +231,8 @@ def _check_settings(out: Path, settings: dict[str, Any], splits: dict[str, int])
     if not path.exists():
         _write_json(path, {**wanted, "splits": splits, "counts": {}})
         return
-    dataset = {"wordings": "simple"} | json.loads(path.read_text())
+    dataset = json.loads(path.read_text())
+    dataset.setdefault("wordings", "simple")  # older data sets do not say it
     wanted |= {f"splits.{split}": count for split, count in splits.items()}
     known = {**dataset, **{f"splits.{name}": n for name, n in dataset["splits"].items()}}
     for name, value in wanted.items():
