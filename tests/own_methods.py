@@ -25,9 +25,9 @@ class Linear:
         made = made.unflatten(-1, (self.sizes.num_frames, self.sizes.channels))
         return made.permute(0, 3, 4, 1, 2)
 
-    def loss(self, stage, clips, generator):
-        noise = 0.01 * torch.randn(clips.videos.shape, generator=generator)
-        errors = self.predicted(clips.videos[:, 0]) - clips.videos - noise.to(clips.videos.device)
+    def loss(self, stage, batch, generator):
+        noise = 0.01 * torch.randn(batch.videos.shape, generator=generator)
+        errors = self.predicted(batch.videos[:, 0]) - batch.videos - noise.to(batch.videos.device)
         return errors.square().mean((1, 2, 3, 4))
 
     def draw(self, given, text, text_mask, generator, num_steps=None):
@@ -60,9 +60,9 @@ class Worded:
         made = self.network["frame"](given) + self.network["words"](words)[..., None, None]
         return made.unflatten(1, (self.sizes.num_frames, self.sizes.channels))
 
-    def loss(self, stage, clips, generator):
-        made = self.predicted(clips.videos[:, 0], clips.text, clips.text_mask)
-        return (made - clips.videos).square().mean((1, 2, 3, 4))
+    def loss(self, stage, batch, generator):
+        made = self.predicted(batch.videos[:, 0], batch.text, batch.text_mask)
+        return (made - batch.videos).square().mean((1, 2, 3, 4))
 
     def draw(self, given, text, text_mask, generator, num_steps=None):
         for _ in range(num_steps or 2):

@@ -11,7 +11,7 @@ import functools
 from typing import Any
 
 import torch
-from torch.library import Library
+from torch import library
 from torch.utils._device import _device_constructors
 from torch.utils._pytree import tree_iter, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -133,7 +133,7 @@ _kept: list[Any] = []
 def register() -> None:
     """Makes the device known to torch, in this process and for good."""
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
-    kernels = Library("_", "IMPL")
+    kernels = library.Library("_", "IMPL")
     kernels.fallback(lambda op, *args, **kwargs: compute(op, args, kwargs), "PrivateUse1")
     _kept.append(kernels)
     # These make their tensor on the device without the dispatcher. `with torch.device(...)` knows

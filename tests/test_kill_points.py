@@ -17,7 +17,7 @@ from short_runs import LOOP
 from tabletop.pretrain.conftest import NUM_VIDEOS, TINY, play_video
 from test_score import moving
 
-from aid.ablate.clips import decode_pixels
+from aid.ablate.training_videos import decode_pixels
 from aid.conditioning.states import choose_state_writer
 from aid.config import to_json
 from aid.data.manifest import read_manifest, write_manifest

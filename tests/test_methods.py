@@ -13,12 +13,12 @@ from prepared import GREY, make
 from short_runs import LOOP
 
 import aid.cli
-from aid.ablate.clips import PixelFiles, TrainingClips, decode_pixels, pixel_folder
 from aid.ablate.learning import train_method
 from aid.ablate.methods import RIVALS, find_method, make_method
 from aid.ablate.results import RESULT, result_of, write
 from aid.ablate.rows import Row, Run, choose_rows
 from aid.ablate.tables import write_tables
+from aid.ablate.training_videos import PixelFiles, TrainingVideos, decode_pixels, pixel_folder
 from aid.config import TrainConfig, tuned
 from aid.data.cache import Cache
 from aid.data.manifest import read_manifest, write_manifest
@@ -90,9 +90,9 @@ def test_pixels_are_decoded_once_and_are_those_of_the_videos(cache, tiny_manifes
     pixels = PixelFiles(data)[0]
     assert pixels.dtype == torch.uint8 and pixels.shape == (3, 3, 64, 64)
     assert np.array_equal(pixels[0].permute(1, 2, 0).numpy(), first[0])
-    clips = TrainingClips(data, "pixels").clips([0, 5], torch.Generator().manual_seed(0))
-    assert clips.videos.shape == (2, 3, 3, 64, 64) and clips.text.shape[2] == 16
-    assert torch.allclose((clips.videos[0] + 1) * 127.5, pixels.float(), atol=1e-3)
+    batch = TrainingVideos(data, "pixels").batch([0, 5], torch.Generator().manual_seed(0))
+    assert batch.videos.shape == (2, 3, 3, 64, 64) and batch.text.shape[2] == 16
+    assert torch.allclose((batch.videos[0] + 1) * 127.5, pixels.float(), atol=1e-3)
     file = next(pixel_folder(data.folder).iterdir())
     before = file.stat().st_mtime_ns
     decode_pixels(data, tiny_manifest)
@@ -130,11 +130,11 @@ def test_a_run_that_is_interrupted_in_any_stage_ends_like_one_that_is_not(
 ):
     steps, loss = [], find_method(WORDED).loss
 
-    def until(self, stage, clips, generator):
+    def until(self, stage, batch, generator):
         steps.append(stage)
         if len(steps) == 3 + at:  # the first two are measured
             raise KeyboardInterrupt
-        return Worded.loss(self, stage, clips, generator)
+        return Worded.loss(self, stage, batch, generator)
 
     from aid.ablate import learning
 
@@ -266,9 +266,9 @@ class Statistics(Linear):
         self.linear = self.network
         self.network = torch.nn.ModuleDict({"a": self.linear, "b": torch.nn.BatchNorm2d(3)})
 
-    def loss(self, stage, clips, generator):
-        self.network["b"](clips.videos[:, 0])
-        errors = self.predicted(clips.videos[:, 0]) - clips.videos
+    def loss(self, stage, batch, generator):
+        self.network["b"](batch.videos[:, 0])
+        errors = self.predicted(batch.videos[:, 0]) - batch.videos
         return errors.square().mean((1, 2, 3, 4))
 
     def predicted(self, given):
@@ -279,8 +279,8 @@ class Statistics(Linear):
 
 
 class Unrelated(Linear):
-    def loss(self, stage, clips, generator):
-        return clips.videos.mean((1, 2, 3, 4))
+    def loss(self, stage, batch, generator):
+        return batch.videos.mean((1, 2, 3, 4))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import torch
 
-from aid.rivals.method import Clips, Sizes
+from aid.rivals.method import Sizes, Videos
 from aid.rivals.seer import Seer, SeerConfig
 from aid.rivals.text_to_image import ImageConfig
 from aid.rivals.tune_a_video import TuneAVideo, TuneAVideoConfig
@@ -34,12 +34,12 @@ def make(name, is_awake=False):
     return method
 
 
-def random_clips(batch_size=2, seed=1):
+def random_batch(batch_size=2, seed=1):
     generator = seeded(seed)
     s = SIZES
     mask = torch.ones(batch_size, s.text_length, dtype=torch.bool)
     mask[:, -2:] = False
-    return Clips(
+    return Videos(
         videos=torch.randn(
             batch_size, s.num_frames, s.channels, s.height, s.width, generator=generator
         ),
@@ -54,7 +54,7 @@ def fork():
     given = torch.randn(1, 1, s.channels, 1, 1, generator=generator)
     change = torch.linspace(0, 2, s.num_frames)[:, None, None, None]
     videos = given + torch.stack([change, -change])
-    return Clips(
+    return Videos(
         videos=videos.expand(-1, -1, -1, s.height, s.width).contiguous(),
         text=torch.randn(2, s.text_length, s.text_dim, generator=generator),
         text_mask=torch.ones(2, s.text_length, dtype=torch.bool),

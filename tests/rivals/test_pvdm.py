@@ -35,41 +35,41 @@ def live(method):
 
 
 def test_it_is_a_method_and_begins_with_the_given_frame():
-    method, clips = make(), moving_squares(2)
-    videos = draw(method, clips)
+    method, batch = make(), moving_squares(2)
+    videos = draw(method, batch)
     assert isinstance(method, Method)
-    assert videos.shape == clips.videos.shape and videos.dtype == torch.float32
-    assert videos[:, 0].equal(clips.videos[:, 0])
+    assert videos.shape == batch.videos.shape and videos.dtype == torch.float32
+    assert videos[:, 0].equal(batch.videos[:, 0])
     assert videos.min() >= -1 and videos.max() <= 1
     assert sum(method.stages.values()) == 1
     for stage in method.stages:
-        assert method.loss(stage, clips, torch.Generator()).shape == (2,)
+        assert method.loss(stage, batch, torch.Generator()).shape == (2,)
 
 
 def test_the_generator_alone_decides():
-    method, clips = live(make()), moving_squares(2)
-    drawn = draw(method, clips, seed=1)
+    method, batch = live(make()), moving_squares(2)
+    drawn = draw(method, batch, seed=1)
     losses = [
-        method.loss("diffusion", clips, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+        method.loss("diffusion", batch, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
     ]
     torch.rand(1)
-    clips.text.zero_()
-    assert draw(method, clips, seed=1).equal(drawn)
-    assert not draw(method, clips, seed=2).equal(drawn)
+    batch.text.zero_()
+    assert draw(method, batch, seed=1).equal(drawn)
+    assert not draw(method, batch, seed=2).equal(drawn)
     assert losses[0].equal(losses[1]) and not losses[0].equal(losses[2])
 
 
 def test_the_number_of_sampling_steps_counts():
-    method, clips = live(make()), moving_squares(1)
-    assert draw(method, clips).equal(draw(method, clips, num_steps=4))
-    assert not draw(method, clips).equal(draw(method, clips, num_steps=2))
+    method, batch = live(make()), moving_squares(1)
+    assert draw(method, batch).equal(draw(method, batch, num_steps=4))
+    assert not draw(method, batch).equal(draw(method, batch, num_steps=2))
 
 
 def test_the_paper_sizes_and_the_small_ones_fit_16_frames_of_64_pixels():
     sizes = Sizes(num_frames=16, channels=3, height=64, width=64, text_dim=8, text_length=3)
     with torch.device("meta"):
         paper = PVDM(sizes)
-    small = PVDM.small(sizes)
+    small = PVDM(sizes, PVDM.small)
     assert len(paper.network["autoencoder"].encoder.blocks) == 8
     assert sum(p.numel() for p in small.network.parameters()) < 30e6
     assert draw(small, moving_squares(1, sizes=sizes), num_steps=1).shape == (1, 16, 3, 64, 64)
@@ -77,8 +77,8 @@ def test_the_paper_sizes_and_the_small_ones_fit_16_frames_of_64_pixels():
 
 @pytest.mark.parametrize("stage", ["autoencoder", "diffusion"])
 def test_the_loss_reaches_every_parameter_of_its_stage_and_no_other(stage):
-    method, clips = live(make(replace(TINY, condition_dropout=0.0))), moving_squares(4)
-    assert without_gradient(method, stage, clips) == []
+    method, batch = live(make(replace(TINY, condition_dropout=0.0))), moving_squares(4)
+    assert without_gradient(method, stage, batch) == []
     names = {name for name, p in method.network.named_parameters() if p.grad is not None}
     assert names == set(method.trained(stage))
 
@@ -90,8 +90,8 @@ def test_all_parameters_are_trained_in_one_stage_or_the_other():
 
 
 def test_planes_have_two_axes_each_and_can_be_joined():
-    clips = moving_squares(2, sizes=WIDE)
-    planes = make(sizes=WIDE).network["autoencoder"].encode(clips.videos)
+    batch = moving_squares(2, sizes=WIDE)
+    planes = make(sizes=WIDE).network["autoencoder"].encode(batch.videos)
     assert [p.shape[1:] for p in planes] == [(4, 4, 6), (4, 4, 4), (4, 4, 6)]
     assert max(p.abs().max() for p in planes) < 1
     joined = planes.join()
@@ -137,11 +137,11 @@ def test_a_plane_sees_everything_along_the_axis_that_it_shrinks(axis, name):
 
 def test_a_plane_is_read_from_the_appended_token():
     """With attention switched off, the token knows of no video, and every other position does."""
-    autoencoder, clips = make().network["autoencoder"], moving_squares(2)
+    autoencoder, batch = make().network["autoencoder"], moving_squares(2)
     for part in (autoencoder.over_frames, autoencoder.over_rows, autoencoder.over_columns):
         for attention in part.attentions:
             torch.nn.init.zeros_(attention.to_out.weight)
-    for plane in autoencoder.encode(clips.videos):
+    for plane in autoencoder.encode(batch.videos):
         assert (plane - plane[:1, :, :1, :1]).abs().max() < 1e-6
 
 
@@ -170,8 +170,8 @@ def test_planes_meet_in_attention_only():
 
 
 def test_the_condition_is_the_still_of_the_first_frame_and_is_dropped_at_its_rate():
-    method, clips = live(make(replace(TINY, condition_dropout=0.3))), moving_squares(300)
-    still = clips.videos[:, :1].expand_as(clips.videos)
+    method, batch = live(make(replace(TINY, condition_dropout=0.3))), moving_squares(300)
+    still = batch.videos[:, :1].expand_as(batch.videos)
     expected = method.network["autoencoder"].encode(still).join()
     seen = []
 
@@ -180,26 +180,26 @@ def test_the_condition_is_the_still_of_the_first_frame_and_is_dropped_at_its_rat
         return noisy
 
     method._predict = record
-    method.loss("diffusion", clips, torch.Generator().manual_seed(0))
+    method.loss("diffusion", batch, torch.Generator().manual_seed(0))
     is_dropped = (seen[0] == 0).all(dim=(1, 2))
     assert 0.2 < is_dropped.float().mean() < 0.4
     torch.testing.assert_close(seen[0][~is_dropped], expected[~is_dropped])
 
 
 def test_drawing_is_guided_by_the_condition():
-    clips = moving_squares(1)
+    batch = moving_squares(1)
     plain, guided = (
-        draw(live(make(replace(TINY, guidance_scale=scale))), clips) for scale in (1.0, 3.0)
+        draw(live(make(replace(TINY, guidance_scale=scale))), batch) for scale in (1.0, 3.0)
     )
     assert (plain - guided).abs().max() > 1e-3
 
 
 def test_it_overfits_one_batch():
-    method, clips = make(), moving_squares(4)
-    background = (clips.videos + 0.2).square().mean()  # the loss of a video of nothing else
-    reconstruction = fit(method, "autoencoder", clips, steps=120, rate=3e-3, batch=4)
+    method, batch = make(), moving_squares(4)
+    background = (batch.videos + 0.2).square().mean()  # the loss of a video of nothing else
+    reconstruction = fit(method, "autoencoder", batch, steps=120, rate=3e-3, batch_size=4)
     assert reconstruction[-1] < 0.5 * background
-    noise = fit(method, "diffusion", clips, steps=30, rate=3e-3, batch=4)
+    noise = fit(method, "diffusion", batch, steps=30, rate=3e-3, batch_size=4)
     assert sum(noise[-5:]) < 0.7 * sum(noise[:5])
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from einops import repeat
-from text_rivals import IMAGE, SIZES, make, random_clips, seeded
+from text_rivals import IMAGE, SIZES, make, random_batch, seeded
 
 from aid.rivals.inflation import predict_noise
 from aid.rivals.layers import TemporalLayer, order_mask, window_size
@@ -103,10 +103,10 @@ def test_when_the_feed_forward_of_the_given_frame_is_left_out(setting, in_traini
         lambda module, arguments, keywords: seen.append(keywords["skips_given_feed_forward"]),
         with_kwargs=True,
     )
-    clips = random_clips()
-    method.loss("video", clips, seeded())
+    batch = random_batch()
+    method.loss("video", batch, seeded())
     assert seen == [in_training]
-    method.draw(clips.videos[:, 0], clips.text, clips.text_mask, seeded(), 1)
+    method.draw(batch.videos[:, 0], batch.text, batch.text_mask, seeded(), 1)
     assert seen[1:] == [in_drawing] * 2
 
 
@@ -117,27 +117,27 @@ def test_a_later_frame_does_not_change_earlier_ones(order):
     with torch.no_grad():
         for parameter in method.network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape)
-    clips = random_clips()
+    batch = random_batch()
     predict = method._predict(
-        method.decomposer(clips.text, clips.text_mask), clips.text_mask, False
+        method.decomposer(batch.text, batch.text_mask), batch.text_mask, False
     )
     time = torch.tensor([100, 700])
-    before = predict(clips.videos, time)
-    clips.videos[:, 2].normal_(generator=seeded(2))
-    changed = (predict(clips.videos, time) - before).abs().flatten(2).amax(dim=2) > 1e-4
+    before = predict(batch.videos, time)
+    batch.videos[:, 2].normal_(generator=seeded(2))
+    changed = (predict(batch.videos, time) - before).abs().flatten(2).amax(dim=2) > 1e-4
     assert changed.tolist() == [[False, False, True, True]] * 2
 
 
 def test_a_new_network_sees_every_frame_as_the_image_network_does():
-    unet, clips = make("seer").unet, random_clips(1)
+    unet, batch = make("seer").unet, random_batch(1)
     time = torch.full((1, SIZES.num_frames), 300)
-    text = repeat(clips.text, "b n d -> b f n d", f=SIZES.num_frames)
-    together = predict_noise(unet, clips.videos, time, text, clips.text_mask)
+    text = repeat(batch.text, "b n d -> b f n d", f=SIZES.num_frames)
+    together = predict_noise(unet, batch.videos, time, text, batch.text_mask)
     alone = unet(
-        clips.videos[0],
+        batch.videos[0],
         300,
         encoder_hidden_states=text[0],
-        encoder_attention_mask=clips.text_mask.expand(SIZES.num_frames, -1),
+        encoder_attention_mask=batch.text_mask.expand(SIZES.num_frames, -1),
     ).sample
     torch.testing.assert_close(together[0], alone)
 
@@ -150,30 +150,30 @@ def test_the_video_stage_trains_layers_over_time_and_the_decomposer():
 
 
 def test_tokens_of_a_frame_come_from_the_text_and_earlier_frames():
-    decomposer, clips = make("seer", is_awake=True).decomposer, random_clips()
-    before = decomposer(clips.text, clips.text_mask)
+    decomposer, batch = make("seer", is_awake=True).decomposer, random_batch()
+    before = decomposer(batch.text, batch.text_mask)
     assert before.shape == (2, SIZES.num_frames, SIZES.text_length, SIZES.text_dim)
     with torch.no_grad():
         decomposer.queries[2, 3].normal_(generator=seeded(1))
-    changed = (decomposer(clips.text, clips.text_mask) - before).abs().amax(dim=(0, 3)) > 1e-6
+    changed = (decomposer(batch.text, batch.text_mask) - before).abs().amax(dim=(0, 3)) > 1e-6
     expected = torch.zeros(SIZES.num_frames, SIZES.text_length, dtype=torch.bool)
     expected[2:, 3:] = True
     assert changed.equal(expected)
 
 
 def test_the_decomposer_learns_to_repeat_the_text():
-    decomposer, clips = make("seer").decomposer, random_clips()
+    decomposer, batch = make("seer").decomposer, random_batch()
     optimizer = torch.optim.AdamW(decomposer.parameters(), lr=3e-3)
     losses = []
     for _ in range(60):
-        losses.append(decomposer.repetition_loss(clips.text, clips.text_mask).mean())
+        losses.append(decomposer.repetition_loss(batch.text, batch.text_mask).mean())
         optimizer.zero_grad()
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.1 * losses[0]
-    clips.text[:, -1] = 100  # padding
+    batch.text[:, -1] = 100  # padding
     torch.testing.assert_close(
-        decomposer.repetition_loss(clips.text, clips.text_mask).mean(), losses[-1], rtol=0.1, atol=0
+        decomposer.repetition_loss(batch.text, batch.text_mask).mean(), losses[-1], rtol=0.1, atol=0
     )
 
 

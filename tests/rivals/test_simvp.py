@@ -19,25 +19,25 @@ def method():
 
 
 def test_it_is_a_method_and_begins_with_the_given_frame(method):
-    clips = moving_squares(2)
-    videos = draw(method, clips)
+    batch = moving_squares(2)
+    videos = draw(method, batch)
     assert isinstance(method, Method)
-    assert videos.shape == clips.videos.shape and videos.dtype == torch.float32
-    assert videos[:, 0].equal(clips.videos[:, 0])
+    assert videos.shape == batch.videos.shape and videos.dtype == torch.float32
+    assert videos[:, 0].equal(batch.videos[:, 0])
     assert videos.min() >= -1 and videos.max() <= 1
-    assert method.loss("video", clips, torch.Generator()).shape == (2,)
+    assert method.loss("video", batch, torch.Generator()).shape == (2,)
 
 
 def test_nothing_is_random_and_text_is_not_read(method):
-    clips = moving_squares(2)
-    other = draw(method, clips, seed=1)
-    clips.text.zero_()
-    assert draw(method, clips, seed=2).equal(other)
+    batch = moving_squares(2)
+    other = draw(method, batch, seed=1)
+    batch.text.zero_()
+    assert draw(method, batch, seed=2).equal(other)
 
 
 def test_the_paper_sizes_and_the_small_ones_fit_16_frames_of_64_pixels():
     sizes = Sizes(num_frames=16, channels=3, height=64, width=64, text_dim=8, text_length=3)
-    paper, small = SimVP(sizes), SimVP.small(sizes)
+    paper, small = SimVP(sizes), SimVP(sizes, SimVP.small)
     assert len(paper.network.translator.encoder) == 8
     assert sum(p.numel() for p in small.network.parameters()) < 3e6
     assert draw(small, moving_squares(1, sizes=sizes)).shape == (1, 16, 3, 64, 64)
@@ -48,10 +48,10 @@ def test_the_loss_reaches_every_parameter(method):
 
 
 def test_the_loss_is_the_mean_squared_error(method):
-    clips = moving_squares(2)
-    videos = method.network(clips.videos[:, :1].expand_as(clips.videos))
-    expected = ((videos - clips.videos) ** 2).mean(dim=(1, 2, 3, 4))
-    torch.testing.assert_close(method.loss("video", clips, torch.Generator()), expected)
+    batch = moving_squares(2)
+    videos = method.network(batch.videos[:, :1].expand_as(batch.videos))
+    expected = ((videos - batch.videos) ** 2).mean(dim=(1, 2, 3, 4))
+    torch.testing.assert_close(method.loss("video", batch, torch.Generator()), expected)
 
 
 def test_equal_frames_go_in_and_different_ones_come_out(method):
@@ -61,8 +61,8 @@ def test_equal_frames_go_in_and_different_ones_come_out(method):
 
 
 def test_a_frame_is_known_by_its_place_among_the_channels_alone(method):
-    network, clips = method.network, moving_squares(2)
-    still = clips.videos[:, :1].expand_as(clips.videos)
+    network, batch = method.network, moving_squares(2)
+    still = batch.videos[:, :1].expand_as(batch.videos)
     videos = network(still)
     order = [2, 0, 3, 1]
 
@@ -83,7 +83,7 @@ def test_the_skip_shows_the_given_frame_to_the_last_layer(method):
 
 
 def test_it_overfits_one_batch(method):
-    losses = fit(method, "video", moving_squares(4), steps=80, rate=3e-3, batch=4)
+    losses = fit(method, "video", moving_squares(4), steps=80, rate=3e-3, batch_size=4)
     assert losses[-1] < 0.05 * losses[0]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from einops import repeat
-from text_rivals import SIZES, make, random_clips, record_inputs, seeded
+from text_rivals import SIZES, make, random_batch, record_inputs, seeded
 
 from aid.rivals.inflation import predict_noise
 from aid.rivals.tune_a_video import first_and_previous
@@ -13,10 +13,10 @@ def as_images(unet, frames, time, text, mask):
     return unet(frames, time, encoder_hidden_states=text, encoder_attention_mask=mask).sample
 
 
-def as_video(unet, videos, time, clips):
+def as_video(unet, videos, time, batch):
     f = videos.shape[1]
-    text = repeat(clips.text, "b n d -> b f n d", f=f)
-    return predict_noise(unet, videos, repeat(time, "b -> b f", f=f), text, clips.text_mask)
+    text = repeat(batch.text, "b n d -> b f n d", f=f)
+    return predict_noise(unet, videos, repeat(time, "b -> b f", f=f), text, batch.text_mask)
 
 
 def test_keys_come_from_the_first_and_the_previous_frame():
@@ -27,29 +27,29 @@ def test_keys_come_from_the_first_and_the_previous_frame():
 
 
 def test_a_new_network_sees_equal_frames_as_the_image_network_does():
-    unet, clips = make("tune-a-video").network, random_clips()
-    frame, time = clips.videos[:, 0], torch.tensor([10, 500])
-    alone = as_images(unet, frame, time, clips.text, clips.text_mask)
+    unet, batch = make("tune-a-video").network, random_batch()
+    frame, time = batch.videos[:, 0], torch.tensor([10, 500])
+    alone = as_images(unet, frame, time, batch.text, batch.text_mask)
     still = repeat(frame, "b c h w -> b f c h w", f=SIZES.num_frames)
-    together = as_video(unet, still, time, clips)
+    together = as_video(unet, still, time, batch)
     torch.testing.assert_close(together, repeat(alone, "b c h w -> b f c h w", f=SIZES.num_frames))
 
 
 def test_different_frames_are_seen_together_from_the_start():
-    unet, clips = make("tune-a-video").network, random_clips()
+    unet, batch = make("tune-a-video").network, random_batch()
     time = torch.tensor([10, 500])
-    before = as_video(unet, clips.videos, time, clips)
-    clips.videos[:, 0] += 1
-    changed = (as_video(unet, clips.videos, time, clips) != before).flatten(2).any(dim=2)
+    before = as_video(unet, batch.videos, time, batch)
+    batch.videos[:, 0] += 1
+    changed = (as_video(unet, batch.videos, time, batch) != before).flatten(2).any(dim=2)
     assert changed.all()
 
 
 def test_without_attention_over_time_a_frame_sees_the_first_and_the_previous():
-    unet, clips = make("tune-a-video").network, random_clips()
+    unet, batch = make("tune-a-video").network, random_batch()
     time = torch.tensor([10, 500])
-    before = as_video(unet, clips.videos, time, clips)
-    clips.videos[:, 3] += 1
-    changed = (as_video(unet, clips.videos, time, clips) != before).flatten(2).any(dim=2)
+    before = as_video(unet, batch.videos, time, batch)
+    batch.videos[:, 3] += 1
+    changed = (as_video(unet, batch.videos, time, batch) != before).flatten(2).any(dim=2)
     assert changed.tolist() == [[False, False, False, True]] * 2
 
 
@@ -77,13 +77,13 @@ def test_only_the_last_projection_of_the_new_attention_starts_at_zero():
 
 
 def test_training_shows_frame_0_clean_and_does_not_count_it():
-    method, clips = make("tune-a-video"), random_clips()
+    method, batch = make("tune-a-video"), random_batch()
     calls = record_inputs(method.network)
-    loss = method.loss("video", clips, seeded())
+    loss = method.loss("video", batch, seeded())
     frames = calls[0][0]
     frames = frames.unflatten(0, (2, SIZES.num_frames))
-    assert frames[:, 0].equal(clips.videos[:, 0])
-    assert not frames[:, 1:].isclose(clips.videos[:, 1:]).flatten(2).all(dim=2).any()
+    assert frames[:, 0].equal(batch.videos[:, 0])
+    assert not frames[:, 1:].isclose(batch.videos[:, 1:]).flatten(2).all(dim=2).any()
 
     def spoil(module, arguments, keywords, output):
         output.sample.unflatten(0, (2, SIZES.num_frames))[:, 0] += 100
@@ -91,32 +91,32 @@ def test_training_shows_frame_0_clean_and_does_not_count_it():
 
     method.network.register_forward_hook(spoil, with_kwargs=True)
     with torch.no_grad():
-        torch.testing.assert_close(method.loss("video", clips, seeded()), loss.detach())
+        torch.testing.assert_close(method.loss("video", batch, seeded()), loss.detach())
 
 
 def test_drawing_starts_from_noise_and_keeps_frame_0_clean():
-    method, clips = make("tune-a-video"), random_clips()
+    method, batch = make("tune-a-video"), random_batch()
     calls = record_inputs(method.network)
-    method.draw(clips.videos[:, 0], clips.text, clips.text_mask, seeded(7), 2)
-    noise = torch.randn(clips.videos[:, 1:].shape, generator=seeded(7))
+    method.draw(batch.videos[:, 0], batch.text, batch.text_mask, seeded(7), 2)
+    noise = torch.randn(batch.videos[:, 1:].shape, generator=seeded(7))
     frames = [x.unflatten(0, (2, SIZES.num_frames)) for x, _ in calls]
     assert frames[0][:, 1:].equal(noise)
-    assert all(x[:, 0].equal(clips.videos[:, 0]) for x in frames)
+    assert all(x[:, 0].equal(batch.videos[:, 0]) for x in frames)
     assert len(calls) == 4  # two steps, with and without text
 
 
 @pytest.mark.parametrize("name", ["tune-a-video", "seer"])
 def test_text_is_dropped_from_images_and_never_from_videos(name):
-    method, clips = make(name), random_clips(20)
+    method, batch = make(name), random_batch(20)
     calls = record_inputs(getattr(method, "unet", method.network))
     for seed in range(5):
-        method.loss("image", clips, seeded(seed))
+        method.loss("image", batch, seeded(seed))
     image_text = torch.cat([text for _, text in calls])
     dropped = (~image_text.flatten(1).any(dim=1)).float().mean()
     assert 0.05 < dropped < 0.16  # 400 images at 10 %
     calls.clear()
     for seed in range(3):
-        method.loss("video", clips, seeded(seed))
+        method.loss("video", batch, seeded(seed))
     assert torch.cat([text for _, text in calls]).flatten(1).any(dim=1).all()
 
 

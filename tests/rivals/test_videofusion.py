@@ -3,7 +3,7 @@
 import pytest
 import torch
 from einops import repeat
-from text_rivals import make, random_clips, seeded
+from text_rivals import make, random_batch, seeded
 
 from aid.rivals.inflation import predict_noise
 from aid.rivals.method import Sizes
@@ -12,20 +12,20 @@ from aid.rivals.videofusion import SMALL, VideoFusion, VideoFusionConfig
 TIME = torch.tensor([100, 700])
 
 
-def predict(method, clips):
-    return method.predict(clips.videos, TIME, clips.videos[:, 0], clips.text, clips.text_mask)
+def predict(method, batch):
+    return method.predict(batch.videos, TIME, batch.videos[:, 0], batch.text, batch.text_mask)
 
 
-def residual_alone(method, clips):
+def residual_alone(method, batch):
     """The residual network as a plain model of video: nothing is shared, nothing taken off."""
-    given = clips.videos[:, :1].expand_as(clips.videos)
-    f = clips.videos.shape[1]
+    given = batch.videos[:, :1].expand_as(batch.videos)
+    f = batch.videos.shape[1]
     return predict_noise(
         method.residual,
-        torch.cat([clips.videos, torch.zeros_like(given), given], dim=2),
+        torch.cat([batch.videos, torch.zeros_like(given), given], dim=2),
         repeat(TIME, "b -> b f", f=f),
-        repeat(clips.text, "b n d -> b f n d", f=f),
-        clips.text_mask,
+        repeat(batch.text, "b n d -> b f n d", f=f),
+        batch.text_mask,
         frame_labels=torch.arange(f),
     )
 
@@ -45,61 +45,61 @@ def test_frames_share_half_of_their_noise_and_the_base_frame_all():
 
 
 def test_without_shared_noise_it_is_the_plain_model():
-    method, clips = make("videofusion", is_awake=True), random_clips()
+    method, batch = make("videofusion", is_awake=True), random_batch()
     method.shares = torch.zeros_like(method.shares)
-    predicted, _ = predict(method, clips)
-    torch.testing.assert_close(predicted, residual_alone(method, clips))
+    predicted, _ = predict(method, batch)
+    torch.testing.assert_close(predicted, residual_alone(method, batch))
     noise, base = method.draw_noise(200, seeded())
     together = torch.cat([noise, base[:, None]], dim=1).transpose(0, 1).flatten(1)
     assert (torch.corrcoef(together) - torch.eye(5)).abs().max() < 0.03
 
 
 def test_with_all_noise_shared_it_is_the_base_network():
-    method, clips = make("videofusion", is_awake=True), random_clips()
+    method, batch = make("videofusion", is_awake=True), random_batch()
     method.shares = torch.ones_like(method.shares)
-    predicted, base = predict(method, clips)
+    predicted, base = predict(method, batch)
     assert predicted.equal(base[:, None].expand_as(predicted))
 
 
 def test_parts_of_the_prediction_follow_the_formula():
-    method, clips = make("videofusion", is_awake=True), random_clips()
+    method, batch = make("videofusion", is_awake=True), random_batch()
     calls = []
     method.residual.register_forward_pre_hook(lambda module, arguments: calls.append(arguments[0]))
-    predicted, base = predict(method, clips)
+    predicted, base = predict(method, batch)
     assert predicted[:, 2].equal(base)
     off, shared, given = calls[0].unflatten(0, (2, 4)).chunk(3, dim=2)
     levels = (1 - method.alphas_cumprod[TIME]).sqrt()
     for i, share in enumerate([0.5, 0.5, 1.0, 0.5]):
         torch.testing.assert_close(shared[:, i], share**0.5 * base)
-        expected = clips.videos[:, i] - share**0.5 * levels[:, None, None, None] * base
+        expected = batch.videos[:, i] - share**0.5 * levels[:, None, None, None] * base
         torch.testing.assert_close(off[:, i], expected)
-        assert given[:, i].equal(clips.videos[:, 0])
+        assert given[:, i].equal(batch.videos[:, 0])
 
 
 def test_the_base_network_sees_the_middle_frame_only():
-    method, clips = make("videofusion", is_awake=True), random_clips()
-    _, base = predict(method, clips)
+    method, batch = make("videofusion", is_awake=True), random_batch()
+    _, base = predict(method, batch)
     for frame in (1, 3):
-        clips.videos[:, frame] += 1
-    assert predict(method, clips)[1].equal(base)
-    clips.videos[:, 2] += 1
-    assert not predict(method, clips)[1].isclose(base).all()
+        batch.videos[:, frame] += 1
+    assert predict(method, batch)[1].equal(base)
+    batch.videos[:, 2] += 1
+    assert not predict(method, batch)[1].isclose(base).all()
 
 
 @pytest.mark.parametrize(("index", "reached"), [(0, "residual"), (1, "base")])
 def test_gradients_of_each_prediction_reach_its_own_network_only(index, reached):
-    method, clips = make("videofusion", is_awake=True), random_clips()
-    predict(method, clips)[index].square().mean().backward()
+    method, batch = make("videofusion", is_awake=True), random_batch()
+    predict(method, batch)[index].square().mean().backward()
     got = {n.split(".")[0] for n, p in method.network.named_parameters() if p.grad is not None}
     assert got == {reached}
 
 
 def test_drawing_starts_from_shared_noise():
-    method, clips = make("videofusion"), random_clips()
+    method, batch = make("videofusion"), random_batch()
     starts = []
     inner = method.predict
     method.predict = lambda noisy, *rest: starts.append(noisy) or inner(noisy, *rest)
-    method.draw(clips.videos[:, 0], clips.text, clips.text_mask, seeded(7), 2)
+    method.draw(batch.videos[:, 0], batch.text, batch.text_mask, seeded(7), 2)
     noise, base = method.draw_noise(2, seeded(7))
     assert starts[0].equal(noise)
     assert starts[0][:, 2].equal(base)

@@ -20,7 +20,13 @@ from aid.rivals.method import Method, Sizes
 from aid.video import to_float, to_uint8
 
 Video = UInt8[np.ndarray, "f H W 3"]
+FACTS = "method.json"
 ENCODERS = ("vae", "text_encoder", "tokenizer")
+
+
+def weights_file(run: Path, stage: str) -> Path:
+    """Where the network's weights lie after a stage."""
+    return run / f"{stage}.safetensors"
 
 
 def read_facts(run: Path) -> dict[str, Any]:
@@ -29,7 +35,7 @@ def read_facts(run: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is no such run's folder, or the run is not finished.
     """
-    path = run / "method.json"
+    path = run / FACTS
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         last = list(facts["stages"])[-1]
@@ -38,7 +44,7 @@ def read_facts(run: Path) -> dict[str, Any]:
             f"{str(run)!r} is not the run of a method ({error}). Give the folder that "
             "aid train --method wrote: --model"
         ) from None
-    if not (run / f"{last}.safetensors").is_file():
+    if not weights_file(run, last).is_file():
         raise ValueError(f"the run in {str(run)!r} is not finished. Give its command again.")
     return facts
 
@@ -108,7 +114,7 @@ class MethodPredictor:
         self.sizes = Sizes(**self.facts["sizes"])
         self.method = make_method(name, self.sizes, self.facts["seed"])
         network = self.method.network
-        weights = run / f"{list(self.facts['stages'])[-1]}.safetensors"
+        weights = weights_file(run, list(self.facts["stages"])[-1])
         network.load_state_dict(load_file(weights), strict=True)
         network.to(self.device).eval().requires_grad_(False)
         self.backbone = load_backbone(backbone, ENCODERS, dtype_of(precision)).to(self.device)

@@ -16,22 +16,21 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from aid.ablate.clips import TrainingClips, sizes_of
-from aid.ablate.drawing import draw_videos
+from aid.ablate.drawing import FACTS, draw_videos, weights_file
 from aid.ablate.methods import code_digest, find_method, make_method, title_of
+from aid.ablate.training_videos import TrainingVideos, sizes_of
 from aid.config import Precision, TrainConfig
 from aid.data.cache import Cache
 from aid.data.order import batch_indices
 from aid.files import write_whole
 from aid.optim import fit, generator_for, make_accelerator
 from aid.optim.flops import count_flops
-from aid.rivals.method import Clips, Method
+from aid.rivals.method import Method, Videos
 from aid.video import whole_file
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-FACTS = "method.json"
 RATE = 1e-3
 """Peak learning rate of a stage for which the method names none."""
 LONGEST_WARMUP = 0.1
@@ -68,7 +67,7 @@ def train_method(
     Args:
         name: as for `find_method`.
         cache: what `aid prepare` wrote; for a method on pixels these lie beside it
-            (`clips.decode_pixels`).
+            (`training_videos.decode_pixels`).
         out: folder of the run.
         train: batch size, seed, average, how often what is written; the learning rates are the
             method's own, and so is the noise.
@@ -84,7 +83,7 @@ def train_method(
     """
     space = find_method(name).space
     data = Cache(cache)
-    videos, sizes = TrainingClips(data, space), sizes_of(data, space)
+    videos, sizes = TrainingVideos(data, space), sizes_of(data, space)
     method = make_method(name, sizes, train.seed)
     accelerator = make_accelerator(device, precision)
     method.network.to(accelerator.device)
@@ -113,24 +112,13 @@ def train_method(
     facts["stages"] = {
         stage: {**asdict(plan), "flops": plan.flops} for stage, plan in plans.items()
     }
-    facts["num_trained"] = len_of(
-        {id(p): p for stage in plans for p in method.trained(stage).values()}
-    )
+    trained = {id(p): p for stage in plans for p in method.trained(stage).values()}
+    facts["num_trained"] = sum(p.numel() for p in trained.values())
     facts["num_parameters"] = sum(p.numel() for p in method.network.parameters())
     _begin(out, facts)
     for stage, plan in plans.items():
         run.learn(stage, plan, out, facts)
     return out
-
-
-def len_of(parameters: Mapping[Any, nn.Parameter]) -> int:
-    """The number of numbers in some parameters."""
-    return sum(p.numel() for p in parameters.values())
-
-
-def weights_file(out: Path, stage: str) -> Path:
-    """Where the network's weights lie after a stage."""
-    return out / f"{stage}.safetensors"
 
 
 def steps_within(flops: float, flops_per_step: int, name: str) -> int:
@@ -170,14 +158,14 @@ class _Run:
         self,
         name: str,
         method: Method,
-        videos: TrainingClips,
+        videos: TrainingVideos,
         train: TrainConfig,
         accelerator: "Accelerator",
     ) -> None:
         self.name, self.method, self.videos = name, method, videos
         self.train, self.accelerator = train, accelerator
 
-    def clips(self, stage: str, step: int, part: int) -> tuple[Clips, torch.Generator]:
+    def batch(self, stage: str, step: int, part: int) -> tuple[Videos, torch.Generator]:
         """The videos of a forward pass on the device, and its generator."""
         train = self.train
         size = train.batch_size * train.accumulate
@@ -185,7 +173,7 @@ class _Run:
         own = chosen[part * train.batch_size : (part + 1) * train.batch_size]
         stream = 1 + part + train.accumulate * list(self.method.stages).index(stage)
         generator = generator_for(train.seed, step, stream)
-        made, device = self.videos.clips(own, generator), self.accelerator.device
+        made, device = self.videos.batch(own, generator), self.accelerator.device
         moved = replace(
             made,
             videos=made.videos.to(device),
@@ -200,14 +188,14 @@ class _Run:
         Raises:
             ValueError: the method does not return a number for each video.
         """
-        clips, generator = self.clips(stage, step, part)
+        batch, generator = self.batch(stage, step, part)
         with self.accelerator.autocast():
-            losses = self.method.loss(stage, clips, generator)
-        if not isinstance(losses, Tensor) or losses.shape != (len(clips.videos),):
+            losses = self.method.loss(stage, batch, generator)
+        if not isinstance(losses, Tensor) or losses.shape != (len(batch.videos),):
             shape = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise ValueError(
                 f"method {self.name!r}: the loss of stage {stage!r} must be a number for each of "
-                f"{len(clips.videos)} videos, got {shape}."
+                f"{len(batch.videos)} videos, got {shape}."
             )
         return losses.float().mean()
 
@@ -251,7 +239,7 @@ class _Run:
                 steps = steps_within(share * flops, cost, what)
             made[stage] = StagePlan(
                 steps=steps, flops_per_step=cost, learning_rate=rates.get(stage, RATE),
-                num_trained=len_of(parameters),
+                num_trained=sum(p.numel() for p in parameters.values()),
             )  # fmt: skip
         return made
 
@@ -275,14 +263,14 @@ class _Run:
         return value
 
     def check_drawing(self) -> None:
-        """Draws a video from the first clip, so that a method that cannot is refused at once."""
-        clips, generator = self.clips(next(iter(self.method.stages)), 0, 0)
+        """Draws a video from the first batch, so that a method that cannot is refused at once."""
+        batch, generator = self.batch(next(iter(self.method.stages)), 0, 0)
         self.method.network.eval()
-        text = (clips.text[:1], clips.text_mask[:1])
+        text = (batch.text[:1], batch.text_mask[:1])
         with self.accelerator.autocast():
             draw_videos(
-                self.name, self.method, clips.videos[:1, 0], *text, generator,
-                num_frames=clips.videos.shape[1],
+                self.name, self.method, batch.videos[:1, 0], *text, generator,
+                num_frames=batch.videos.shape[1],
             )  # fmt: skip
 
     def learn(self, stage: str, plan: StagePlan, out: Path, facts: Mapping[str, Any]) -> None:

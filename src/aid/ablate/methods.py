@@ -99,7 +99,7 @@ def make_method(name: str, sizes: Sizes, seed: int) -> Method:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # Choice: a rival's name means its small preset; its class has the paper's sizes.
-        made = (found.small if name in RIVALS else found)(sizes)
+        made = found(sizes, found.small) if name in RIVALS else found(sizes)
     for attribute in ("reads_text", "stages", "network"):
         if not hasattr(made, attribute):
             raise ValueError(

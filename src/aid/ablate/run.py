@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
-from aid.ablate.clips import decode_pixels
-from aid.ablate.learning import FACTS, steps_within
+from aid.ablate.drawing import FACTS
+from aid.ablate.learning import steps_within
 from aid.ablate.methods import code_digest, find_method, is_code
 from aid.ablate.results import COST, REPORT, RESULT, Cost, read_result, result_of, write
 from aid.ablate.rows import ROWS, TABLES, Row, Run, Table, choose_rows, model_of, plan, read_recipe
 from aid.ablate.tables import write_tables
+from aid.ablate.training_videos import decode_pixels
 from aid.config import ModelConfig, Precision, TrainConfig, from_json, to_json
 from aid.data.cache import Cache, read_settings
 from aid.models.devices import choose_device

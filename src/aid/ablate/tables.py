@@ -208,7 +208,10 @@ def _order(rows: Sequence[Row], found: Found) -> str:
     if len(measured) < 2:
         return "Order of the rows: not run."
     mean = {row: float(np.mean(values)) for row, values in measured.items()}
-    spread = {row: float(np.std(values)) for row, values in measured.items()}
+    spread = {
+        row: float(np.std(values, ddof=1)) if len(values) > 1 else float("inf")  # of one seed: any
+        for row, values in measured.items()
+    }
 
     def ordered(values: Mapping[Row, float]) -> str:
         return " < ".join(row.title for row in sorted(values, key=values.__getitem__))
@@ -226,7 +229,7 @@ def _order(rows: Sequence[Row], found: Found) -> str:
         f"Paper: {ordered({row: row.fvd for row in measured})}.\nOurs: {ordered(mean)}.\n"
         f"Of {pairs} pairs {len(reversed_)} have the reverse order"
         f"{' (' + '; '.join(reversed_) + ')' if reversed_ else ''}, and {undecided} differ by less "
-        "than the spread of their seeds."
+        "than the spread of their seeds, which one seed does not show."
     )
     return f"{said}\n{_order_by_accuracy(listed, found)}".strip()
 

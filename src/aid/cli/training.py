@@ -288,9 +288,9 @@ def _check_method(
 
 def _learn_method(method: str, cache: Path, out: Path, data: str | None, **settings: Any) -> Path:
     """Trains another method; decodes the pixels first, if it reads them and there is a data set."""
-    from aid.ablate.clips import decode_pixels
     from aid.ablate.learning import train_method
     from aid.ablate.methods import find_method
+    from aid.ablate.training_videos import decode_pixels
     from aid.data.cache import Cache
 
     if data is not None and find_method(method).space == "pixels":

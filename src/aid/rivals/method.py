@@ -32,7 +32,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clips:
+class Videos:
     """A batch of videos; frame 0 is the given one.
 
     Pixels are in [-1, 1]; latents are scaled to about unit variance.
@@ -55,7 +55,7 @@ class Method(Protocol):
     """
 
     space: Literal["pixels", "latents"]
-    """What `Clips.videos` holds. Latents are those of the shared autoencoder. An attribute of the
+    """What `Videos.videos` holds. Latents are those of the shared autoencoder. An attribute of the
     class, because the sizes depend on it."""
     reads_text: bool
     """Whether the instruction changes what is drawn."""
@@ -67,7 +67,7 @@ class Method(Protocol):
     def trained(self, stage: str) -> dict[str, nn.Parameter]:
         """The parameters that a stage trains, by name."""
 
-    def loss(self, stage: str, clips: Clips, generator: torch.Generator) -> Float[Tensor, " b"]:
+    def loss(self, stage: str, batch: Videos, generator: torch.Generator) -> Float[Tensor, " b"]:
         """The loss of each video. All randomness comes from `generator`, which is on the CPU."""
 
     def draw(

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from aid.rivals.ddpm import NoiseSchedule, sample_ddim, with_guidance
-from aid.rivals.method import Clips, Sizes
+from aid.rivals.method import Sizes, Videos
 from aid.rivals.pvdm_autoencoder import Autoencoder, AutoencoderConfig, Planes
 from aid.rivals.pvdm_unet import NORM_GROUPS, PlanesUNet, UNetConfig
 
@@ -67,8 +67,10 @@ class PVDM:
 
     space: Literal["pixels", "latents"] = "pixels"
     reads_text = False
+    title = "PVDM"
     stages: Mapping[str, float] = {"autoencoder": 0.5, "diffusion": 0.5}
     learning_rates: Mapping[str, float] = {"autoencoder": 1e-3, "diffusion": 5e-4}
+    small: PVDMConfig = SMALL
 
     schedule = NoiseSchedule(beta_start=0.0015, beta_end=0.0195, spacing="scaled_linear", limit=1.0)
     """Its code says "linear", which means this in latent diffusion's code, from which it comes."""
@@ -85,22 +87,17 @@ class PVDM:
         patch = config.autoencoder.patch
         self.grid = sizes.num_frames, sizes.height // patch, sizes.width // patch
 
-    @classmethod
-    def small(cls, sizes: Sizes) -> "PVDM":
-        """The preset for 64 px and 16 frames on two CPU cores."""
-        return cls(sizes, SMALL)
-
     def trained(self, stage: str) -> dict[str, nn.Parameter]:
         """The parameters of the network that is named like the stage."""
         return dict(self.network[stage].named_parameters(prefix=stage))
 
-    def loss(self, stage: str, clips: Clips, generator: torch.Generator) -> Float[Tensor, " b"]:
+    def loss(self, stage: str, batch: Videos, generator: torch.Generator) -> Float[Tensor, " b"]:
         """The loss of each video: of its reconstruction, or of the prediction of noise."""
         if stage == "autoencoder":
             autoencoder: Autoencoder = self.network["autoencoder"]
-            error = autoencoder.decode(autoencoder.encode(clips.videos)) - clips.videos
+            error = autoencoder.decode(autoencoder.encode(batch.videos)) - batch.videos
             return error.square().mean(dim=(1, 2, 3, 4))
-        planes, condition = self._encode(clips.videos), self._condition(clips.videos[:, 0])
+        planes, condition = self._encode(batch.videos), self._condition(batch.videos[:, 0])
         device = planes.device
         timesteps = self.schedule.draw_timesteps(len(planes), generator).to(device)
         noise = torch.randn(planes.shape, generator=generator).to(device)

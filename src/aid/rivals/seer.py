@@ -40,7 +40,7 @@ from aid.rivals.inflation import (
     replace_layers,
 )
 from aid.rivals.layers import MultiHeadAttention, TemporalTransformer, order_mask
-from aid.rivals.method import Clips, Sizes
+from aid.rivals.method import Sizes, Videos
 from aid.rivals.text_to_image import (
     SMALL_IMAGE,
     STABLE_DIFFUSION_NOISE,
@@ -156,6 +156,7 @@ class Seer:
     reads_text = True
     title = "Seer"
     learning_rates: Mapping[str, float] = {"image": 1e-3, "video": 1e-3}
+    small: SeerConfig = SMALL
 
     def __init__(self, sizes: Sizes, config: SeerConfig = SeerConfig()) -> None:
         self.sizes = sizes
@@ -175,11 +176,6 @@ class Seer:
         self.decomposer = TextDecomposer(sizes, config.decomposer_depth, config.decomposer_head_dim)
         self.network = nn.ModuleDict({"unet": self.unet, "decomposer": self.decomposer})
 
-    @classmethod
-    def small(cls, sizes: Sizes) -> "Seer":
-        """The preset for latents of 16 x 16 cells on two CPU cores."""
-        return cls(sizes, SMALL)
-
     def trained(self, stage: str) -> dict[str, nn.Parameter]:
         """FSText, with the image network at first, then with the layers over time."""
         is_over_time = stage == "video"
@@ -189,17 +185,17 @@ class Seer:
             if name.startswith("decomposer.") or (OVER_TIME in name) == is_over_time
         }
 
-    def loss(self, stage: str, clips: Clips, generator: torch.Generator) -> Float[Tensor, " b"]:
+    def loss(self, stage: str, batch: Videos, generator: torch.Generator) -> Float[Tensor, " b"]:
         """|eps - eps^|^2; with the image network's, FSText's error in repeating the text."""
         if stage == "image":
-            images = image_loss(self.unet, clips, self.config.image, generator)
-            return images + self.decomposer.repetition_loss(clips.text, clips.text_mask)
+            images = image_loss(self.unet, batch, self.config.image, generator)
+            return images + self.decomposer.repetition_loss(batch.text, batch.text_mask)
         predict = self._predict(
-            self.decomposer(clips.text, clips.text_mask),
-            clips.text_mask,
+            self.decomposer(batch.text, batch.text_mask),
+            batch.text_mask,
             skips_given_feed_forward=self.config.given_feed_forward != "always",
         )
-        return loss_after_given(predict, clips.videos, STABLE_DIFFUSION_NOISE, generator)
+        return loss_after_given(predict, batch.videos, STABLE_DIFFUSION_NOISE, generator)
 
     @torch.no_grad()
     def draw(

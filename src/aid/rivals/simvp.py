@@ -26,7 +26,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from aid.rivals.method import Clips, Sizes
+from aid.rivals.method import Sizes, Videos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +186,10 @@ class SimVP:
 
     space: Literal["pixels", "latents"] = "pixels"
     reads_text = False
+    title = "SimVP"
     stages: Mapping[str, float] = {"video": 1.0}
     learning_rates: Mapping[str, float] = {"video": 1e-3}
+    small: SimVPConfig = SMALL
 
     def __init__(self, sizes: Sizes, config: SimVPConfig = SimVPConfig()) -> None:
         _check(sizes, config)
@@ -195,18 +197,13 @@ class SimVP:
         network = SimVPNetwork(sizes, config)
         self.network = network.to(memory_format=torch.channels_last)  # twice as fast on CPUs
 
-    @classmethod
-    def small(cls, sizes: Sizes) -> "SimVP":
-        """The preset for 64 px and 16 frames on two CPU cores."""
-        return cls(sizes, SMALL)
-
     def trained(self, stage: str) -> dict[str, nn.Parameter]:
         """All parameters."""
         return dict(self.network.named_parameters())
 
-    def loss(self, stage: str, clips: Clips, generator: torch.Generator) -> Float[Tensor, " b"]:
+    def loss(self, stage: str, batch: Videos, generator: torch.Generator) -> Float[Tensor, " b"]:
         """Mean squared error of every video, all frames alike; nothing is random."""
-        error = self._predict(clips.videos[:, 0]) - clips.videos
+        error = self._predict(batch.videos[:, 0]) - batch.videos
         return error.square().mean(dim=(1, 2, 3, 4))
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aid.rivals.ddpm import NoiseSchedule
-from aid.rivals.method import Clips, Sizes
+from aid.rivals.method import Sizes, Videos
 
 STABLE_DIFFUSION_NOISE = NoiseSchedule(
     beta_start=0.00085, beta_end=0.012, spacing="scaled_linear", num_timesteps=1000
@@ -113,22 +113,22 @@ def drop_text(
 
 
 def image_loss(
-    unet: UNet2DConditionModel, clips: Clips, config: ImageConfig, generator: torch.Generator
+    unet: UNet2DConditionModel, batch: Videos, config: ImageConfig, generator: torch.Generator
 ) -> Float[Tensor, " b"]:
     """|eps - eps^|^2 of a few random frames of each video, each with its own time and noise."""
-    b, f = clips.videos.shape[:2]
+    b, f = batch.videos.shape[:2]
     k = config.frames_per_video
-    device = clips.videos.device
+    device = batch.videos.device
     chosen = torch.randint(f, (b, k), generator=generator)
-    images = rearrange(clips.videos[torch.arange(b)[:, None], chosen], "b k c h w -> (b k) c h w")
-    text = drop_text(repeat(clips.text, "b n d -> (b k) n d", k=k), config.text_dropout, generator)
+    images = rearrange(batch.videos[torch.arange(b)[:, None], chosen], "b k c h w -> (b k) c h w")
+    text = drop_text(repeat(batch.text, "b n d -> (b k) n d", k=k), config.text_dropout, generator)
     timesteps = STABLE_DIFFUSION_NOISE.draw_timesteps(b * k, generator).to(device)
     noise = torch.randn(images.shape, generator=generator).to(device)
     predicted = unet(
         STABLE_DIFFUSION_NOISE.add_noise(images, noise, timesteps),
         timesteps,
         encoder_hidden_states=text,
-        encoder_attention_mask=repeat(clips.text_mask, "b n -> (b k) n", k=k),
+        encoder_attention_mask=repeat(batch.text_mask, "b n -> (b k) n", k=k),
     ).sample
     error = (predicted.float() - noise).square()
     return rearrange(error, "(b k) c h w -> b (k c h w)", k=k).mean(dim=1)

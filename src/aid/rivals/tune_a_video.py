@@ -35,7 +35,7 @@ from aid.rivals.inflation import (
     predict_noise,
     replace_layers,
 )
-from aid.rivals.method import Clips, Sizes
+from aid.rivals.method import Sizes, Videos
 from aid.rivals.text_to_image import (
     SMALL_IMAGE,
     STABLE_DIFFUSION_NOISE,
@@ -140,6 +140,7 @@ class TuneAVideo:
     reads_text = True
     title = "Tune-A-Video"
     learning_rates: Mapping[str, float] = {"image": 1e-3, "video": 1e-3}
+    small: TuneAVideoConfig = SMALL
 
     def __init__(self, sizes: Sizes, config: TuneAVideoConfig = TuneAVideoConfig()) -> None:
         self.sizes = sizes
@@ -148,11 +149,6 @@ class TuneAVideo:
         self.network = make_image_unet(config.image, sizes)
         replace_layers(self.network, BasicTransformerBlock, InflatedBlock)
 
-    @classmethod
-    def small(cls, sizes: Sizes) -> "TuneAVideo":
-        """The preset for latents of 16 x 16 cells on two CPU cores."""
-        return cls(sizes, SMALL)
-
     def trained(self, stage: str) -> dict[str, nn.Parameter]:
         """All of the image network at first; then two query projections and the new attention."""
         parameters = dict(self.network.named_parameters())
@@ -160,12 +156,12 @@ class TuneAVideo:
             return {n: p for n, p in parameters.items() if not any(part in n for part in NEW)}
         return {n: p for n, p in parameters.items() if any(part in n for part in TRAINED)}
 
-    def loss(self, stage: str, clips: Clips, generator: torch.Generator) -> Float[Tensor, " b"]:
+    def loss(self, stage: str, batch: Videos, generator: torch.Generator) -> Float[Tensor, " b"]:
         """|eps - eps^|^2, of single frames or of all frames after the given one."""
         if stage == "image":
-            return image_loss(self.network, clips, self.config.image, generator)
-        predict = self._predict(clips.text, clips.text_mask)
-        return loss_after_given(predict, clips.videos, STABLE_DIFFUSION_NOISE, generator)
+            return image_loss(self.network, batch, self.config.image, generator)
+        predict = self._predict(batch.text, batch.text_mask)
+        return loss_after_given(predict, batch.videos, STABLE_DIFFUSION_NOISE, generator)
 
     @torch.no_grad()
     def draw(

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from aid.rivals.ddpm import PredictNoise, sample_ddim, with_guidance
 from aid.rivals.inflation import predict_noise, replace_layers
 from aid.rivals.layers import TemporalTransformer
-from aid.rivals.method import Clips, Sizes
+from aid.rivals.method import Sizes, Videos
 from aid.rivals.text_to_image import (
     STABLE_DIFFUSION_NOISE,
     ImageConfig,
@@ -82,6 +82,7 @@ class VideoFusion:
     title = "VideoFusion"
     stages: Mapping[str, float] = {"video": 1.0}
     learning_rates: Mapping[str, float] = {"video": 1e-3}
+    small: VideoFusionConfig = SMALL
 
     def __init__(self, sizes: Sizes, config: VideoFusionConfig = VideoFusionConfig()) -> None:
         self.sizes = sizes
@@ -103,25 +104,20 @@ class VideoFusion:
         )
         self.network = nn.ModuleDict({"base": self.base, "residual": self.residual})
 
-    @classmethod
-    def small(cls, sizes: Sizes) -> "VideoFusion":
-        """The preset for latents of 16 x 16 cells on two CPU cores."""
-        return cls(sizes, SMALL)
-
     def trained(self, stage: str) -> dict[str, nn.Parameter]:
         """Both networks."""
         return dict(self.network.named_parameters())
 
-    def loss(self, stage: str, clips: Clips, generator: torch.Generator) -> Float[Tensor, " b"]:
+    def loss(self, stage: str, batch: Videos, generator: torch.Generator) -> Float[Tensor, " b"]:
         """The loss of the module's docstring; the given frame does not count in the first term."""
-        videos = clips.videos
+        videos = batch.videos
         timesteps = STABLE_DIFFUSION_NOISE.draw_timesteps(len(videos), generator)
         timesteps = timesteps.to(videos.device)
         noise, base = (part.to(videos.device) for part in self.draw_noise(len(videos), generator))
         noisy = STABLE_DIFFUSION_NOISE.add_noise(videos, noise, timesteps)
-        text = drop_text(clips.text, self.config.text_dropout, generator)
+        text = drop_text(batch.text, self.config.text_dropout, generator)
         predicted, predicted_base = self.predict(
-            noisy, timesteps, videos[:, 0], text, clips.text_mask
+            noisy, timesteps, videos[:, 0], text, batch.text_mask
         )
         error = (predicted[:, 1:].float() - noise[:, 1:]).square().mean(dim=(1, 2, 3, 4))
         return error + (predicted_base.float() - base).square().mean(dim=(1, 2, 3))

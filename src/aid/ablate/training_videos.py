@@ -22,7 +22,7 @@ from aid.data.shards import pieces
 from aid.data.sources import read_source, with_instructions
 from aid.data.store import Store
 from aid.data.windows import cut_windows
-from aid.rivals.method import Clips, Sizes
+from aid.rivals.method import Sizes, Videos
 from aid.types import VideoRow
 from aid.video import remove_leftovers, to_uint8, whole_file
 
@@ -48,8 +48,8 @@ def sizes_of(cache: Cache, space: str) -> Sizes:
     )  # fmt: skip
 
 
-class TrainingClips:
-    """The videos of a cache as `Clips`; `len` is their number.
+class TrainingVideos:
+    """The videos of a cache as `Videos`; `len` is their number.
 
     Args:
         cache: has the latents and the text tokens.
@@ -67,13 +67,15 @@ class TrainingClips:
         """Number of videos."""
         return len(self.cache)
 
-    def clips(self, indices: Sequence[int], generator: torch.Generator) -> Clips:
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Videos:
         """Some videos; the generator draws a wording of each instruction."""
         batch = self.cache.batch(list(indices), generator)
         videos = batch.latents
         if self._pixels is not None:
             videos = torch.stack([floats(self._pixels[index]) for index in indices])
-        return Clips(videos=videos, text=batch.instruction_tokens, text_mask=batch.instruction_mask)
+        return Videos(
+            videos=videos, text=batch.instruction_tokens, text_mask=batch.instruction_mask
+        )
 
 
 class PixelFiles:
