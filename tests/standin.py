@@ -53,8 +53,9 @@ class StandInTensor(torch.Tensor):
             raise TypeError(f"a tensor on {NAME!r} cannot become a NumPy array; use .cpu() first")
         if func is torch.Tensor.tolist:
             return args[0].cpu().tolist()
-        if func is torch.Tensor.__getitem__ and isinstance(args[1], list):
-            args = (args[0], torch.tensor(args[1]))
+        indexing = (torch.Tensor.__getitem__, torch.Tensor.__setitem__)
+        if func in indexing and isinstance(args[1], list):
+            args = (args[0], torch.tensor(args[1]), *args[2:])
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
 
@@ -136,10 +137,11 @@ def register() -> None:
     kernels = library.Library("_", "IMPL")
     kernels.fallback(lambda op, *args, **kwargs: compute(op, args, kwargs), "PrivateUse1")
     _kept.append(kernels)
-    # These make their tensor on the device without the dispatcher. `with torch.device(...)` knows
-    # them as they are now.
+    # These make their tensor on the device without the dispatcher, or enlarge an empty one, which
+    # a wrapper cannot follow. `with torch.device(...)` knows them as they are now.
     _device_constructors()
-    torch.tensor, torch.as_tensor = (_made_first(make) for make in (torch.tensor, torch.as_tensor))
+    for name in ("tensor", "as_tensor", "arange", "eye"):
+        setattr(torch, name, _made_first(getattr(torch, name)))
 
 
 def _made_first(make: Any) -> Any:

@@ -19,8 +19,12 @@ import standin
 import torch
 from PIL import Image
 from safetensors.numpy import save_file
+from tabletop.pretrain.conftest import TINY, write_play
 
 import aid.cli
+from aid.ablate.methods import RIVALS, find_method, make_method
+from aid.config import to_json
+from aid.rivals.method import Sizes, Videos
 from aid.video import read_video, write_mp4
 
 SAID, STATES = "push the red ball left", ["the red ball", "ball left"]
@@ -77,7 +81,13 @@ class Journey:
             except (RuntimeError, TypeError):
                 pass
         layer(x * torch.tensor(2.0)).sum().backward()
-        return {"taken": taken, "gradient": str(layer.weight.grad.device), "back": x.cpu().tolist()}
+        made = torch.arange(4, device=standin.NAME), torch.eye(2, device=standin.NAME)
+        return {
+            "taken": taken,
+            "gradient": str(layer.weight.grad.device),
+            "back": x.cpu().tolist(),
+            "shapes": [list(one.shape) for one in made],
+        }
 
     def prepare(self) -> dict[str, Any]:
         self.aid("prepare", "--config", self.recipe, "--data", self.data,
@@ -147,9 +157,53 @@ class Journey:
         self.keep("studio", drawn.predictions[0].frames)
         return {}
 
+    def compare(self) -> dict[str, Any]:
+        """Another method, trained, drawn and scored by the commands."""
+        method = f"{Path(__file__).with_name('own_methods.py')}:Worded"
+        self.aid("train", "--config", self.recipe, "--cache", self.room / "cache",
+                 "--method", method, "--out", self.room / "method")  # fmt: skip
+        self.aid("evaluate", "--data", self.data, "--method", method, "--limit", 2,
+                 "--model", self.room / "method", "--out", self.room / "method_card")  # fmt: skip
+        return {"is_there": (self.room / "method_card/report.json").is_file()}
+
+    def rivals(self) -> dict[str, Any]:
+        """Losses with gradients, and a video, of every rival."""
+        drawn = {}
+        for name in RIVALS:
+            is_pixels = find_method(name).space == "pixels"
+            channels, side = (3, 64) if is_pixels else (4, 16)
+            sizes = Sizes(
+                num_frames=8, channels=channels, height=side, width=side, text_dim=32, text_length=5
+            )
+            method, generator = make_method(name, sizes, seed=0), torch.Generator()
+            method.network.to(standin.NAME)
+            batch = Videos(
+                videos=torch.zeros(1, 8, channels, side, side).to(standin.NAME),
+                text=torch.ones(1, 5, 32).to(standin.NAME),
+                text_mask=torch.ones(1, 5, dtype=torch.bool).to(standin.NAME),
+            )
+            for stage in method.stages:
+                method.loss(stage, batch, generator).mean().backward()
+            video = method.draw(
+                batch.videos[:, 0], batch.text, batch.text_mask, generator, num_steps=1
+            )
+            drawn[name] = [str(video.device), *video.shape]
+        return {"drawn": drawn}
+
+    def pretrain(self) -> dict[str, Any]:
+        """The backbone's four parts."""
+        play, out = self.room / "play", self.room / "backbone"
+        write_play(play)
+        recipe = self.room / "backbone.yaml"
+        recipe.write_text(json.dumps({"pretrain": to_json(TINY)}))
+        flags = ["--config", recipe, "--data", play, "--out", out]
+        flags += ["--device", standin.NAME, "--debug"]
+        assert aid.cli.main(["tabletop", "pretrain", *map(str, flags)]) == 0
+        return {"parts": sorted(path.name for path in out.iterdir() if path.is_dir())}
+
 
 STAGES = ("device", "prepare", "train", "redraw", "predict", "evaluate", "score")
-STAGES += ("pipeline", "studio")
+STAGES += ("pipeline", "studio", "compare", "rivals", "pretrain")
 
 
 def main(room: str, data: str, backbone: str, model: str, *stages: str) -> None:

@@ -8,13 +8,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from checkpoints import write_tiny_model
 from kill_points import Runner, kill_everywhere
 from prepared import GREY, make
 from short_runs import LOOP
-from tabletop.pretrain.conftest import NUM_VIDEOS, TINY, play_video
+from tabletop.pretrain.conftest import TINY, write_play
 from test_score import moving
 
 from aid.ablate.training_videos import decode_pixels
@@ -119,14 +118,8 @@ def tabletop(template, root, **_):
 
 
 def pretrain(template, root, **_):
-    random, rows = np.random.default_rng(0), []
     shutil.rmtree(template / "data")
-    (template / "data/videos").mkdir(parents=True)
-    for number in range(NUM_VIDEOS):
-        row, pixels = play_video(number, random)
-        write_mp4(template / "data" / row.video, pixels, fps=row.fps, lossless=True)
-        rows.append(row)
-    write_manifest(template / "data", rows)
+    write_play(template / "data")
     (template / "recipe.yaml").write_text(json.dumps({"pretrain": to_json(TINY)}))
     return [
         "tabletop", "pretrain", "--config", root / "recipe.yaml", "--data", root / "data",

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file as numpy_file
 from safetensors.torch import load_file
 from standin_path import RECIPE, SAID, STAGES, STATES
 
+from aid.ablate.methods import RIVALS
 from aid.cli import main
 from aid.config import LoraConfig
 from aid.predict import Predictor
@@ -59,6 +60,7 @@ def test_the_device_refuses_what_an_accelerator_refuses(walked):
     assert told["taken"] == []
     assert told["gradient"] == "standin:0"
     assert told["back"] == [[1.0] * 3] * 2
+    assert told["shapes"] == [[4], [2, 2]]
 
 
 def test_a_cache_of_the_device_is_that_of_the_cpu(walked, tiny_manifest, tiny_backbone, tmp_path):
@@ -95,6 +97,16 @@ def test_videos_of_the_device_are_those_of_the_cpu(walked, stage, tiny_backbone)
     assert differ(numpy_file(room / f"{stage}.safetensors")["video"], expected) <= 1
 
 
-@pytest.mark.parametrize("stage", ["predict", "evaluate", "score"])
+def test_rivals_are_trained_and_drawn_on_the_device(walked):
+    drawn = walked[2]["rivals"]["drawn"]
+    assert set(drawn) == set(RIVALS)
+    assert all(device == "standin:0" and shape[0] == 1 for device, *shape in drawn.values())
+
+
+def test_a_backbone_is_pretrained_on_the_device(walked):
+    assert {"vae", "unet", "text_encoder", "image_encoder"} < set(walked[2]["pretrain"]["parts"])
+
+
+@pytest.mark.parametrize("stage", ["predict", "evaluate", "score", "compare"])
 def test_commands_on_the_device_write_their_files(walked, stage):
     assert walked[2][stage]["is_there"]

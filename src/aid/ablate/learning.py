@@ -26,7 +26,7 @@ from aid.files import write_whole
 from aid.optim import fit, generator_for, make_accelerator
 from aid.optim.flops import count_flops
 from aid.rivals.method import Method, Videos
-from aid.video import whole_file
+from aid.video import remove_leftovers, whole_file
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -139,6 +139,7 @@ def steps_within(flops: float, flops_per_step: int, name: str) -> int:
 def _begin(out: Path, facts: dict[str, Any]) -> None:
     """Refuses the folder of another run, and records this one's facts."""
     facts, path = json.loads(json.dumps(facts)), out / FACTS
+    remove_leftovers(out, "*")
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
         if changed := [key for key in facts if before.get(key) != facts[key]]:

@@ -96,7 +96,7 @@ def make_method(name: str, sizes: Sizes, seed: int) -> Method:
         ValueError: as `find_method`, or what it says about itself does not fit together.
     """
     found = find_method(name)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # weights are made on the CPU
         torch.manual_seed(seed)
         # Choice: a rival's name means its small preset; its class has the paper's sizes.
         made = found(sizes, found.small) if name in RIVALS else found(sizes)

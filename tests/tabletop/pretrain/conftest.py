@@ -92,16 +92,22 @@ def play_video(number, random):
     return row, pixels.astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
-def play(tmp_path_factory):
-    """The split's folder; do not write into it."""
-    folder, random, rows = tmp_path_factory.mktemp("play"), np.random.default_rng(0), []
-    (folder / "videos").mkdir()
+def write_play(folder):
+    """The split, in a new folder."""
+    random, rows = np.random.default_rng(0), []
+    (folder / "videos").mkdir(parents=True)
     for number in range(NUM_VIDEOS):
         row, pixels = play_video(number, random)
         write_mp4(folder / row.video, pixels, fps=row.fps, lossless=True)
         rows.append(row)
     write_manifest(folder, rows)
+
+
+@pytest.fixture(scope="session")
+def play(tmp_path_factory):
+    """The split's folder; do not write into it."""
+    folder = tmp_path_factory.mktemp("play") / "play"
+    write_play(folder)
     assert len(read_manifest(folder)) == NUM_VIDEOS
     return folder
 

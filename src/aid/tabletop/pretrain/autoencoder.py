@@ -190,11 +190,10 @@ def train_autoencoder(
     if not (out / "vae").exists():
         save_part(out, "vae", copy.deepcopy(vae))
     vae.requires_grad_(False)
-    vae.correction.requires_grad_(True)
+    vae.to(accelerator.device).correction.requires_grad_(True)
     discriminator = Discriminator().to(accelerator.device)
     trained = {f"vae.{n}": p for n, p in vae.named_parameters() if p.requires_grad}
     trained |= {f"discriminator.{n}": p for n, p in discriminator.named_parameters()}
-    vae.to(accelerator.device)
 
     def decode(latents: Tensor, num_frames: int) -> Tensor:
         linear = vae.linear_inverse(latents)

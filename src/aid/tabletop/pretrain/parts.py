@@ -192,6 +192,8 @@ def save_part(folder: Path, name: str, part: Any, half: bool = True) -> None:
     The text tower and its tokenizer are saved as `text_encoder` and `tokenizer`, as in Stable
     Diffusion. SVD's index does not name them, so the stock pipeline loads.
     """
+    if isinstance(part, nn.Module):
+        part = part.to("cpu")
     if isinstance(part, nn.Module) and half:
         part = part.to(torch.float16)
         with torch.no_grad():
