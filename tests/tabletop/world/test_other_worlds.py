@@ -1,6 +1,8 @@
 import dataclasses
 import importlib
 import json
+import subprocess
+import sys
 
 import mujoco
 import numpy as np
@@ -12,6 +14,7 @@ from aid.tabletop.other_worlds import OTHER_WORLDS
 from aid.tabletop.other_worlds import windows as module
 from aid.tabletop.other_worlds.windows import free_camera, moving_windows
 from aid.tabletop.world.generate import generate
+from aid.tabletop.world.render import close_kept_canvases
 from aid.video import read_video
 
 FALLING = """<mujoco><worldbody><light/>
@@ -53,6 +56,12 @@ def fall(rest, length, num_windows=1, max_steps=100):
         num_windows=num_windows,
         max_steps=max_steps,
     )
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    close_kept_canvases()
 
 
 @pytest.fixture
@@ -106,6 +115,20 @@ def test_each_world_makes_a_split_of_its_own(worlds, tmp_path):
             assert read_video(tmp_path / world / row.video).shape == (6, 64, 64, 3)
             assert row.world["world"] == world and row.world["moved"] >= module.MOVED
             assert not row.instruction and not row.states
+
+
+@pytest.mark.gl
+@pytest.mark.worlds
+def test_one_process_makes_all_worlds_and_ends_without_a_word(worlds, tmp_path):
+    flags = ["--scenes.play", "1", "--scenes.ogbench", "1", "--num_frames", "4"]
+    made = subprocess.run(
+        [sys.executable, "-m", "aid.cli", "tabletop", "make", *flags, "--num_workers", "1"]
+        + ["--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0
+    assert "Traceback" not in made.stderr and "Exception" not in made.stderr
 
 
 @pytest.mark.gl

@@ -1,7 +1,5 @@
 """Renders a rollout of any MuJoCo environment and keeps windows in which something moves."""
 
-import atexit
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -10,7 +8,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from aid.tabletop.world.render import Canvas
+from aid.tabletop.world.render import Canvas, kept_canvas
 
 MOVED = 0.015
 """A thing moves if one of its coordinates changes by this much, in metres or radians."""
@@ -40,13 +38,12 @@ class Rollout(Protocol):
         """Positions of everything but the robot."""
 
 
-@functools.cache
-def canvas(size: int) -> Canvas:
-    """The process's canvas, because making a GL context takes as long as an episode."""
-    made = Canvas(size)
-    atexit.register(made.close)
-    made.option.sitegroup[:] = 0  # goals, which are no bodies
-    return made
+class _Screen(Canvas):
+    """Without goals, which are sites and no bodies."""
+
+    def __init__(self, size: int):
+        super().__init__(size)
+        self.option.sitegroup[:] = 0
 
 
 def moving_windows(
@@ -76,7 +73,7 @@ def moving_windows(
     model.light_cutoff[model.light_cutoff > 90] = (
         180  # OpenGL's name for no spot; others it refuses
     )
-    screen = canvas(size)
+    screen = kept_canvas(_Screen, size)
     screen.load(model)
     found: list[Window] = []
     frames: list[np.ndarray] = []

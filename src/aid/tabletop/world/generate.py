@@ -4,8 +4,6 @@ Scenes are independent jobs, each a function of (seed, split, index), so the num
 no effect on the result, and a killed run continues where it stopped.
 """
 
-import atexit
-import functools
 import importlib
 import json
 import multiprocessing
@@ -31,7 +29,12 @@ from rich.progress import (
 from aid.tabletop.language import Group
 from aid.tabletop.other_worlds import OTHER_WORLDS
 from aid.tabletop.world.record import other_world_row, video_row
-from aid.tabletop.world.render import Renderer, choose_gl_library
+from aid.tabletop.world.render import (
+    Renderer,
+    choose_gl_library,
+    close_kept_canvases,
+    kept_canvas,
+)
 from aid.tabletop.world.simulate import Episode, Simulator
 from aid.tabletop.world.splits import MAX_ATTEMPTS, SPLITS, Plan, Split, candidate_plans
 from aid.types import VideoRow
@@ -147,7 +150,7 @@ def _other_world(job: Job) -> Iterator[tuple[VideoRow, np.ndarray]]:
 
 
 def _simulate(job: Job, split: Split) -> tuple[Plan, list[Episode]]:
-    renderer = _process_renderer(job.size)
+    renderer = kept_canvas(Renderer, job.size)
     for plan in candidate_plans(split, job.seed, job.index, job.wordings):
         simulator = Simulator(plan.scene, renderer, shadows=job.shadows)
         episodes: list[Episode] = []
@@ -158,14 +161,6 @@ def _simulate(job: Job, split: Split) -> tuple[Plan, list[Episode]]:
         else:
             return plan, episodes
     raise RuntimeError(f"no scene for {job.split} {job.index} after {MAX_ATTEMPTS} attempts")
-
-
-@functools.cache
-def _process_renderer(size: int) -> Renderer:
-    """The process's only GL context, because making one takes as long as an episode."""
-    renderer = Renderer(size)
-    atexit.register(renderer.close)
-    return renderer
 
 
 def _run(jobs: list[Job], num_workers: int, title: str) -> None:
@@ -189,7 +184,10 @@ def _results(jobs: list[Job], num_workers: int) -> Iterator[Iterable[None]]:
     """Runs the jobs; with one worker in this process."""
     num_workers = min(num_workers, len(jobs))
     if num_workers <= 1:
-        yield map(make_scene, jobs)
+        try:
+            yield map(make_scene, jobs)
+        finally:
+            close_kept_canvases()
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with multiprocessing.get_context("spawn").Pool(num_workers) as pool:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from types import ModuleType
+from typing import TypeVar
 
 import mujoco
 import numpy as np
@@ -126,6 +127,25 @@ class Canvas:
             self._context.free()
             self._context = None
         self._gl.free()
+
+
+_Kind = TypeVar("_Kind", bound=Canvas)
+_kept: dict[tuple[type[Canvas], int], Canvas] = {}
+
+
+def kept_canvas(kind: type[_Kind], size: int) -> _Kind:
+    """The process's canvas of this kind and size: a GL context takes as long as an episode."""
+    if (kind, size) not in _kept:
+        _kept[kind, size] = kind(size)
+    canvas = _kept[kind, size]
+    assert isinstance(canvas, kind)
+    return canvas
+
+
+def close_kept_canvases() -> None:
+    """Frees them all. At exit it is too late: libraries of other worlds end the display first."""
+    while _kept:
+        _kept.popitem()[1].close()
 
 
 class Renderer(Canvas):
