@@ -120,8 +120,9 @@ def test_each_world_makes_a_split_of_its_own(worlds, tmp_path):
 @pytest.mark.gl
 @pytest.mark.worlds
 def test_one_process_makes_all_worlds_and_ends_without_a_word(worlds, tmp_path):
-    flags = "--scenes.play 1 --scenes.ogbench 1 --num_frames 4 --num_workers 1".split()
-    command = [sys.executable, "-m", "aid.cli", "tabletop", "make", *flags, "--out", "out"]
+    counts = ["--scenes.play", "1", "--scenes.ogbench", "1", "--num_frames", "4"]
+    command = [sys.executable, "-m", "aid.cli", "tabletop", "make", *counts]
+    command += ["--num_workers", "1", "--out", "out"]
     made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert made.returncode == 0
     assert "Traceback" not in made.stderr and "Exception" not in made.stderr
