@@ -29,7 +29,12 @@ from aid.data.manifest import read_manifest
 from aid.models.patch_autoencoder import PatchAutoencoder
 from aid.optim import fit, generator_for, make_accelerator
 from aid.tabletop.pretrain.config import AutoencoderConfig
-from aid.tabletop.pretrain.frames import as_floats, held_out_of, load_videos
+from aid.tabletop.pretrain.frames import (
+    as_floats,
+    evenly_from_sets,
+    held_out_of,
+    load_videos,
+)
 from aid.tabletop.pretrain.parts import build_autoencoder, save_part
 from aid.video import contact_sheet, to_uint8, write_png
 
@@ -172,8 +177,7 @@ def train_autoencoder(
         ValueError: too few videos, or they have too few frames or no whole number of patches.
     """
     accelerator = make_accelerator(device, precision)
-    rows = read_manifest(data)
-    rows = rows[:: max(1, -(-len(rows) // config.num_videos))]
+    rows = evenly_from_sets(read_manifest(data), config.num_videos)
     others, chosen = held_out_of(len(rows), NUM_HELD_OUT)
     videos = load_videos(data, [rows[i] for i in others])
     held_out = load_videos(data, [rows[i] for i in chosen])[:, ::3]

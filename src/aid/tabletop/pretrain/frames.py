@@ -48,6 +48,21 @@ def load_videos(
     return videos
 
 
+def evenly_from_sets(rows: Sequence[VideoRow], number: int) -> list[VideoRow]:
+    """At most `number` rows in their order, as many of each joined data set as it has them.
+
+    A row belongs to the data set that its path begins with, as `aid data join` writes it.
+    """
+    sets: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        sets.setdefault(Path(row.video).parts[0], []).append(index)
+    chosen: list[int] = []
+    for place, members in enumerate(sorted(sets.values(), key=len)):
+        share = min(len(members), (number - len(chosen)) // (len(sets) - place))
+        chosen += [members[i * len(members) // share] for i in range(share)]
+    return [rows[index] for index in sorted(chosen)]
+
+
 def held_out_of(number: int, wanted: int) -> tuple[list[int], list[int]]:
     """Indices to train on and, evenly spread over all, indices that are held out.
 
