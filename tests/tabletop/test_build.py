@@ -45,7 +45,7 @@ def test_the_share_shortens_scenes_and_steps_and_the_seed_reaches_every_training
     assert "--scenes.play 2200" in whole["make_worlds"]
     assert "--scenes.play 220" in part["make_worlds"]
     assert "--train.steps 1200" in whole["train_coarse"]
-    assert "--train.steps 45" in part["train_coarse"]
+    assert "--train.steps 120" in part["train_coarse"]
     for name in ("make_worlds", "make_tabletop", "train_coarse", "train"):
         assert "seed 5" in whole[name]
     assert whole["pretrain"].count("seed 5") == 5  # every loop
