@@ -14,6 +14,7 @@ from PIL import Image
 
 import aid.cli
 from aid.cli.parser import flags_of
+from aid.predict import Predictor
 from aid.types import Stopped
 from aid.video import read_video
 
@@ -396,6 +397,22 @@ def test_an_unknown_key_of_a_recipe_is_refused_by_name(tmp_path, capsys):
     assert "train.learning_rat" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: [4", "cannot be read: this is no YAML"),
+        ("- 1", "must be settings by name, got a list"),
+        ("\xff", "cannot be read: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["train --config {}", "tabletop pretrain --config={}"])
+def test_a_recipe_that_is_none_is_named(command, text, words, tmp_path, capsys):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_bytes(text.encode("latin-1"))
+    assert aid.cli.main(command.format(recipe).split()) == 2
+    assert capsys.readouterr().err.startswith(f"error: recipe {str(recipe)!r} {words}")
+
+
 def test_a_flag_must_be_written_out(capsys):
     with pytest.raises(SystemExit) as end:
         aid.cli.main(["train", "--cache", "a", "--train.step", "3"])
@@ -422,6 +439,102 @@ def test_settings_of_a_group_that_may_be_left_out_are_refused_in_a_sentence(
 ):
     assert aid.cli.main(["data", "inspect", str(tmp_path), *flags]) == 2
     assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("tabletop make --scenes.train 1", "--out. See: aid tabletop make"),
+        ("evaluate --data a", "--out. See: aid evaluate"),
+        ("predict", "frame, instruction. See: aid predict"),
+        ("data join a", "names. See: aid data join"),
+    ],
+)
+def test_what_is_missing_is_named_as_it_is_typed(command, missing, capsys):
+    with pytest.raises(SystemExit) as end:
+        aid.cli.main(command.split())
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: missing: {missing} --help\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--num_videos 0", "num_videos must be at least 1, got 0"),
+        ("--num_videos 100000000", "num_videos must be at most 10000, got 100000000"),
+        ("--seed 99999999999999999999", "seed must be from"),
+        ("--num_steps 0", "num_steps must be at least 1, got 0"),
+        ("--static_threshold -1", "static_threshold must be from 0 to 1000, got -1"),
+        ("--text_guidance 1e9", "text_guidance must be from -1000 to 1000"),
+        ("--decode_chunk 0", "decode_chunk must be at least 1, got 0"),
+        ("--motion_bucket_id -5", "motion_bucket_id must be 0 or more, got -5"),
+        ("--noise_aug_strength -5", "noise_aug_strength must be 0 or more, got -5"),
+        ("--height 0", "height must be from 1 to 8192 pixels, got 0"),
+        ("--width 0", "width must be from 1 to 8192 pixels, got 0"),
+    ],
+)
+def test_predict_refuses_settings_before_a_model_is_loaded(
+    flags, words, picture, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Predictor, "from_pretrained", None)
+    assert aid.cli.main(["predict", str(picture), "lift the red can", *flags.split()]) == 2
+    said = capsys.readouterr()
+    assert words in said.err and said.err.count("\n") == 1 and not said.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_instruction_without_quotes_is_told_about_them(capsys):
+    with pytest.raises(SystemExit) as end:
+        aid.cli.main(["predict", "a.png", "lift", "the", "can"])
+    assert end.value.code == 2
+    assert "the can. Put a text of several words in quotes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--seed 99999999999999999999", "seed must be from"),
+        ("--num_steps 0", "num_steps must be at least 1, got 0"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", ["evaluate --data a --out {out} --model nowhere", "tabletop demo --model nowhere"]
+)
+def test_settings_of_the_sampler_are_refused_before_a_model_is_looked_for(
+    command, flags, words, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert aid.cli.main(f"{command} {flags}".format(out=tmp_path / "out").split()) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "prepare --data a", "train --data a", "evaluate --data a", "score a b", "ablate --data a",
+        "tabletop make --scenes.train 1", "tabletop pretrain --data a", "tabletop build",
+        "tabletop demo", "tabletop extractor --data a --held_out b",
+    ],
+)  # fmt: skip
+def test_a_file_in_the_place_of_a_folder_is_refused_before_any_work(command, tmp_path, capsys):
+    file = tmp_path / "mine"
+    file.write_text("mine")
+    assert aid.cli.main([*command.split(), "--out", str(file)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {str(file)!r} is a file, and a folder is written. Choose another --out.\n"
+    )
+    assert file.read_text() == "mine"
+
+
+def test_numbers_of_nothing_are_refused_before_data_or_model_are_read(tmp_path, capsys):
+    out = ["--data", "a", "--out", str(tmp_path / "out")]
+    assert aid.cli.main(["evaluate", *out, "--batch_size", "0"]) == 2
+    assert "batch_size must be at least 1, got 0" in capsys.readouterr().err
+    assert aid.cli.main(["train", *out, "--method", "simvp", "--flops", "-1"]) == 2
+    assert "--flops must be at least 1, got -1" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_data_set_without_scenes_is_refused(tmp_path, capsys):

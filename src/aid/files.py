@@ -136,6 +136,28 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def is_folder(path: Path | str) -> bool:
+    """Whether a path is a folder; what is no path is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # too long, or a NUL character
+        return False
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder to write into, with those above it; one that is there is kept.
+
+    Raises:
+        ValueError: it cannot be made, or a file has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"folder {str(folder)!r} cannot be made ({error.strerror}). Choose another --out."
+        ) from None
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     made = path.with_name(f".{path.name}.next")

@@ -141,6 +141,22 @@ def test_an_unfinished_or_missing_cache_is_refused_with_the_command(folder, tmp_
         Cache(folder)
 
 
+def test_what_is_no_cache_is_named_with_what_it_holds(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run_cache/train")
+    with pytest.raises(
+        ValueError, match=r"no cache itself. It holds the cache 'train'. Give '.*/train'$"
+    ):
+        Cache(tmp_path / "run_cache")
+    (tmp_path / "set").mkdir()
+    with pytest.raises(ValueError, match=r"set' is no cache. Give a folder that aid prepare wrote"):
+        Cache(tmp_path / "set")
+    (tmp_path / "set/manifest.jsonl").touch()
+    with pytest.raises(
+        ValueError, match=r"set' is a data set, not a cache. .* --out '.*set_cache'"
+    ):
+        Cache(tmp_path / "set")
+
+
 def test_a_cache_with_other_settings_is_refused_by_name(folder):
     cache = Cache(folder)
     cache.require(backbone="abc", num_frames=3)

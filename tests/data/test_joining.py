@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from aid.cli import main
+from aid.data.formats import format_of
 from aid.data.licence import licence_of
 from aid.data.manifest import MANIFEST, join, read_manifest, write_manifest
 from aid.types import State, VideoRow
@@ -95,3 +96,41 @@ def test_an_existing_manifest_with_other_rows_is_kept(sets):
 def test_one_name_is_refused(sets, capsys):
     assert main(["data", "join", str(sets), "monday"]) == 2
     assert "aid data join" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "prepare --data {sets} --out {out}", "train --data {sets} --out {out}",
+        "train --data {sets} --out {out} --method simvp", "train --data {sets} --dry_run",
+        "evaluate --data {sets} --out {out}", "data inspect {sets}",
+        "data states --data {sets} --writer none", "tabletop pretrain --data {sets} --out {out}",
+        "tabletop extractor --data {sets}/friday --held_out {sets} --out {out}",
+    ],
+)  # fmt: skip
+def test_a_folder_of_data_sets_is_refused_with_their_names_by_every_command(
+    command, sets, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(sets)
+    (sets / "dataset.json").write_text('{"generator": 2, "size": 64}')
+    (sets / "friday/videos").mkdir()
+    (sets / "friday/videos/c.mp4").write_bytes(b"")
+    assert main(command.format(sets=sets, out=tmp_path / "out").split()) == 2
+    assert capsys.readouterr().err == (
+        f"error: {str(sets)!r} is no data set itself. It holds the data sets 'friday' and "
+        f"'monday'. Give one of them, such as {str(sets / 'friday')!r}, or make one data set of "
+        f"them: aid data join {sets} friday monday\n"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"sets"}
+    assert {path.name for path in sets.iterdir()} == {"friday", "monday", "dataset.json"}
+
+
+def test_data_sets_of_other_formats_are_named_and_captions_may_have_folders(tmp_path):
+    folder = tmp_path / "sets"
+    (folder / "arm/meta").mkdir(parents=True)
+    (folder / "arm/meta/info.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds the data set 'arm'. Give '.*sets/arm'$"):
+        format_of(folder, None)
+    assert format_of(folder, "captions").name == "captions"
+    (folder / "a.mp4").write_bytes(b"")
+    assert format_of(folder, None).name == "captions"

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,44 @@ def test_a_share_out_of_range_is_refused(share, tmp_path):
 def test_an_unknown_last_stage_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"stage 'unet' is unknown\. Stages: make_worlds"):
         build(tmp_path / "out", RECIPES, until="unet")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "text", "words"),
+    [
+        ("aid.yaml", "train: {steps: 4}\ntrian: {steps: 4}", "trian"),
+        ("aid.yaml", "train: {steps: 4, batch: 2}", "batch"),
+        ("aid.yaml", "train: {steps: 4}\nmodel: {num_frames: 0}", "num_frames"),
+        ("aid.yaml", "trian: {}", "aid.yaml' does not say train.steps, a number"),
+        ("aid_coarse.yaml", "train: [4", "aid_coarse.yaml' does not say train.steps, a number"),
+        ("backbone.yaml", "pretrain: 5", "backbone.yaml' does not say pretrain.autoencoder_loop"),
+    ],
+)
+def test_a_recipe_of_a_late_stage_is_refused_before_the_first(
+    recipe, text, words, tmp_path, capsys, carried_out
+):
+    shutil.copytree(RECIPES, tmp_path / "recipes")
+    (tmp_path / "recipes" / recipe).write_text(text)
+    command = ["tabletop", "build", "--out", str(tmp_path / "out")]
+    try:
+        code = aid.cli.main([*command, "--recipes", str(tmp_path / "recipes")])
+    except SystemExit as end:
+        code = end.code
+    said = capsys.readouterr().err
+    assert code == 2 and words in said and said.count("\n") == 1
+    assert not carried_out and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 10**30])
+def test_a_seed_that_no_stage_could_use_is_refused(seed, tmp_path):
+    with pytest.raises(ValueError, match=rf"seed must .* got {seed}"):
+        build(tmp_path / "out", RECIPES, seed=seed)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", '{"name": "mine"}'])
+def test_a_folder_of_another_thing_is_refused(text, tmp_path, carried_out):
+    (tmp_path / "build.json").write_text(text)
+    with pytest.raises(ValueError, match=r"is not of a build or damaged. Choose another --out"):
+        build(tmp_path, RECIPES)
+    assert (tmp_path / "build.json").read_text() == text and not carried_out

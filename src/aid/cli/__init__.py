@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from aid.cli import (
     ablating,
@@ -32,6 +33,7 @@ from aid.cli import (
 from aid.cli import parser as parsing
 from aid.cli.parser import SOURCE_FIELDS, Parser, reads_source
 from aid.config import SourceConfig
+from aid.files import is_folder
 from aid.types import Stopped
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -61,6 +63,8 @@ POSITIONAL = {
     "predict": " FRAME INSTRUCTION", "score": " REAL MADE", "data inspect": " SOURCE",
     "data verify": " CACHE", "data join": " FOLDER NAME NAME",
 }  # fmt: skip
+DATA_SETS = ("data", "source", "held_out")
+"""Parameters of the commands that are data sets."""
 SHARE_RECIPES = ("data inspect", "data states", "prepare", "train", "evaluate")
 """Commands that take one recipe; each reads the groups of it that it has."""
 COMMON = (
@@ -115,28 +119,64 @@ def _run(arguments: list[str]) -> None:
     if name not in COMMANDS:  # --help, --version, a group or no command
         parser.parse_args(arguments)
         return
-    own, words = parser.of(name), name.split()
     if (wanted := parsing.is_help(arguments)) is not False:
+        own = parser.of(name)
         print(own.format_help() if wanted == "all" else own.short_help(COMMON), end="")
         return
-    function = COMMANDS[name]
-    groups = inspect.signature(function).parameters if name in SHARE_RECIPES else None
-    with recipes.left_out_but(groups):
-        parsed = parser.parse_args(parsing.with_values(arguments, own, len(words)))
-        parsed = parser.instantiate(parsed)
-    for word in words:
-        parsed = parsed[word]
-    values = parsed.as_dict()
+    function, values = COMMANDS[name], _values(name, parser, arguments)
     flags = {a[2:].partition("=")[0].replace("-", "_") for a in arguments if a.startswith("--")}
     files = [Path(str(one)) for one in values["config"] or ()]
     recipes.check_reach(files, flags)
     del values["config"], values["debug"]
+    _refuse_file(name, values.get("out"))
+    if name != "ablate" and values.get("format") is None:  # its --data may hold a set per split
+        _refuse_several(values)
     if reads_source(function):
         own_fields = {one.name: values.pop(one.name) for one in SOURCE_FIELDS}
         values["selection"] = SourceConfig(**own_fields)
     if "given" in inspect.signature(function).parameters:
         values["given"] = recipes.settings_in(files) | flags
     function(**values)
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Refuses a command whose flags or recipes do not fit, without carrying it out.
+
+    Raises:
+        ValueError, SystemExit: as the command itself would.
+    """
+    arguments = list(arguments)
+    name = parsing.name_of(arguments, COMMANDS)
+    _values(name, make_parser(only=name), arguments)
+
+
+def _values(name: str, parser: Parser, arguments: list[str]) -> dict[str, Any]:
+    """What flags and recipes say, by the names of the command's parameters."""
+    words, function = name.split(), COMMANDS[name]
+    groups = inspect.signature(function).parameters if name in SHARE_RECIPES else None
+    recipes.check_readable(arguments)
+    with recipes.left_out_but(groups):
+        parsed = parser.parse_args(parsing.with_values(arguments, parser.of(name), len(words)))
+        parsed = parser.instantiate(parsed)
+    for word in words:
+        parsed = parsed[word]
+    return parsed.as_dict()
+
+
+def _refuse_file(name: str, out: Path | str | None) -> None:
+    """Refuses a file where a command writes a folder, before any work."""
+    if name != "predict" and out is not None and os.path.isfile(out):  # noqa: PTH113 - or a URL
+        raise ValueError(f"{str(out)!r} is a file, and a folder is written. Choose another --out.")
+
+
+def _refuse_several(values: dict[str, Any]) -> None:
+    """Refuses a folder of data sets where one is meant, before anything heavy is imported."""
+    for name in DATA_SETS:
+        folder = values.get(name)
+        if folder is not None and is_folder(folder):
+            from aid.data.formats import refuse_several
+
+            refuse_several(Path(folder))
 
 
 def _command(arguments: list[str]) -> str:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aid.cli.memory import keep_freed_memory
 from aid.cli.states import ask_about
-from aid.cli.terminal import check_folder, step_bars
+from aid.cli.terminal import check_folder, check_sampling, step_bars
 from aid.config import FrameConfig, Precision, SamplerConfig, SourceConfig, to_json
+from aid.config.bounds import require_seed
 from aid.config.data import HELD_OUT, TRAIN
 
 if TYPE_CHECKING:
@@ -119,11 +120,19 @@ def evaluate(
     check_folder(out if out.exists() else out.parent)
     if states_from is not None:
         _check_states(states_from, predictor, data)
-    guidance = (image_guidance, text_guidance, guidance_interval)
+    guidance = {
+        "--image_guidance": image_guidance, "--text_guidance": text_guidance,
+        "--guidance_interval": guidance_interval, "--static_threshold": static_threshold,
+    }  # fmt: skip
     if method is not None:
         _check_method(predictor, with_backbone, states_from, guidance, offload, given)
-    if guidance_interval is not None:
-        SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
+    require_seed(seed)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    check_sampling(
+        num_steps=num_steps, image_guidance=image_guidance, text_guidance=text_guidance,
+        guidance_interval=guidance_interval, static_threshold=static_threshold,
+    )  # fmt: skip
     keep_freed_memory(device)
     from aid.cli.extracting import extractor_for
     from aid.data.windows import cut_windows
@@ -613,14 +622,14 @@ class _Drawn:
 
 
 def _check_method(
-    predictor: str, with_backbone: bool, states_from: str | None, guidance: tuple, offload: bool,
-    given: Set[str],
+    predictor: str, with_backbone: bool, states_from: str | None,
+    guidance: dict[str, Any], offload: bool, given: Set[str],
 ) -> None:  # fmt: skip
     """Refuses settings that another method does not have."""
     wrong = {
         "--predictor": predictor != "model", "--with_backbone": with_backbone,
         "--states_from": states_from is not None, "--offload": offload,
-        "--image_guidance, --text_guidance and --guidance_interval": guidance != (None,) * 3,
+        **{name: value is not None for name, value in guidance.items()},
     }  # fmt: skip
     if named := next((name for name, is_wrong in wrong.items() if is_wrong), None):
         raise ValueError(f"{named} is of AID and means nothing to --method. Leave it out.")

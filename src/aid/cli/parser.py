@@ -213,11 +213,27 @@ class Parser(ArgumentParser):
             if wanted := in_words(getattr(action, "_typehint", None)):
                 dashes = "--" if action.option_strings else ""
                 message = f"{dashes}{refused['name']} must be {wanted}, got {refused['value']}"
+        if missing := re.fullmatch(r"the following arguments are required: (.*)", message):
+            return self._of_missing(missing[1].split(", "))
+        if re.fullmatch(r"unrecognized arguments: [^-].*", message) and self.positionals:
+            message += ". Put a text of several words in quotes"
         if refused := re.fullmatch(NO_RECIPE, message, re.DOTALL):
             message = self._no_group(refused["name"], refused["value"])
         name = f" {self.command}" * bool(self.command)
         sys.stderr.write(f"error: {' '.join(message.split())}. See: aid{name} --help\n")
         raise SystemExit(2)
+
+    def _of_missing(self, keys: Sequence[str]) -> NoReturn:
+        """Says which arguments are missing, as they are typed."""
+        parser, names = self, []
+        for key in keys:
+            parser, rest = self, key.split(".")
+            while parser._subcommands_action and rest[0] in parser._subcommands_action.choices:
+                parser = parser._subcommands_action.choices[rest.pop(0)]
+            name = ".".join(rest)
+            is_positional = name in (action.dest for action in parser.positionals)
+            names.append(name if is_positional else f"--{name}")
+        parser.error(f"missing: {', '.join(names)}")
 
     def short_help(self, common: Sequence[str]) -> str:
         """The help of a command on one screen.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from aid.cli.memory import keep_freed_memory
 from aid.cli.states import ask_first
-from aid.cli.terminal import check_output, progress_bar
-from aid.config import Precision, SamplerConfig
+from aid.cli.terminal import check_output, check_sampling, progress_bar
+from aid.config import Precision
+from aid.config.bounds import require_seed, require_size, require_videos
 
 
 def predict(
@@ -89,8 +90,19 @@ def predict(
     outs += [out.with_suffix(".png")] if sheet else []
     for path in outs:
         check_output(path)
-    if guidance_interval is not None:
-        SamplerConfig(guidance_interval=guidance_interval)  # refuses one that is upside down
+    require_videos(num_videos)
+    require_seed(seed)
+    if decode_chunk < 1:
+        raise ValueError(f"decode_chunk must be at least 1, got {decode_chunk}.")
+    for name, value in (
+        ("motion_bucket_id", motion_bucket_id), ("noise_aug_strength", noise_aug_strength),
+    ):  # fmt: skip
+        if value is not None and value < 0:
+            raise ValueError(f"{name} must be 0 or more, got {value:g}.")
+    check_sampling(
+        num_steps=num_steps, image_guidance=image_guidance, text_guidance=text_guidance,
+        guidance_interval=guidance_interval, static_threshold=static_threshold,
+    )  # fmt: skip
     keep_freed_memory(device)
     from aid.models.checkpoint import read_info
     from aid.models.devices import choose_device
@@ -104,16 +116,18 @@ def predict(
     number = info.model.condition.num_given_frames
     given = read_given([frame, *next_frames] if next_frames else frame, number, info.fps)
     writer = state_writer_of(model, states_from, device=device)
-    shown = fit_given(given[:1], height or info.height, width or info.width)[0]
+    size = info.height if height is None else height, info.width if width is None else width
+    require_size(*size, number)
+    shown = fit_given(given[:1], *size)[0]
     understood = ask_world(
         understanding_of(info.state_writer) if understand else None, shown, instruction
     )
     if states is None:
         ask_first(writer, [shown], [understood.instruction])
-    sizes = {name: size for name, size in (("height", height), ("width", width)) if size}
     predictor = Predictor.from_pretrained(
         model, backbone, device, state_writer=writer, precision=precision, offload=offload,
-        num_frames=num_frames, understand=understand, **sizes,
+        num_frames=num_frames, understand=understand, height=size[0],
+        width=size[1],
     )  # fmt: skip
     predictor.backbone.decode_chunk = decode_chunk
     sampler = predictor.sampler_with(

@@ -4,8 +4,9 @@ A recipe is YAML that may be handed around. It may set any number; whom a comman
 network and which model it downloads is set by a flag of the user.
 """
 
-from collections.abc import Container, Iterable, Iterator, Set
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,28 @@ def read_within_bounds() -> None:
 
     bounded.is_bounded = True
     set_loader("yaml", bounded, (yaml.YAMLError,))
+
+
+def check_readable(arguments: Sequence[str]) -> None:
+    """Refuses recipes among the arguments that are no settings by name, and says which one.
+
+    Raises:
+        ValueError: a file is no YAML, or holds something else.
+    """
+    for one, following in pairwise([*arguments, ""]):
+        name = following if one == "--config" else one.removeprefix("--config=")
+        if name == one:
+            continue
+        try:
+            values = load_yaml(Path(name).read_text(encoding="utf-8"))
+        except OSError:
+            continue  # the parser says that there is no such file
+        except ValueError as error:
+            raise ValueError(f"recipe {name!r} cannot be read: {error}") from None
+        if not isinstance(values, dict | None):
+            raise ValueError(
+                f"recipe {name!r} must be settings by name, got a {type(values).__name__}."
+            )
 
 
 def check_reach(recipes: Iterable[Path], flags: Set[str]) -> None:

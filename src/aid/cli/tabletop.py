@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from aid.cli.memory import keep_freed_memory
-from aid.cli.terminal import check_folder, progress_bar
+from aid.cli.terminal import check_folder, check_sampling, progress_bar
 from aid.config import LoopConfig, Precision
+from aid.config.bounds import require_seed
 from aid.tabletop.pretrain.config import PretrainConfig
 
 
@@ -167,6 +168,7 @@ def build(
         precision: arithmetic of the networks: float32, or bfloat16 or float16 for half the memory.
     """
     from aid.models.devices import choose_device
+    from aid.tabletop.build import Stage
     from aid.tabletop.build import build as carry_out
 
     if device is not None:
@@ -175,9 +177,14 @@ def build(
     def tell(number: int, number_of_all: int, name: str) -> None:
         print(f"{number} of {number_of_all}: {name} ({out / name}.log)", flush=True)
 
+    def check(stage: Stage) -> None:
+        from aid.cli import check as check_command
+
+        check_command(stage.arguments)
+
     carry_out(
         out, recipes, seed=seed, share=share, precision=precision, device=device, until=until,
-        on_stage=tell,
+        on_stage=tell, check=check,
     )  # fmt: skip
     print(out)
 
@@ -211,6 +218,8 @@ def demo(
         offload: as for `aid predict`.
     """
     check_folder(out if out.exists() else out.parent)
+    require_seed(seed)
+    check_sampling(num_steps=num_steps)
     keep_freed_memory(device)
     from aid.conditioning.states import UnavailableStateWriter
     from aid.models.devices import choose_device

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import Any
+
+from aid.config import SamplerConfig
 
 SECONDS_BETWEEN_LINES = 30
 
@@ -30,6 +33,11 @@ def check_folder(folder: Path) -> None:
         raise ValueError(
             f"cannot write to folder {str(folder)!r} ({error.strerror}). Choose another --out."
         ) from None
+
+
+def check_sampling(**given: Any) -> None:
+    """Refuses settings of the sampler that cannot be run, before a model is loaded."""
+    SamplerConfig(**{name: value for name, value in given.items() if value is not None})
 
 
 @contextmanager

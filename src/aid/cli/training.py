@@ -215,6 +215,10 @@ def train(
     usable_device(device, precision)  # refuses one before a backbone is fetched
     if method is not None:
         _check_method(method, start, tuning, accept, train)
+        if flops is not None and not flops >= 1:
+            raise ValueError(
+                f"--flops must be at least 1, got {flops:g}. Leave it out, or try 1e12"
+            )
     elif flops is not None:
         raise ValueError("--flops is for --method. Give AID a number of steps: --train.steps")
     if data is None and cache is None:

@@ -11,6 +11,8 @@ from typing import Any
 MOST_FRAMES = 4096
 LARGEST_SIDE = 8192  # pixels; 8K
 MOST_PIXELS = 1 << 28  # of all frames of a video: 32 frames of 4K
+MOST_VIDEOS = 10_000  # predicted by one call
+MOST_SEED = 2**62  # each further video adds 1; torch takes up to 2**63 - 1
 LARGEST_WIDTH = 16_384  # of tokens inside a network
 
 
@@ -49,6 +51,31 @@ def require_size(height: int, width: int, num_frames: int = 1) -> None:
             f"{num_frames} frames of {width} x {height} are {height * width * num_frames:,} "
             f"pixels; the most is {MOST_PIXELS:,}. Ask for fewer or smaller frames."
         )
+
+
+def require_videos(number: int) -> None:
+    """Refuses a number of videos to predict that is none, or that no memory holds.
+
+    Raises:
+        ValueError: with the number.
+    """
+    if number < 1:
+        raise ValueError(f"num_videos must be at least 1, got {number}.")
+    if number > MOST_VIDEOS:
+        raise ValueError(
+            f"num_videos must be at most {MOST_VIDEOS}, got {number}. Predict more in further "
+            "runs, with other seeds."
+        )
+
+
+def require_seed(seed: int) -> None:
+    """Refuses a seed that a random generator cannot take.
+
+    Raises:
+        ValueError: with the seed.
+    """
+    if not -MOST_SEED <= seed <= MOST_SEED:
+        raise ValueError(f"seed must be from {-MOST_SEED} to {MOST_SEED}, got {seed}. Try 0.")
 
 
 def _is_number(value: Any) -> bool:

@@ -28,6 +28,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from aid.data.frames import floats
+from aid.data.manifest import MANIFEST
 from aid.data.shards import FORMAT, ShardedRows, check_file, open_shard
 
 SETTINGS = "cache.json"
@@ -97,6 +98,22 @@ def read_settings(folder: Path) -> dict[str, Any]:
         ValueError: the folder has no finished cache, one of another version, or a damaged one.
     """
     if not (folder / SETTINGS).is_file():
+        if made := sorted(path.parent for path in folder.glob(f"*/{SETTINGS}")):
+            names = ", ".join(repr(path.name) for path in made)
+            raise ValueError(
+                f"{str(folder)!r} is no cache itself. It holds the cache{'s' * (len(made) > 1)} "
+                f"{names}. Give {'one of them, such as ' * (len(made) > 1)}{str(made[0])!r}"
+            )
+        if (folder / MANIFEST).is_file():
+            raise ValueError(
+                f"{str(folder)!r} is a data set, not a cache. Make one: "
+                f"aid prepare --data '{folder}' --out '{folder}_cache'"
+            )
+        if folder.exists() and not any(folder.glob("*.safetensors")):
+            raise ValueError(
+                f"{str(folder)!r} is no cache. Give a folder that aid prepare wrote, or make one: "
+                "aid prepare --data DATA --out CACHE"
+            )
         raise ValueError(
             f"{str(folder)!r} is not a finished cache. Make it: "
             f"aid prepare --data DATA --out '{folder}'"

@@ -3,8 +3,11 @@
 Called by `data.sources`. Each format is a module in `readers/`.
 """
 
+import shlex
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from aid.data.files import read_json_lines
@@ -22,6 +25,7 @@ from aid.data.readers import (
 )
 from aid.data.readers.file_tree import FileTree
 from aid.types import VideoRow
+from aid.video import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,52 @@ FORMATS = (
     Format("captions", VIDEOS, captions.has_captions, captions.read_captions),
 )
 # fmt: on
+DEEP = ("webdataset", "captions")
+"""Formats that also fit a folder above their files, so a folder above them is a data set itself."""
+MOST_FOLDERS = 50
+"""Folders in a folder that are looked at, to see whether they are data sets."""
+
+
+def refuse_several(folder: Path) -> None:
+    """Refuses a folder that is no data set but holds some, such as `aid tabletop make` writes.
+
+    Raises:
+        ValueError: with the names of the data sets.
+    """
+    found = _data_sets_in(folder)
+    if not found or any(one.fits(folder) for one in FORMATS if one.name != "captions"):
+        return
+    names = [f"{path.name!r}" for path in found]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    remedy = f"Give {'one of them, such as ' * (len(names) > 1)}{str(found[0])!r}"
+    if names[1:] and all(map(_is_manifest, found)):
+        join = ["aid", "data", "join", str(folder), *(path.name for path in found)]
+        remedy += f", or make one data set of them: {shlex.join(join)}"
+    raise ValueError(
+        f"{str(folder)!r} is no data set itself. It holds the data "
+        f"set{'s' * (len(names) > 1)} {listed}. {remedy}"
+    )
+
+
+def _data_sets_in(folder: Path) -> list[Path]:
+    """The folders in a folder that are data sets; none if videos lie beside them."""
+    found = []
+    with suppress(OSError):
+        inner = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        if any(path.suffix.lower() in VIDEO_SUFFIXES for path in inner):
+            return []
+        for path in islice((path for path in inner if path.is_dir()), MOST_FOLDERS):
+            with suppress(OSError):
+                if any(one.fits(path) for one in FORMATS if one.name not in DEEP):
+                    found.append(path)
+    return found
 
 
 def format_of(folder: Path, name: str | None) -> Format:
     """The format of that name; if it is None, the first that fits the folder.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or the folder holds data sets instead of being one.
     """
     if name is not None:
         found = next((one for one in FORMATS if one.name == name), None)
@@ -97,6 +140,8 @@ def format_of(folder: Path, name: str | None) -> Format:
             raise ValueError(f"format {name!r} is unknown. Choose one of {names}.")
         return found
     found = next((one for one in FORMATS if one.fits(folder)), None)
+    if found is None or found.name == "captions":
+        refuse_several(folder)
     if found is None:
         looked = "; ".join(f"{one.name} ({one.mark})" for one in FORMATS)
         raise ValueError(

@@ -35,7 +35,10 @@ def manifest_rows(folder: Path) -> Iterator[VideoRow]:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise ValueError(f"{str(folder)!r} has no {MANIFEST}. docs/data.md says how to make one.")
+        remedy = "docs/data.md says how to make one."
+        if not folder.is_dir():
+            remedy = "There is no such folder; correct the path."
+        raise ValueError(f"{str(folder)!r} has no {MANIFEST}. {remedy}")
     is_empty = True
     for number, values in read_json_lines(folder, MANIFEST):
         row = VideoRow.from_json(values)

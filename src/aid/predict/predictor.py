@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from aid.conditioning.states import NoStateWriter, StateWriter, write_and_release
 from aid.config import SamplerConfig
-from aid.config.bounds import require_size
+from aid.config.bounds import require_seed, require_size, require_videos
 from aid.models.backbone import Backbone
 from aid.models.checkpoint import CheckpointInfo
 from aid.models.denoiser import Denoiser
@@ -267,8 +267,8 @@ class Predictor:
                 the number of frames is wrong, states are missing, or a number is out of range.
         """
         text = checked_instruction(instruction, self.denoiser.reads_text)
-        if num_videos < 1:
-            raise ValueError(f"num_videos must be at least 1, got {num_videos}.")
+        require_videos(num_videos)
+        require_seed(seed)
         read = self.read_given(frame)
         warn_if_fitted(read[0], self.height, self.width)
         given = fit_given(read, self.height, self.width)

@@ -16,6 +16,8 @@ from typing import Any
 
 from aid.config import Precision
 from aid.config.bounded_yaml import load_yaml
+from aid.config.bounds import require_seed
+from aid.files import make_folder
 from aid.video import whole_file
 
 WORLDS = {"play": 2200, "ogbench": 230, "fetch": 170}
@@ -64,12 +66,20 @@ def stages(
 
     def steps(recipe: str, *paths: str) -> tuple[str, ...]:
         """Flags that shorten the loops of a recipe and set their seeds."""
-        flags = []
+        flags, file = [], recipes / recipe
         for path in paths:
-            value: Any = load_yaml((recipes / recipe).read_text(encoding="utf-8"))
-            for key in path.split("."):
-                value = value[key]
-            flags += [f"--{path}.steps", str(max(4, round(share * value["steps"])))]
+            try:
+                value: Any = load_yaml(file.read_text(encoding="utf-8"))
+                for key in f"{path}.steps".split("."):
+                    value = value[key]
+                number = max(4, round(share * value))
+            except (ValueError, KeyError, TypeError) as error:
+                wrong = f" ({error})" if isinstance(error, ValueError) else ""
+                raise ValueError(
+                    f"recipe {str(file)!r} does not say {path}.steps, a number{wrong}. Correct it, "
+                    "or give --recipes another folder."
+                ) from None
+            flags += [f"--{path}.steps", str(number)]
             flags += [f"--{path}.seed", str(seed)]
         return tuple(flags)
 
@@ -119,12 +129,14 @@ def build(
     device: str | None = None,
     until: str | None = None,
     on_stage: Callable[[int, int, str], None] | None = None,
+    check: Callable[[Stage], None] = lambda stage: None,
 ) -> list[dict[str, Any]]:
     """Carries out the stages that are not done yet, and returns what each took.
 
     Args:
         until: the last stage to carry out; all of them if None.
         on_stage: called with (number from 1, how many, name) before each stage.
+        check: called with every stage before the first; raises what its command would refuse.
         out, recipes, seed, share, precision, device: as for `stages`.
 
     Raises:
@@ -134,6 +146,9 @@ def build(
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}. Try 0.01 to rehearse.")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}. Try 0.")
+    require_seed(seed)
     for name in ("backbone.yaml", "aid.yaml", "aid_coarse.yaml"):
         if not (recipes / name).is_file():
             raise ValueError(
@@ -144,9 +159,17 @@ def build(
     names = [stage.name for stage in planned]
     if until is not None and until not in names:
         raise ValueError(f"stage {until!r} is unknown. Stages: {', '.join(names)}.")
-    out.mkdir(parents=True, exist_ok=True)
+    for stage in planned:
+        check(stage)
+    make_folder(out)
     note = out / "build.json"
-    done = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else []
+    try:
+        done = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else []
+        done = [{key: row[key] for key in ("name", "command", "seconds")} for row in done]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{str(note)!r} is not of a build or damaged. Choose another --out."
+        ) from None
     for before, stage in zip(done, planned, strict=False):
         if before["command"] != stage.command:
             raise ValueError(

@@ -521,6 +521,8 @@ def test_data_sets_of_other_formats_in_subfolders_are_noted(tmp_path):
     touch(tmp_path, "rt1/videos/train/0/0.mp4", "arm/videos/a.mp4")
     write_json(tmp_path / "rt1/annotation/train/0.json", {"texts": ["push"]})
     write_json(tmp_path / "arm/meta/info.json", {})
-    _, notes = read(tmp_path)
+    with pytest.raises(ValueError, match="holds the data set 'arm'"):
+        read(tmp_path)
+    _, notes = read(tmp_path, format="captions")
     assert "2 data sets in folders below are read as plain videos; give the folder of one" in notes
     assert "(the first: 'arm')" in notes

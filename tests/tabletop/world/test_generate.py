@@ -145,6 +145,8 @@ def test_other_settings_are_refused_by_name(data, change, message):
         ({"size": 100}, "multiple of 8"),
         ({"size": 512}, "from 64 to 256"),
         ({"num_frames": 1}, "num_frames must be at least 2"),
+        ({"num_frames": 10**8}, "num_frames must be at most 4096, got 100000000"),
+        ({"seed": 10**30}, "seed must be from"),
         ({"splits": {"validation": 3}}, "validation"),
         ({"splits": {}}, "splits must name some of"),
         ({"splits": {"train": 0}}, "split train"),
@@ -158,3 +160,24 @@ def test_settings_out_of_range_are_refused(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         generate(tmp_path, **{"splits": {"train": 1}, **change})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("dataset.json", "no JSON", "dataset.json' is not of a table-top data set .Expecting"),
+        ("dataset.json", '{"name": "mine"}', "dataset.json' is not of a table-top data set"),
+        ("dataset.json", "[1]", "dataset.json' is not of a table-top data set"),
+        ("train/mine.txt", "mine", "train' exists and is not of a table-top data set"),
+        ("", "mine", "cannot be made .File exists"),
+    ],
+)
+def test_a_place_that_holds_something_else_is_refused_and_kept(tmp_path, name, text, message):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{message}.*Choose another --out"):
+        generate(tmp_path / "out", splits={"train": 1})
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
+    assert path.read_text() == text

@@ -26,6 +26,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from aid.config.bounds import MOST_FRAMES, require_seed
+from aid.files import make_folder
 from aid.tabletop.language import Group
 from aid.tabletop.other_worlds import OTHER_WORLDS
 from aid.tabletop.world.record import other_world_row, video_row
@@ -222,14 +224,26 @@ def _finish_split(out: Path, split: str, jobs: list[Job]) -> None:
 
 def _check_settings(out: Path, settings: dict[str, Any], splits: dict[str, int]) -> None:
     """Writes the settings of a new data set, or refuses other settings of an existing one."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     remove_leftovers(out)
     path = out / "dataset.json"
     wanted = {"generator": GENERATOR_VERSION, "mujoco": mujoco.__version__, **settings}
     if not path.exists():
+        if taken := [out / name for name in splits if (out / name).exists()]:
+            raise ValueError(
+                f"{str(taken[0])!r} exists and is not of a table-top data set. Choose another "
+                "--out."
+            )
         _write_json(path, {**wanted, "splits": splits, "counts": {}})
         return
-    dataset = json.loads(path.read_text())
+    try:
+        dataset = json.loads(path.read_text(encoding="utf-8"))
+        if not {"generator", "splits", "counts"} <= dataset.keys():
+            raise ValueError("it names no generator")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not of a table-top data set ({error}). Choose another --out."
+        ) from None
     dataset.setdefault("wordings", "simple")  # older data sets do not say it
     wanted |= {f"splits.{split}": count for split, count in splits.items()}
     known = {**dataset, **{f"splits.{name}": n for name, n in dataset["splits"].items()}}
@@ -272,8 +286,11 @@ def _check(
         raise ValueError(f"size must be a multiple of 8 from 64 to 256, got {size}. Try 64 or 96.")
     if num_frames < 2:
         raise ValueError(f"num_frames must be at least 2, got {num_frames}. Try 16.")
+    if num_frames > MOST_FRAMES:
+        raise ValueError(f"num_frames must be at most {MOST_FRAMES}, got {num_frames}. Try 16.")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}. Try 0.")
+    require_seed(seed)
     learned = [name for name in splits if name in SPLITS and SPLITS[name].is_learned]
     if wordings == "held_out" and learned:
         raise ValueError(
@@ -281,4 +298,6 @@ def _check(
             "Use wordings 'train' there, or another folder for the splits to test with."
         )
     if num_workers is not None and num_workers < 1:
-        raise ValueError(f"num_workers must be at least 1, got {num_workers}.")
+        raise ValueError(
+            f"num_workers must be at least 1, got {num_workers}. Leave it out for one per core."
+        )
