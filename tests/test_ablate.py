@@ -7,7 +7,7 @@ import pytest
 
 from aid.ablate import ablate
 from aid.ablate import run as run_module
-from aid.ablate.rows import ROWS, choose_rows, plan
+from aid.ablate.rows import ROWS, choose_rows, plan, read_recipe
 from aid.ablate.run import Budget
 from aid.data.shards import FORMAT
 
@@ -25,6 +25,9 @@ out = Path(value("--out"))
 with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps([command, *flags]) + "\\n")
 if command == "prepare":
+    if os.environ.get("BREAK") == "prepare":
+        print("error: the videos are broken", file=sys.stderr)
+        sys.exit(2)
     out.mkdir(exist_ok=True)
     size = {"height": 64, "width": 64}
     (out / "cache.json").write_text(json.dumps({"format": FORMAT, "fingerprint": size}))
@@ -151,7 +154,61 @@ def test_a_split_that_does_not_exist_is_refused_before_anything_runs(bench):
         call(rows=["full_aid"])
     with pytest.raises(ValueError, match="seeds must be at least 1, got 0"):
         call(seeds=0)
+    with pytest.raises(ValueError, match=r"--hold_out 0.2 divides one data set"):
+        call(rows=["aid"], hold_out=0.2)
+    with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
+        call(rows=["aid"], jobs=0)
+    with pytest.raises(ValueError, match=r"'nowhere' is no folder. Leave --weights out"):
+        call(rows=["aid"], extractor=Path("nowhere"))
+    with pytest.raises(ValueError, match=r"recipe 'nowhere.yaml' does not exist"):
+        call(rows=["aid"], budget=Budget(like=Path("nowhere.yaml")))
     assert not out.exists() and os.environ["CALLS"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 0}, "steps must be from 1"),
+        ({"limit": 0}, "limit must be from 1"),
+        ({"train_videos": 0}, "train_videos must be from 1"),
+        ({"num_frames": 0}, "num_frames must be from 1"),
+        ({"flops": float("nan")}, "flops must be from 1"),
+        ({"sampling_steps": 0}, "num_steps must be at least 1, got 0"),
+    ],
+)
+def test_a_budget_of_nothing_is_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Budget(**settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- 1", "must be settings by name, got a list"),
+        ("model: [1", "this is no YAML"),
+        ("train: {nosuch: 1}", "TrainConfig has no setting 'nosuch'"),
+        ("sampler: {static_threshold: -1}", "static_threshold must be from 0 to 1000"),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_is_named(text, words, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"recipe '.*mine.yaml' cannot be used: .*{words}"):
+        read_recipe(path)
+
+
+def test_videos_that_cannot_be_prepared_leave_nothing_that_stands_in_the_way(bench, monkeypatch):
+    call, _, out = bench
+    monkeypatch.setenv("BREAK", "prepare")
+    with pytest.raises(ValueError, match=r"^the videos are broken$"):
+        call(rows=["aid"], seeds=1)
+    assert not out.exists()
+    monkeypatch.delenv("BREAK")
+    call(rows=["aid"], seeds=1)
+    with pytest.raises(
+        ValueError, match=r"another sampling_steps \(--num_steps None, now 3\).*another --out"
+    ):
+        call(rows=["aid"], seeds=1, budget=Budget(steps=5, limit=8, sampling_steps=3))
 
 
 def test_tables_by_operations_give_every_row_the_steps_that_its_budget_allows(bench):

@@ -8,13 +8,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aid.ablate.methods import find_method, is_code, title_of
-from aid.config import ModelConfig, Tuning, from_json, to_json, tuned
+from aid.config import (
+    FrameConfig,
+    ModelConfig,
+    SamplerConfig,
+    TrainConfig,
+    Tuning,
+    from_json,
+    to_json,
+    tuned,
+)
 from aid.config.bounded_yaml import load_yaml
 from aid.evaluate import COPIED, ENCODED, REAL
 from aid.evaluate.stored import safe_name
 from aid.metrics.baselines import BLENDED, MEAN
 from aid.metrics.likeness import FLOOR
 
+GROUPS = {
+    "model": ModelConfig, "train": TrainConfig, "sampler": SamplerConfig, "frames": FrameConfig,
+}  # fmt: skip
+"""Groups of settings in a recipe."""
 Table = Literal["main", "conditions", "adapters", "tuning"]
 TABLES: tuple[Table, ...] = ("main", "conditions", "adapters", "tuning")
 
@@ -211,11 +224,23 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """The settings in a recipe.
 
     Raises:
-        ValueError: there is no such file, or it cannot be read.
+        ValueError: there is no such file, it cannot be read, or a setting in it is unknown or out
+            of range.
     """
     if not path.is_file():
-        raise ValueError(f"recipe {str(path)!r} does not exist. Give the folder of the recipes.")
-    return load_yaml(path.read_text(encoding="utf-8")) or {}
+        raise ValueError(
+            f"recipe {str(path)!r} does not exist. Give the shared one with --recipe, the folder "
+            "of the others with --recipes."
+        )
+    try:
+        settings = load_yaml(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(settings, dict):
+            raise ValueError(f"it must be settings by name, got a {type(settings).__name__}.")
+        for name, kind in GROUPS.items():
+            from_json(kind, settings.get(name, {}))
+    except ValueError as error:
+        raise ValueError(f"recipe {str(path)!r} cannot be used: {error}") from None
+    return settings
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,19 @@ from aid.ablate.results import COST, REPORT, RESULT, Cost, read_result, result_o
 from aid.ablate.rows import ROWS, TABLES, Row, Run, Table, choose_rows, model_of, plan, read_recipe
 from aid.ablate.tables import write_tables
 from aid.ablate.training_videos import decode_pixels
-from aid.config import ModelConfig, Precision, TrainConfig, from_json, to_json
+from aid.config import (
+    ModelConfig,
+    Precision,
+    SamplerConfig,
+    SourceConfig,
+    TrainConfig,
+    from_json,
+    to_json,
+)
+from aid.config.bounds import MOST_FRAMES, require
 from aid.data.cache import Cache, read_settings
+from aid.data.formats import refuse_several
+from aid.files import make_folder
 from aid.models.devices import choose_device
 from aid.models.sizes import Configs, read_configs
 from aid.predict import find_backbone
@@ -29,6 +40,13 @@ from aid.train.cost import step_cost
 from aid.video import remove_leftovers, whole_file
 
 MANIFEST = "manifest.jsonl"
+SETTINGS = "ablation.json"
+FLAGS = {"flops": "budget_flops", "like": "budget_like", "sampling_steps": "num_steps"}
+"""Flags of `aid ablate` that are called otherwise than their settings."""
+LONGEST = 100
+"""Characters of a setting that an error shows."""
+REFUSED = 2
+"""Exit code of a command for a mistake that the user can mend."""
 SHARED = {
     "recipe": "backbone, autoencoder, text and image encoder",
     "latents": "autoencoder",
@@ -56,6 +74,15 @@ class Budget:
     """Sampling steps; the recipe's, and each method's own, if None."""
     precision: Precision = "float32"
     """Arithmetic of training and prediction."""
+
+    def __post_init__(self) -> None:
+        """Refuses a budget of nothing."""
+        require(
+            self, steps=(1, 10**9), flops=(1, 1e30), train_videos=(1, 10**9), limit=(1, 10**9),
+            num_frames=(1, MOST_FRAMES),
+        )  # fmt: skip
+        if self.sampling_steps is not None:
+            SamplerConfig(num_steps=self.sampling_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,23 +145,29 @@ def ablate(
         RuntimeError: a run failed, with the path of its log; all other runs are finished.
     """
     chosen_device = str(choose_device(device))
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}. Two runs at once need more memory.")
+    if extractor is not None and not extractor.is_dir():
+        raise ValueError(f"extractor {str(extractor)!r} is no folder. Leave --weights out.")
     chosen = choose_rows(rows, tables)
     planned = plan(chosen, recipe, folder, seeds)
+    if budget.like is not None:
+        read_recipe(budget.like)
     flags = _data_flags(data, split, hold_out)
-    _require_same_budget(
-        out,
-        {
-            **{name: str(v) if isinstance(v, Path) else v for name, v in vars(budget).items()},
-            "backbone": backbone, "recipe": recipe.read_text(encoding="utf-8"),
-            "split": flags.split, "hold_out": hold_out, "states": states,
-        },
-    )  # fmt: skip
+    read_configs(find_backbone(backbone))
+    settings = {
+        **{name: str(v) if isinstance(v, Path) else v for name, v in vars(budget).items()},
+        "backbone": backbone, "recipe": recipe.read_text(encoding="utf-8"),
+        "split": flags.split, "hold_out": hold_out, "states": states,
+    }  # fmt: skip
+    _require_same_budget(out, settings)
     bench = _Bench(
         out=out, recipe=recipe, folder=folder, backbone=backbone, flags=flags, budget=budget,
         jobs=jobs, device=chosen_device, extractor=extractor, states=states,
         backbone_flops=backbone_flops,
     )  # fmt: skip
     bench.prepare(planned)
+    _note(out / SETTINGS, settings)
     runs = list(dict.fromkeys(run for of_row in planned.values() for run in of_row))
     steps = bench.steps_of(runs)
     failed: dict[Run, str] = {}
@@ -159,6 +192,8 @@ def ablate(
                 future.result()
             except RuntimeError as error:
                 failed[waiting[future]] = str(error)
+            except ValueError as error:
+                failed[waiting[future]] = f"{error} ({out / waiting[future].name})"
             tell()
             if on_run is not None:
                 on_run(number, len(runs))
@@ -209,12 +244,19 @@ class _Bench:
     def prepare(self, planned: dict[Row, list[Run]]) -> None:
         """The cache, and the pixels if a method reads them."""
         limit = [] if self.budget.train_videos is None else ["--limit", self.budget.train_videos]
-        _command(
-            self.out / "prepare.log", jobs=1,
-            arguments=["prepare", "--config", self.recipe, "--backbone", self.backbone,
-                       *self.flags.train, "--out", self.cache, "--states", self.states,
-                       "--device", self.device, *self.frame_flags(), *limit],
-        )  # fmt: skip
+        log = self.out / "prepare.log"
+        try:
+            _command(
+                log, jobs=1,
+                arguments=["prepare", "--config", self.recipe, "--backbone", self.backbone,
+                           *self.flags.train, "--out", self.cache, "--states", self.states,
+                           "--device", self.device, *self.frame_flags(), *limit],
+            )  # fmt: skip
+        except ValueError:
+            if {path.name for path in self.out.iterdir()} == {log.name}:
+                log.unlink()
+                self.out.rmdir()
+            raise
         methods = [row.name for row in planned if row.kind == "method"]
         if any(find_method(name).space == "pixels" for name in methods):
             decode_pixels(Cache(self.cache), self.flags.place)
@@ -378,11 +420,18 @@ def _data_flags(data: Path, split: str | None, hold_out: float) -> DataFlags:
         ValueError: a split is missing, or nothing says what is predicted.
     """
     if (data / "train" / MANIFEST).is_file() or (split and (data / split / MANIFEST).is_file()):
+        if hold_out:
+            raise ValueError(
+                f"--hold_out {hold_out:g} divides one data set, and {str(data)!r} has a folder for "
+                "each split. Leave it out."
+            )
         split = split or "val"
         for name in ("train", split):
             if not (data / name / MANIFEST).is_file():
+                there = sorted(path.parent.name for path in data.glob(f"*/{MANIFEST}"))
                 raise ValueError(
-                    f"{str(data)!r} has no split {name!r}. Make it: "
+                    f"{str(data)!r} has no split {name!r}, only {', '.join(map(repr, there))}. "
+                    "Choose another --split; one of the table-top's can be made: "
                     f"aid tabletop make --out {data} --scenes.{name} 100"
                 )
         return DataFlags(
@@ -391,6 +440,8 @@ def _data_flags(data: Path, split: str | None, hold_out: float) -> DataFlags:
         )  # fmt: skip
     if not data.is_dir():
         raise ValueError(f"data set {str(data)!r} does not exist. Give a folder: --data")
+    refuse_several(data)
+    SourceConfig(hold_out=hold_out)  # refuses a share that is none
     if hold_out:
         split, more = split or "held_out", ["--hold_out", hold_out]
     elif split is None:
@@ -417,10 +468,10 @@ def _command(log: Path, *, jobs: int, arguments: Sequence[Any]) -> None:
             command, stdout=file, stderr=file, env={"OMP_NUM_THREADS": threads} | os.environ,
         )  # fmt: skip
     if done.returncode:
-        last = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
-        raise RuntimeError(
-            f"aid {command[3]} ended with {done.returncode}: {' '.join(last)} ({log})"
-        )
+        last = " ".join(log.read_text(encoding="utf-8").strip().splitlines()[-1:])
+        if done.returncode == REFUSED:
+            raise ValueError(last.removeprefix("error: "))
+        raise RuntimeError(f"aid {command[3]} ended with {done.returncode}: {last} ({log})")
 
 
 def _note(path: Path, values: dict[str, Any]) -> None:
@@ -429,15 +480,18 @@ def _note(path: Path, values: dict[str, Any]) -> None:
 
 
 def _require_same_budget(out: Path, settings: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     remove_leftovers(out, "*")
-    note = out / "ablation.json"
-    if note.is_file():
-        before = json.loads(note.read_text(encoding="utf-8"))
-        if changed := [key for key, value in settings.items() if before.get(key) != value]:
-            raise ValueError(
-                f"{str(out)!r} holds a comparison with another {changed[0]}: rows can only be "
-                "compared at one budget. Choose another --out."
-            )
+    note = out / SETTINGS
+    if not note.is_file():
         return
-    _note(note, settings)
+    before = json.loads(note.read_text(encoding="utf-8"))
+    for key, value in settings.items():
+        if (old := before.get(key)) == value:
+            continue
+        flag = f"--{FLAGS.get(key, key)}"
+        shown = f" ({flag} {old}, now {value})" if len(f"{old}{value}") < LONGEST else ""
+        raise ValueError(
+            f"{str(out)!r} holds a comparison with another {key}{shown}: rows can "
+            "only be compared at one budget. Give the same again, or choose another --out."
+        )
