@@ -3,7 +3,7 @@ import pytest
 from huggingface_hub import errors
 
 from aid.models import folder as backbone_folder
-from aid.models.folder import backbone_hash, fetch_backbone, is_name, sources_of
+from aid.models.folder import backbone_hash, fetch_backbone, is_name, part_folder, sources_of
 from aid.predict import find_backbone
 
 NAME = "stabilityai/stable-video-diffusion-img2vid"
@@ -97,3 +97,14 @@ def test_a_repository_in_another_layout_is_refused_and_leaves_nothing(online, tm
     with pytest.raises(ValueError, match="has no folder 'tokenizer'"):
         fetch_backbone(NAME)
     assert list((tmp_path / "home" / "aid").iterdir()) == []
+
+
+def test_a_missing_part_is_named_with_the_remedy_that_fits(tmp_path):
+    with pytest.raises(ValueError, match=r"has no 'unet' folder. There is no such folder; correct"):
+        part_folder(tmp_path / "nowhere", "unet")
+    with pytest.raises(
+        ValueError, match=r"folder. Copy it there from where the backbone came from.$"
+    ):
+        part_folder(tmp_path, "unet")
+    with pytest.raises(ValueError, match=r"has no text tower; this adds one: hf download"):
+        part_folder(tmp_path, "text_encoder")

