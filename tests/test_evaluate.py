@@ -106,7 +106,7 @@ def test_a_model_that_follows_instructions_has_full_accuracy(split, obedient, tm
     assert card.scores[OTHER].obeys_given == 1 and card.scores[TRUE].obeys_given is None
     assert card.scores[OTHER].details["bystander_displacement"] < 0.005
     assert card.scores[TRUE].details["families"] == {"put": (4, 4)}
-    assert steps[-1] == (20, 20)
+    assert steps == [(3, 4), (4, 4)]
 
     names = ["features", "predictions", "real", "report.html", "report.json", "report.md"]
     names += ["sheet.png", "videos"]

@@ -119,7 +119,8 @@ def evaluate(
         with_states: whether `predict` also gets the states recorded with each row (in the mode
             "shuffled" the other row's). They must be written from the first frame or the words.
         ranks: the processes of a launcher, which share the rows.
-        on_video: called with (videos scored, number of videos).
+        on_video: called with (rows done, number of rows); with several processes, with
+            (predictions made, number of predictions).
         on_read: called with (task, videos done, number of videos).
 
     Returns:
@@ -186,7 +187,7 @@ def evaluate(
         for index, case in enumerate(batch):
             tally.add(case, {name: found[name][index] for name in names})
         if on_video is not None:
-            on_video((start + len(batch)) * len(names), len(cases) * len(names))
+            on_video(start + len(batch), len(cases))
     if judge is not None and (unjudged := len(cases) - tally.num_judged):
         notes.append(
             f"{unjudged} of {len(cases)} rows do not state what {judge.name} needs, so they are "
