@@ -2,6 +2,7 @@ import inspect
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableVideoDiffusionPipeline
@@ -9,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from aid.models.backbone import PARTS, Backbone, VideoBackbone, backbone_hash, load_backbone
+from aid.predict import find_backbone
 
 
 @pytest.fixture
@@ -203,10 +205,33 @@ def test_a_float16_vae_encodes_in_float32_as_the_stock_pipeline_does(
     torch.testing.assert_close(found[:, 0], stock, atol=1e-5, rtol=1e-4)
 
 
-def test_a_float16_vae_without_force_upcast_encodes_in_float16(tiny_backbone, frames):
-    half = load_backbone(tiny_backbone, ("vae",), torch.float16)
+HALVES = [torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_vae_of_16_bits_encodes_in_float32_and_keeps_its_type(tiny_backbone, frames, dtype):
+    half = load_backbone(tiny_backbone, ("vae",), dtype)
+    exact = load_backbone(tiny_backbone, ("vae",), dtype).to("cpu", torch.float32)
+    assert torch.equal(half.encode(frames), exact.encode(frames))
+    assert half.vae.dtype == dtype
+
+
+def test_the_shipped_encoder_loses_nothing_in_bfloat16():
+    folder = find_backbone("tabletop")
+    picture = np.array(Image.open(folder.parent / "frames" / "scene-1.png"))
+    frames = torch.from_numpy(picture).permute(2, 0, 1)[None, None] / 127.5 - 1
+    half, exact = (
+        load_backbone(folder, ("vae",), dtype).encode(frames)
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    assert (half - exact).square().mean() < 1e-4 * exact.square().mean()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_vae_without_force_upcast_encodes_in_its_own_type(tiny_backbone, frames, dtype):
+    half = load_backbone(tiny_backbone, ("vae",), dtype)
     half.vae.register_to_config(force_upcast=False)
-    exact = load_backbone(tiny_backbone, ("vae",), torch.float16).to("cpu", torch.float32)
+    exact = load_backbone(tiny_backbone, ("vae",), dtype).to("cpu", torch.float32)
     assert not torch.equal(half.encode(frames), exact.encode(frames))
 
 

@@ -103,7 +103,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         layers_per_block: blocks of the correction at an eighth and at a quarter.
         sample_size: height and width of the frames that it was trained on.
         scaling_factor: latents times this have about unit variance.
-        force_upcast: whether pipelines encode in float32 when the weights are float16.
+        force_upcast: whether a VAE of 16 bits encodes in float32.
     """
 
     @register_to_config
