@@ -128,7 +128,7 @@ def test_the_pipeline_takes_given_frames_for_one_instruction_or_for_each(
     for image in (path, [path], [pixels[0], pixels[2]], [[pixels[0], pixels[2]]], pixels[[0, 2]]):
         assert np.array_equal(pipeline(image, SAID, **settings).frames[0], expected)
     both = pipeline([path, [pixels[0], pixels[7]]], [SAID, SAID], **settings).frames
-    assert np.array_equal(both[0], expected)
+    assert np.abs(both[0].astype(int) - expected).max() <= 1  # R5 of docs/reliability.md
     assert np.array_equal(both[1][:2], pixels[[0, 7]])
     with pytest.raises(ValueError, match="reads 2 given frames of a video, got 1"):
         pipeline(pixels[0], SAID, **settings)
