@@ -36,17 +36,13 @@ def read_facts(run: Path) -> dict[str, Any]:
         ValueError: it is no such run's folder, or the run is not finished.
     """
     path = run / FACTS
-    if not path.is_file():
-        raise ValueError(
-            f"{str(run)!r} is not the run of a method: it has no {FACTS}. Give the folder that "
-            "aid train --method wrote: --model"
-        )
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         last = list(facts["stages"])[-1]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        reason = f"it has no {FACTS}" if isinstance(error, FileNotFoundError) else error
         raise ValueError(
-            f"{str(run)!r} is not the run of a method ({error}). Give the folder that "
+            f"{str(run)!r} is not the run of a method ({reason}). Give the folder that "
             "aid train --method wrote: --model"
         ) from None
     if not weights_file(run, last).is_file():

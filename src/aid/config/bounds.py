@@ -68,14 +68,14 @@ def require_videos(number: int) -> None:
         )
 
 
-def require_seed(seed: int) -> None:
-    """Refuses a seed that a random generator cannot take.
+def require_seed(seed: int, least: int = -MOST_SEED) -> None:
+    """Refuses a seed below `least`, or one that a random generator cannot take.
 
     Raises:
         ValueError: with the seed.
     """
-    if not -MOST_SEED <= seed <= MOST_SEED:
-        raise ValueError(f"seed must be from {-MOST_SEED} to {MOST_SEED}, got {seed}. Try 0.")
+    if not least <= seed <= MOST_SEED:
+        raise ValueError(f"seed must be from {least} to {MOST_SEED}, got {seed}. Try 0.")
 
 
 def _is_number(value: Any) -> bool:

@@ -146,9 +146,7 @@ def build(
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}. Try 0.01 to rehearse.")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}. Try 0.")
-    require_seed(seed)
+    require_seed(seed, least=0)
     for name in ("backbone.yaml", "aid.yaml", "aid_coarse.yaml"):
         if not (recipes / name).is_file():
             raise ValueError(

@@ -150,7 +150,7 @@ def test_other_settings_are_refused_by_name(data, change, message):
         ({"splits": {"validation": 3}}, "validation"),
         ({"splits": {}}, "splits must name some of"),
         ({"splits": {"train": 0}}, "split train"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be from 0"),
         ({"num_workers": 0}, "num_workers must be at least 1"),
         ({"wordings": "held_out"}, "not for the split 'train'"),
         ({"wordings": "held_out", "splits": {"val": 1, "twins": 1}}, "not for the split 'twins'"),

@@ -26,7 +26,7 @@ class AutoencoderConfig:
     crop: int = 64
     """Height and width of the squares that the decoder is trained on, a multiple of 8."""
     num_videos: int = 3000
-    """Most videos that the autoencoder reads, as many of each joined data set as there are."""
+    """Most videos that the autoencoder reads, in equal shares from the joined data sets."""
     adversarial_weight: float = 0.005
     """Loss weight of a small discriminator, which keeps edges sharp; 0 leaves it out."""
     adversarial_from: int = 1000

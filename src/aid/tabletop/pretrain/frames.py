@@ -49,9 +49,10 @@ def load_videos(
 
 
 def evenly_from_sets(rows: Sequence[VideoRow], number: int) -> list[VideoRow]:
-    """At most `number` rows in their order, as many of each joined data set as it has them.
+    """At most `number` rows, in their order, in equal shares from the joined data sets.
 
-    A row belongs to the data set that its path begins with, as `aid data join` writes it.
+    A data set with fewer rows than its share gives all, and the others share the rest. A row
+    belongs to the data set that its path begins with, as `aid data join` writes it.
     """
     sets: dict[str, list[int]] = {}
     for index, row in enumerate(rows):

@@ -288,9 +288,7 @@ def _check(
         raise ValueError(f"num_frames must be at least 2, got {num_frames}. Try 16.")
     if num_frames > MOST_FRAMES:
         raise ValueError(f"num_frames must be at most {MOST_FRAMES}, got {num_frames}. Try 16.")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}. Try 0.")
-    require_seed(seed)
+    require_seed(seed, least=0)
     learned = [name for name in splits if name in SPLITS and SPLITS[name].is_learned]
     if wordings == "held_out" and learned:
         raise ValueError(
